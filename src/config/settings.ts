@@ -1,0 +1,110 @@
+/**
+ * All that a user can set, after every source (file, environment, flags) was read, checked and merged.
+ *
+ * The schema in `schema.ts` is the one place that names each setting, its default and its spellings elsewhere; this
+ * type is its shape for the rest of the program. Durations are in the unit that the name ends with.
+ */
+export interface Settings {
+  /** Namespace that kip lives in and makes its DaemonSets in; always excluded from discovery. */
+  readonly namespace: string
+  /** Path of a kubeconfig; empty: `$KUBECONFIG`, then `~/.kube/config`, then the pod's service account. */
+  readonly kubeconfig: string
+  /** Port of `/healthz`, `/readyz` and `/metrics`. */
+  readonly port: number
+  readonly log: LogSettings
+  readonly registries: RegistriesSettings
+  readonly discovery: DiscoverySettings
+  readonly mirror: MirrorSettings
+  readonly admission: AdmissionSettings
+  readonly puller: PullerSettings
+  readonly leaderElection: LeaderElectionSettings
+}
+
+export interface LogSettings {
+  readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error'
+}
+
+export interface RegistriesSettings {
+  /** PEM bundle trusted for registries besides the system's; empty: the system's alone. */
+  readonly caFile: string
+  /** Hosts (`host[:port]`) that are spoken to by plain http. */
+  readonly http: readonly string[]
+  /** Docker `config.json` with the credentials for registries; empty: anonymous. */
+  readonly credentialsFile: string
+  /** Hosts (`host[:port]`) that kip may dial; empty: every host that is not refused by address. */
+  readonly allow: readonly string[]
+}
+
+export interface DiscoverySettings {
+  /** `auto`: on where the cluster lets kip list pods and has the CachedImage CRD, else the puller runs alone. */
+  readonly enabled: 'auto' | 'true' | 'false'
+  /** Namespaces left out by name, besides kube-system and kip's own. */
+  readonly ignoreNamespaces: readonly string[]
+  /** How long an image stays wanted after its last use. */
+  readonly keepSeconds: number
+}
+
+export interface MirrorSettings {
+  /** Backup registry with an optional path (`backup.test:5000/mirror`); empty: nothing is mirrored. */
+  readonly registry: string
+  /** `path` keeps host and path of the source below the backup; `flat` is imgCloneCtrl's `repo:a_b_c_tag`. */
+  readonly mapping: 'path' | 'flat'
+  /** Images copied at a time. */
+  readonly concurrency: number
+  /** How long pre-caching waits for a copy before it takes the source. */
+  readonly preCacheWaitSeconds: number
+}
+
+export interface AdmissionSettings {
+  readonly enabled: boolean
+  readonly port: number
+  /** Service that the API server reaches the webhook by. */
+  readonly service: string
+  /** URL instead of the Service, for a kip outside the cluster; empty: the Service. */
+  readonly url: string
+  /** `available`: a pod is pointed at a copy that was verified; `never`: pods are left as they are. */
+  readonly rewrite: 'never' | 'available'
+  readonly timeoutSeconds: number
+}
+
+export interface PullerSettings {
+  readonly enabled: boolean
+  /** The static IMAGES. */
+  readonly images: readonly StaticImage[]
+  readonly strategy: 'init' | 'sleep'
+  readonly daemonSetName: string
+  readonly daemonSetAnnotations: Readonly<Record<string, string>>
+  /** Deployment that owns the DaemonSets, so that they go with it; empty: no owner. */
+  readonly deploymentName: string
+  readonly nodeSelector: Readonly<Record<string, string>>
+  /** A core/v1 Affinity, as the API server takes it. */
+  readonly affinity: Readonly<Record<string, unknown>>
+  /** core/v1 Tolerations, as the API server takes them. */
+  readonly tolerations: readonly Readonly<Record<string, unknown>>[]
+  /** Names of pull secrets in kip's namespace. */
+  readonly imagePullSecrets: readonly string[]
+  /** Image with the static `sleep` program at `/kip/sleep`, or KIP's own image. */
+  readonly sleepImage: string
+  /** Cache the original name of a rewritten image too, best effort. */
+  readonly cacheOriginals: boolean
+  readonly intervalHours: number
+  /** Per cached container under `sleep`, per holder otherwise; empty: kip's own small defaults. */
+  readonly memoryRequest: string
+  readonly memoryLimit: string
+  readonly cpuRequest: string
+  readonly cpuLimit: string
+}
+
+export interface StaticImage {
+  readonly name: string
+  readonly image: string
+}
+
+export interface LeaderElectionSettings {
+  readonly name: string
+  /** Empty: the same as `namespace`. */
+  readonly namespace: string
+  readonly leaseDurationSeconds: number
+  readonly renewDeadlineSeconds: number
+  readonly retryPeriodSeconds: number
+}
