@@ -1,0 +1,76 @@
+import type { Status } from './types.ts'
+
+export interface KubeApiErrorInit {
+  /** HTTP status; 0 when no answer came. */
+  readonly status: number
+  /** meta/v1 StatusReason (`NotFound`, `Conflict`, `Expired`…); `Unreachable` and `Timeout` when no answer came. */
+  readonly reason: string
+  readonly message: string
+  readonly retryAfterMs?: number | undefined
+  /** The server's own words on it, where it sent any. */
+  readonly details?: Status | undefined
+  readonly cause?: unknown
+}
+
+/** A request to the API server that was refused or got no answer. */
+export class KubeApiError extends Error {
+  readonly code = 'KIP_KUBE_API'
+  readonly status: number
+  readonly reason: string
+  /** How long the server asks to wait (429, 503). */
+  readonly retryAfterMs?: number
+  readonly details?: Status
+
+  constructor(init: KubeApiErrorInit) {
+    super(init.message, init.cause === undefined ? undefined : { cause: init.cause })
+    this.name = 'KubeApiError'
+    this.status = init.status
+    this.reason = init.reason
+    if (init.retryAfterMs !== undefined) this.retryAfterMs = init.retryAfterMs
+    if (init.details !== undefined) this.details = init.details
+  }
+}
+
+/** The way to the API server cannot be made out: no kubeconfig, a broken one, no service account. */
+export class KubeConfigError extends Error {
+  readonly code = 'KIP_KUBE_CONFIG'
+
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'KubeConfigError'
+  }
+}
+
+/** There is no such object. */
+export function isNotFound(error: unknown): error is KubeApiError {
+  return error instanceof KubeApiError && error.status === 404
+}
+
+/** Somebody else wrote first (a stale resourceVersion, or a field that another manager owns). */
+export function isConflict(error: unknown): error is KubeApiError {
+  return error instanceof KubeApiError && error.status === 409 && error.reason !== 'AlreadyExists'
+}
+
+/** An object of that name is there already. */
+export function isAlreadyExists(error: unknown): error is KubeApiError {
+  return error instanceof KubeApiError && error.status === 409 && error.reason === 'AlreadyExists'
+}
+
+/** The resourceVersion or the continue token is older than what the server keeps: list again. */
+export function isExpired(error: unknown): error is KubeApiError {
+  return (
+    error instanceof KubeApiError &&
+    (error.status === 410 || error.reason === 'Expired' || error.reason === 'Gone')
+  )
+}
+
+/** The field managers that a server-side apply collided with, read from the server's own words. */
+export function conflictingManagers(error: KubeApiError): readonly string[] {
+  const managers = new Set<string>()
+  for (const cause of error.details?.details?.causes ?? []) {
+    if (cause.reason !== 'FieldManagerConflict') continue
+    const quoted = /conflict with "((?:[^"\\]|\\.)*)"/.exec(cause.message ?? '')
+    if (quoted?.[1] !== undefined) managers.add(quoted[1])
+  }
+  return [...managers]
+}

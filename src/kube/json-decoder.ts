@@ -1,0 +1,99 @@
+import {
+  type Decoded,
+  type DecodedList,
+  type Decoder,
+  type EventReader,
+  type Project,
+  projectObject,
+  type WatchEvent,
+} from './decoder.ts'
+import type { KubeList, KubeObject, Status } from './types.ts'
+
+const newline = 0x0a
+
+/** An object is at most 1.5 MiB in etcd; as JSON inside an event this is far above any. */
+const maxEventBytes = 64 * 1024 * 1024
+
+/** Reads JSON, which every resource has. */
+export function jsonDecoder<T>(project: Project<T>): Decoder<T> {
+  return {
+    accept: 'application/json',
+    readList: (_contentType, body, onObject) => readJsonList(body, project, onObject),
+    eventReader: () => new JsonEventReader(project),
+  }
+}
+
+export function readJsonList<T>(
+  body: Buffer,
+  project: Project<T>,
+  onObject: (object: Decoded<T>) => void,
+): DecodedList {
+  const list = JSON.parse(body.toString('utf8')) as KubeList<KubeObject>
+  for (const item of list.items ?? []) onObject(projectObject(item, project))
+  return {
+    resourceVersion: list.metadata?.resourceVersion ?? '',
+    continueToken: list.metadata?.continue ?? '',
+  }
+}
+
+interface JsonEvent {
+  readonly type?: string
+  readonly object?: KubeObject & Status
+}
+
+/** One JSON document a line. */
+export class JsonEventReader<T> implements EventReader<T> {
+  readonly #project: Project<T>
+  #parts: Buffer[] = []
+  #bytes = 0
+
+  constructor(project: Project<T>) {
+    this.#project = project
+  }
+
+  push(chunk: Buffer, onEvent: (event: WatchEvent<T>) => void): void {
+    let start = 0
+    for (;;) {
+      const end = chunk.indexOf(newline, start)
+      if (end < 0) break
+      this.#parts.push(chunk.subarray(start, end))
+      const line =
+        this.#parts.length === 1 ? (this.#parts[0] as Buffer) : Buffer.concat(this.#parts)
+      this.#parts = []
+      this.#bytes = 0
+      start = end + 1
+      const event = line.length === 0 ? undefined : this.#read(line)
+      if (event !== undefined) onEvent(event)
+    }
+    if (start < chunk.length) {
+      this.#bytes += chunk.length - start
+      if (this.#bytes > maxEventBytes) throw new RangeError('a watch event without end')
+      // A copy: the rest of the chunk must not be kept alive by its last bytes.
+      this.#parts.push(Buffer.from(chunk.subarray(start)))
+    }
+  }
+
+  #read(line: Buffer): WatchEvent<T> | undefined {
+    const { type, object } = JSON.parse(line.toString('utf8')) as JsonEvent
+    if (object === undefined) throw new TypeError('a watch event without an object')
+    switch (type) {
+      case 'ADDED':
+        return { type: 'added', object: projectObject(object, this.#project) }
+      case 'MODIFIED':
+        return { type: 'modified', object: projectObject(object, this.#project) }
+      case 'DELETED':
+        return { type: 'deleted', object: projectObject(object, this.#project) }
+      case 'BOOKMARK':
+        return {
+          type: 'bookmark',
+          resourceVersion: object.metadata?.resourceVersion ?? '',
+          initialEventsEnd: object.metadata?.annotations?.['k8s.io/initial-events-end'] === 'true',
+        }
+      case 'ERROR':
+        return { type: 'error', status: object }
+      default:
+        // A later server may know more; what it means for this watch is not known, and it is no change.
+        return undefined
+    }
+  }
+}

@@ -1,0 +1,57 @@
+import { createObject, getObject, updateObject } from './apply.ts'
+import type { KubeClient } from './client.ts'
+import type { Log } from './log.ts'
+import { Reflector } from './reflector.ts'
+import type { ResourcePath } from './resource.ts'
+import type { Lease } from './types.ts'
+
+/** What an elector asks of the API server; `lease-lock` takes this shape. */
+export interface LeaseApi {
+  get(signal: AbortSignal): Promise<Lease | undefined>
+  create(lease: Lease, signal: AbortSignal): Promise<Lease>
+  update(lease: Lease, signal: AbortSignal): Promise<Lease>
+  /** Calls back on every change of the Lease until the signal aborts; undefined: it was deleted. Never rejects. */
+  watch(onChange: (lease: Lease | undefined) => void, signal: AbortSignal): Promise<void>
+}
+
+/**
+ * One Lease of coordination.k8s.io/v1 at the API server.
+ *
+ * Objects pass through as they are: unknown fields stay, and times keep their six digits (MicroTime; the API server
+ * refuses any other width with 400).
+ */
+export function leaseApi(
+  client: KubeClient,
+  namespace: string,
+  name: string,
+  options: { readonly log: Log },
+): LeaseApi {
+  const resource: ResourcePath = {
+    group: 'coordination.k8s.io',
+    version: 'v1',
+    plural: 'leases',
+    namespace,
+  }
+  const named = (lease: Lease): Lease => ({
+    ...lease,
+    apiVersion: 'coordination.k8s.io/v1',
+    kind: 'Lease',
+    metadata: { ...lease.metadata, namespace, name },
+  })
+  return {
+    get: (signal) => getObject<Lease>(client, resource, name, { signal }),
+    create: (lease, signal) => createObject<Lease>(client, resource, named(lease), { signal }),
+    update: (lease, signal) => updateObject<Lease>(client, resource, named(lease), { signal }),
+    async watch(onChange, signal) {
+      const reflector = new Reflector<Lease>({
+        client,
+        resource,
+        fieldSelector: `metadata.name=${name}`,
+        project: (raw) => raw,
+        onEvent: (event) => onChange(event.type === 'deleted' ? undefined : event.value),
+        log: options.log,
+      })
+      await reflector.run(signal)
+    },
+  }
+}

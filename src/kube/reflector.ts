@@ -1,0 +1,348 @@
+import { Backoff, reflectorBackoff } from './backoff.ts'
+import type { KubeClient } from './client.ts'
+import { type Clock, sleep, systemClock } from './clock.ts'
+import type { Decoder, Project } from './decoder.ts'
+import { isExpired, KubeApiError } from './errors.ts'
+import { jsonDecoder } from './json-decoder.ts'
+import type { Log } from './log.ts'
+import { type ResourcePath, resourcePath } from './resource.ts'
+import { ObjectStore, type ReflectorEvent } from './store.ts'
+import { readWatch, type WatchTiming, watchTiming } from './watch.ts'
+
+/** What a reflector counts; every member is optional so that a caller takes what it shows. */
+export interface ReflectorMetrics {
+  /** A full list (paged or streamed) ended. */
+  listed?(objects: number, seconds: number): void
+  /** A watch was opened. */
+  watched?(): void
+  /** An event or a bookmark came. */
+  event?(type: string): void
+  /** A list or watch failed; `reason` is a meta/v1 StatusReason or a word of the reflector's. */
+  failed?(reason: string): void
+}
+
+export interface ReflectorOptions<T> {
+  readonly client: KubeClient
+  readonly resource: ResourcePath
+  /** Takes from one raw object what is to be kept; undefined: the object is none of ours. Pure; must not keep `raw`. */
+  readonly project: Project<T | undefined>
+  /** Default: JSON. A decoder made for the resource and the same `project` may know a shorter way. */
+  readonly decoder?: Decoder<T | undefined>
+  /** Called in order, for every change; must not throw. */
+  readonly onEvent?: (event: ReflectorEvent<T>) => void
+  /** Called after each full list, when its deletions have been told too. */
+  readonly onReplaced?: () => void
+  readonly fieldSelector?: string
+  readonly labelSelector?: string
+  /** Objects a page. Default 250: JSON.parse of a page of 7.7 KB pods then holds the event loop for about 30 ms. */
+  readonly pageSize?: number
+  /** Whether to ask for the initial list as a stream (WatchList) first. Default true. */
+  readonly watchList?: boolean
+  readonly timing?: Partial<WatchTiming>
+  readonly log: Log
+  readonly metrics?: ReflectorMetrics
+  readonly clock?: Clock
+  readonly random?: () => number
+}
+
+/**
+ * Keeps the objects of one resource in step with the API server: a full list, then a watch from its version on, for as
+ * long as `run` runs. It never gives up: a failed watch goes on from the last version heard of, a version that the
+ * server no longer keeps (410) means a new list, and each failure is followed by a jittered wait of 0.8 to 60 s.
+ *
+ * @see https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
+ */
+export class Reflector<T> {
+  readonly #options: ReflectorOptions<T>
+  readonly #decoder: Decoder<T | undefined>
+  readonly #store: ObjectStore<T>
+  readonly #clock: Clock
+  readonly #random: () => number
+  readonly #timing: WatchTiming
+  readonly #backoff: Backoff
+  readonly #sync = Promise.withResolvers<void>()
+  #isSynced = false
+  #running = false
+  /** Where the next watch begins; undefined: list first. */
+  #version: string | undefined
+  #watchList: boolean
+  #watchListFailures = 0
+
+  constructor(options: ReflectorOptions<T>) {
+    this.#options = options
+    this.#decoder = options.decoder ?? jsonDecoder((raw) => this.#project(raw))
+    this.#clock = options.clock ?? systemClock
+    this.#random = options.random ?? Math.random
+    this.#timing = { ...watchTiming, ...options.timing }
+    this.#watchList = options.watchList ?? true
+    this.#store = new ObjectStore((event) => this.#emit(event))
+    this.#backoff = new Backoff({
+      ...reflectorBackoff,
+      random: this.#random,
+      now: () => this.#clock.now(),
+    })
+  }
+
+  /** Resolves when the first full list was read and told. Never rejects. */
+  get synced(): Promise<void> {
+    return this.#sync.promise
+  }
+
+  get isSynced(): boolean {
+    return this.#isSynced
+  }
+
+  get size(): number {
+    return this.#store.size
+  }
+
+  get(key: string): T | undefined {
+    return this.#store.get(key)
+  }
+
+  values(): IterableIterator<T> {
+    return this.#store.values()
+  }
+
+  entries(): IterableIterator<[string, T]> {
+    return this.#store.entries()
+  }
+
+  /**
+   * Lists and watches until the signal aborts; resolves then. May be called again afterwards: it lists again and tells
+   * only what changed meanwhile.
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    if (this.#running) throw new Error(`the reflector of ${this.#path} runs already`)
+    this.#running = true
+    this.#version = undefined
+    try {
+      while (!signal.aborted) await this.#round(signal)
+    } finally {
+      this.#running = false
+    }
+  }
+
+  /** One list when one is due, and one watch; a wait when either failed. */
+  async #round(signal: AbortSignal): Promise<void> {
+    try {
+      if (this.#version === undefined && !this.#watchList) await this.#list(signal)
+      await this.#watch(signal)
+    } catch (error) {
+      if (signal.aborted) return
+      const waitMs = this.#afterFailure(error)
+      try {
+        await sleep(this.#clock, waitMs, signal)
+      } catch {
+        // Aborted: the caller's loop ends.
+      }
+    }
+  }
+
+  #afterFailure(error: unknown): number {
+    const { log, metrics } = this.#options
+    const reason = error instanceof KubeApiError ? error.reason : 'Internal'
+    metrics?.failed?.(reason)
+    const askedMs = error instanceof KubeApiError ? (error.retryAfterMs ?? 0) : 0
+    const waitMs = Math.max(this.#backoff.next(), askedMs)
+    const fields = { resource: this.#path, err: error, waitMs: Math.round(waitMs) }
+    if (isExpired(error) || isTooLargeVersion(error)) {
+      log.info(fields, 'the version watched from is not available, listing again')
+      this.#version = undefined
+    } else {
+      log.warn(fields, 'list or watch failed, trying again')
+    }
+    return waitMs
+  }
+
+  async #list(signal: AbortSignal): Promise<void> {
+    const { client, metrics } = this.#options
+    const startedAt = this.#clock.now()
+    this.#store.beginReplace()
+    // A list that outlives its continue token is begun anew; one that does so twice is asked for whole.
+    let restarts = 0
+    let continueToken = ''
+    for (;;) {
+      const limit = restarts < 2 ? String(this.#options.pageSize ?? 250) : undefined
+      try {
+        const answer = await client.raw({
+          method: 'GET',
+          path: this.#path,
+          query: {
+            ...this.#selectors(),
+            limit,
+            continue: continueToken === '' ? undefined : continueToken,
+          },
+          accept: this.#decoder.accept,
+          timeoutMs: this.#timing.listTimeoutMs,
+          signal,
+        })
+        const page = this.#decoder.readList(answer.contentType, answer.body, (object) =>
+          this.#store.put(object),
+        )
+        continueToken = page.continueToken
+        if (continueToken !== '') continue
+        this.#replaced(page.resourceVersion)
+        metrics?.listed?.(this.#store.size, (this.#clock.now() - startedAt) / 1000)
+        return
+      } catch (error) {
+        if (continueToken === '' || !isExpired(error)) throw error
+        restarts += 1
+        continueToken = ''
+        this.#store.beginReplace()
+      }
+    }
+  }
+
+  /** Opens a watch, at a version or as WatchList from nothing, and reads it to its end. */
+  async #watch(signal: AbortSignal): Promise<void> {
+    const initial = this.#version === undefined
+    const startedAt = this.#clock.now()
+    let events = 0
+    if (initial) this.#store.beginReplace()
+    try {
+      this.#options.metrics?.watched?.()
+      await readWatch({
+        client: this.#options.client,
+        path: this.#path,
+        query: {
+          ...this.#selectors(),
+          ...(initial
+            ? { sendInitialEvents: 'true', resourceVersionMatch: 'NotOlderThan' }
+            : { resourceVersion: this.#version }),
+        },
+        decoder: this.#decoder,
+        timing: this.#timing,
+        clock: this.#clock,
+        random: this.#random,
+        signal,
+        onEvent: (event) => {
+          events += 1
+          this.#options.metrics?.event?.(event.type)
+          if (event.type === 'error') throw statusError(event.status, this.#path)
+          if (event.type === 'bookmark') {
+            if (event.initialEventsEnd && this.#version === undefined) {
+              this.#replaced(event.resourceVersion)
+              this.#watchListFailures = 0
+              const seconds = (this.#clock.now() - startedAt) / 1000
+              this.#options.metrics?.listed?.(this.#store.size, seconds)
+            }
+          } else if (event.type === 'deleted') this.#store.remove(event.object)
+          else this.#store.put(event.object)
+          // Initial events come in no order of versions: only their end tells where the watch stands.
+          if (this.#version !== undefined) {
+            const version =
+              event.type === 'bookmark' ? event.resourceVersion : event.object.resourceVersion
+            if (version !== '') this.#version = version
+          }
+        },
+      })
+    } catch (error) {
+      if (initial && this.#version === undefined && !signal.aborted) {
+        this.#watchListFailed(error)
+        if (isRefused(error)) return
+      }
+      throw error
+    }
+    if (initial && this.#version === undefined) {
+      this.#watchListFailed(undefined)
+      throw new KubeApiError({
+        status: 0,
+        reason: 'Timeout',
+        message: `GET ${this.#path}: the stream ended before its initial events did`,
+      })
+    }
+    // A server that opens watches and shuts them at once would be asked without pause.
+    if (events === 0 && this.#clock.now() - startedAt < 1000) {
+      throw new KubeApiError({
+        status: 0,
+        reason: 'ShortWatch',
+        message: `GET ${this.#path}: the watch ended within a second, without an event`,
+      })
+    }
+  }
+
+  /** A server without WatchList refuses it, or sends what is no initial list: pages do from then on. */
+  #watchListFailed(error: unknown): void {
+    if (error instanceof KubeApiError && (error.reason === 'Unreachable' || error.status >= 401)) {
+      if (error.status !== 422) return
+    }
+    this.#watchListFailures += 1
+    if (isRefused(error) || this.#watchListFailures >= 2) {
+      this.#options.log.debug({ resource: this.#path, err: error }, 'no WatchList here, paging')
+      this.#watchList = false
+    }
+  }
+
+  #replaced(version: string): void {
+    this.#version = version
+    this.#store.endReplace()
+    try {
+      this.#options.onReplaced?.()
+    } catch (error) {
+      this.#options.log.error({ resource: this.#path, err: error }, 'onReplaced threw')
+    }
+    if (!this.#isSynced) {
+      this.#isSynced = true
+      this.#sync.resolve()
+    }
+  }
+
+  #project(raw: Parameters<Project<T>>[0]): T | undefined {
+    try {
+      return this.#options.project(raw)
+    } catch (error) {
+      // One odd object must not keep all the others out.
+      const { namespace, name } = raw.metadata ?? {}
+      this.#options.metrics?.failed?.('Project')
+      this.#options.log.error(
+        { resource: this.#path, namespace, name, err: error },
+        'an object could not be read and is left out',
+      )
+      return undefined
+    }
+  }
+
+  #emit(event: ReflectorEvent<T>): void {
+    try {
+      this.#options.onEvent?.(event)
+    } catch (error) {
+      this.#options.metrics?.failed?.('Callback')
+      this.#options.log.error({ resource: this.#path, key: event.key, err: error }, 'onEvent threw')
+    }
+  }
+
+  #selectors(): { fieldSelector: string | undefined; labelSelector: string | undefined } {
+    const { fieldSelector, labelSelector } = this.#options
+    return { fieldSelector, labelSelector }
+  }
+
+  get #path(): string {
+    return resourcePath(this.#options.resource)
+  }
+}
+
+function isRefused(error: unknown): boolean {
+  return error instanceof KubeApiError && (error.status === 400 || error.status === 422)
+}
+
+/** The server knows only versions before ours: it was restored from a backup, or lags behind its peers. */
+function isTooLargeVersion(error: unknown): boolean {
+  return (
+    error instanceof KubeApiError &&
+    error.details?.details?.causes?.some((cause) => cause.reason === 'ResourceVersionTooLarge') ===
+      true
+  )
+}
+
+function statusError(
+  status: { code?: number; reason?: string; message?: string },
+  path: string,
+): KubeApiError {
+  return new KubeApiError({
+    status: status.code ?? 0,
+    reason: status.reason ?? 'Unknown',
+    message: `GET ${path}: watch ended: ${status.message ?? status.reason ?? 'no message'}`,
+    details: status,
+  })
+}

@@ -1,0 +1,119 @@
+import type { KubeClient } from './client.ts'
+import type { Clock } from './clock.ts'
+import type { Decoder, WatchEvent } from './decoder.ts'
+import { KubeApiError } from './errors.ts'
+
+export interface WatchTiming {
+  /** A watch is asked to end after a random time between these two: many watches do not end at once. */
+  readonly minWatchMs: number
+  readonly maxWatchMs: number
+  /** Past the time asked for, the client ends the watch itself. */
+  readonly graceMs: number
+  /** Without a byte for so long, the connection is taken for dead: bookmarks come about once a minute. */
+  readonly silenceMs: number
+  /** For one page of a list. */
+  readonly listTimeoutMs: number
+}
+
+/** client-go's 5–10 minutes; 30 s of grace; one and a half bookmarks of silence; 60 s a page, as the server's own limit. */
+export const watchTiming: WatchTiming = Object.freeze({
+  minWatchMs: 300_000,
+  maxWatchMs: 600_000,
+  graceMs: 30_000,
+  silenceMs: 90_000,
+  listTimeoutMs: 60_000,
+})
+
+export interface ReadWatchOptions<T> {
+  readonly client: KubeClient
+  readonly path: string
+  readonly query: Readonly<Record<string, string | undefined>>
+  readonly decoder: Decoder<T>
+  readonly timing: WatchTiming
+  readonly clock: Clock
+  readonly random: () => number
+  readonly signal: AbortSignal
+  /** May throw: the watch ends with that error. */
+  readonly onEvent: (event: WatchEvent<T>) => void
+}
+
+/**
+ * Opens one watch and reads it until the server ends it.
+ *
+ * @throws KubeApiError when it was refused, broke, or fell silent (`Timeout`); the signal's reason when aborted
+ */
+export async function readWatch<T>(options: ReadWatchOptions<T>): Promise<void> {
+  const { client, path, timing, clock, signal } = options
+  const spreadMs = timing.maxWatchMs - timing.minWatchMs
+  const watchMs = timing.minWatchMs + options.random() * spreadMs
+  const stop = new AbortController()
+  const onAbort = (): void => stop.abort(signal.reason)
+  signal.throwIfAborted()
+  signal.addEventListener('abort', onAbort, { once: true })
+  const fail = (message: string) => (): void =>
+    stop.abort(
+      new KubeApiError({ status: 0, reason: 'Timeout', message: `GET ${path}: ${message}` }),
+    )
+  const cancelDeadline = clock.timer(fail('the watch outlived its time'), watchMs + timing.graceMs)
+  const silence = new Silence(clock, timing.silenceMs, fail('the watch fell silent'))
+  try {
+    const { contentType, chunks } = await client.stream({
+      method: 'GET',
+      path,
+      query: {
+        ...options.query,
+        watch: 'true',
+        allowWatchBookmarks: 'true',
+        timeoutSeconds: String(Math.max(1, Math.round(watchMs / 1000))),
+      },
+      accept: options.decoder.accept,
+      timeoutMs: timing.listTimeoutMs,
+      signal: stop.signal,
+    })
+    const reader = options.decoder.eventReader(contentType)
+    for await (const chunk of chunks) {
+      stop.signal.throwIfAborted()
+      silence.touch()
+      reader.push(chunk, options.onEvent)
+    }
+  } catch (error) {
+    // Whatever an abort looks like from below, its reason is what happened.
+    if (stop.signal.aborted) throw stop.signal.reason
+    throw error
+  } finally {
+    silence.stop()
+    cancelDeadline()
+    signal.removeEventListener('abort', onAbort)
+  }
+}
+
+/** Calls back when nothing was heard for a time; one timer however much is heard. */
+class Silence {
+  readonly #clock: Clock
+  readonly #limitMs: number
+  readonly #onSilent: () => void
+  #heardAt: number
+  #cancel: () => void
+
+  constructor(clock: Clock, limitMs: number, onSilent: () => void) {
+    this.#clock = clock
+    this.#limitMs = limitMs
+    this.#onSilent = onSilent
+    this.#heardAt = clock.now()
+    this.#cancel = clock.timer(() => this.#check(), limitMs)
+  }
+
+  touch(): void {
+    this.#heardAt = this.#clock.now()
+  }
+
+  stop(): void {
+    this.#cancel()
+  }
+
+  #check(): void {
+    const leftMs = this.#heardAt + this.#limitMs - this.#clock.now()
+    if (leftMs <= 0) this.#onSilent()
+    else this.#cancel = this.#clock.timer(() => this.#check(), leftMs)
+  }
+}
