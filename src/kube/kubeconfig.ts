@@ -1,0 +1,105 @@
+import type { RequestOptions } from 'node:https'
+import { delimiter } from 'node:path'
+import type { KubeConfig } from '@kubernetes/client-node'
+import type { ClusterAccess, Credentials, TlsMaterial } from './access.ts'
+import { KubeConfigError } from './errors.ts'
+
+/** Certificates and tokens that a kubeconfig names by file are looked at again after this time. */
+const rereadMs = 60_000
+
+/**
+ * Access as a kubeconfig's current context says: tokens, basic auth, client certificates, exec plugins, OIDC.
+ *
+ * Loads `@kubernetes/client-node` (about 1 s and 85 MB), and nothing else here does.
+ *
+ * @param paths - one path, or several as in `$KUBECONFIG`, merged as kubectl merges them
+ */
+export async function kubeconfigAccess(paths: string): Promise<ClusterAccess> {
+  let config = await load(paths)
+  const cluster = config.getCurrentCluster()
+  if (cluster === null) {
+    throw new KubeConfigError(
+      `kubeconfig ${paths}: the current context ${JSON.stringify(config.currentContext ?? '')} names no cluster in it`,
+    )
+  }
+  let current: Credentials | undefined
+  let readAt = 0
+  let reading: Promise<Credentials> | undefined
+  const read = async (): Promise<Credentials> => {
+    const options: RequestOptions = {}
+    try {
+      await config.applyToHTTPSOptions(options)
+    } catch (error) {
+      const detail = error instanceof Error ? error.message : String(error)
+      throw new KubeConfigError(`kubeconfig ${paths}: no credentials: ${detail}`, { cause: error })
+    }
+    const next = credentialsOf(options)
+    current = current !== undefined && isSame(current, next) ? current : next
+    readAt = performance.now()
+    return current
+  }
+  return {
+    server: cluster.server.replace(/\/+$/, ''),
+    ...(cluster.proxyUrl ? { proxyUrl: cluster.proxyUrl } : {}),
+    namespace: config.getContextObject(config.currentContext)?.namespace ?? 'default',
+    async credentials(refused) {
+      if (current !== undefined && refused !== current && performance.now() - readAt < rereadMs) {
+        return current
+      }
+      // What a plugin gave without a date of expiry is kept for ever by the library: begin anew.
+      if (refused !== undefined && refused === current) config = await load(paths)
+      reading ??= read().finally(() => {
+        reading = undefined
+      })
+      return await reading
+    },
+  }
+}
+
+async function load(paths: string): Promise<KubeConfig> {
+  const library = await import('@kubernetes/client-node')
+  const config = new library.KubeConfig()
+  const files = paths.split(delimiter).filter((path) => path !== '')
+  for (const [index, file] of files.entries()) {
+    try {
+      if (index === 0) config.loadFromFile(file)
+      else {
+        const part = new library.KubeConfig()
+        part.loadFromFile(file)
+        config.mergeConfig(part)
+      }
+    } catch (error) {
+      const detail = error instanceof Error ? error.message : String(error)
+      throw new KubeConfigError(`kubeconfig ${file}: ${detail}`, { cause: error })
+    }
+  }
+  return config
+}
+
+function credentialsOf(options: RequestOptions): Credentials {
+  const headers: Record<string, string> = {}
+  for (const [name, value] of Object.entries(options.headers ?? {})) {
+    if (value !== undefined) headers[name.toLowerCase()] = String(value)
+  }
+  if (options.auth) {
+    headers.authorization = `Basic ${Buffer.from(options.auth).toString('base64')}`
+  }
+  const tls: TlsMaterial = {
+    ...pem('ca', options.ca),
+    ...pem('cert', options.cert),
+    ...pem('key', options.key),
+    ...(options.servername ? { serverName: options.servername } : {}),
+    ...(options.rejectUnauthorized === false ? { insecure: true } : {}),
+  }
+  return { headers, tls }
+}
+
+function pem<K extends string>(name: K, value: unknown): { [P in K]?: string | Buffer } {
+  const empty: { [P in K]?: string | Buffer } = {}
+  if (typeof value !== 'string' && !Buffer.isBuffer(value)) return empty
+  return { ...empty, [name]: value }
+}
+
+function isSame(a: Credentials, b: Credentials): boolean {
+  return JSON.stringify(a) === JSON.stringify(b)
+}
