@@ -11,6 +11,7 @@ export interface Settings {
   readonly kubeconfig: string
   /** Port of `/healthz`, `/readyz` and `/metrics`. */
   readonly port: number
+  readonly pod: PodSettings
   readonly log: LogSettings
   readonly registries: RegistriesSettings
   readonly discovery: DiscoverySettings
@@ -18,6 +19,14 @@ export interface Settings {
   readonly admission: AdmissionSettings
   readonly puller: PullerSettings
   readonly leaderElection: LeaderElectionSettings
+}
+
+/** Who this process is; the manifests fill it by the downward API. */
+export interface PodSettings {
+  /** Empty: outside a cluster. */
+  readonly name: string
+  /** IP address that other replicas reach this one at; empty: outside a cluster. */
+  readonly address: string
 }
 
 export interface LogSettings {
@@ -49,6 +58,11 @@ export interface MirrorSettings {
   readonly registry: string
   /** `path` keeps host and path of the source below the backup; `flat` is imgCloneCtrl's `repo:a_b_c_tag`. */
   readonly mapping: 'path' | 'flat'
+  /** User of the backup registry; empty: the credentials file, or anonymous. */
+  readonly user: string
+  /** Its password, already read from `passwordFile` where that is set. Never logged, never put in a message. */
+  readonly password: string
+  readonly passwordFile: string
   /** Images copied at a time. */
   readonly concurrency: number
   /** How long pre-caching waits for a copy before it takes the source. */

@@ -1,0 +1,452 @@
+import {
+  backupPattern,
+  dnsLabel,
+  dnsSubdomain,
+  hostPattern,
+  imageReference,
+  labelValue,
+  qualifiedName,
+  quantity,
+} from './patterns.ts'
+import type { SectionSchema } from './schema-types.ts'
+import type { Settings } from './settings.ts'
+
+const port = { type: 'integer', minimum: 1, maximum: 65535 } as const
+
+const hosts = {
+  type: 'array',
+  items: { type: 'string', pattern: hostPattern },
+  'x-expects': 'a registry host, such as registry.example.com or registry.example.com:5000',
+} as const
+
+const amount = {
+  type: 'string',
+  default: '',
+  pattern: quantity,
+  'x-expects': 'a Kubernetes quantity, such as 10Mi or 50m',
+} as const
+
+const objectName = {
+  type: 'string',
+  minLength: 1,
+  maxLength: 230,
+  pattern: dnsSubdomain,
+  'x-expects': 'a Kubernetes object name: lower-case letters, digits, "-" and "."',
+} as const
+
+const namespaceName = {
+  type: 'string',
+  pattern: dnsLabel,
+  'x-expects': 'a namespace name: at most 63 lower-case letters, digits and "-"',
+} as const
+
+/**
+ * Every setting: its shape, default, meaning, and other spellings. The loader, its messages and the configuration page
+ * are all derived from here. JSON Schema draft 07; keywords of kip's own start with `x-`.
+ */
+export const settingsSchema: SectionSchema<Settings> = {
+  type: 'object',
+  description: 'The process.',
+  additionalProperties: false,
+  properties: {
+    namespace: {
+      ...namespaceName,
+      default: 'k8s-image-puller',
+      'x-env': ['NAMESPACE'],
+      description:
+        'Namespace that kip lives in and makes its DaemonSets in. It is always left out of discovery.',
+    },
+    kubeconfig: {
+      type: 'string',
+      default: '',
+      'x-env': ['KUBECONFIG'],
+      'x-flag': ['kubeconfig'],
+      description:
+        "Path of a kubeconfig. Empty: `~/.kube/config` if it exists, else the pod's service account.",
+    },
+    port: {
+      ...port,
+      default: 8080,
+      description: 'Port of `/healthz`, `/readyz` and `/metrics`.',
+    },
+    pod: {
+      type: 'object',
+      description: 'Who this process is. The manifests fill it by the downward API.',
+      additionalProperties: false,
+      properties: {
+        name: {
+          type: 'string',
+          default: '',
+          'x-env': ['POD_NAME'],
+          description: 'Name of the pod. Empty: outside a cluster, the host name is used.',
+        },
+        address: {
+          type: 'string',
+          default: '',
+          'x-env': ['POD_IP'],
+          description: 'IP address at which other replicas reach this one.',
+        },
+      },
+    },
+    log: {
+      type: 'object',
+      description: 'The log, one JSON object a line on standard output.',
+      additionalProperties: false,
+      properties: {
+        level: {
+          type: 'string',
+          enum: ['trace', 'debug', 'info', 'warn', 'error'],
+          default: 'info',
+          description: 'Least severe level that is written.',
+        },
+      },
+    },
+    registries: {
+      type: 'object',
+      description: 'How registries are spoken to.',
+      additionalProperties: false,
+      properties: {
+        caFile: {
+          type: 'string',
+          default: '',
+          description: "PEM bundle that is trusted for registries, besides the system's.",
+        },
+        http: {
+          ...hosts,
+          default: [],
+          description: 'Hosts that are spoken to by plain http. All others speak TLS.',
+        },
+        credentialsFile: {
+          type: 'string',
+          default: '',
+          description:
+            'Docker `config.json` with credentials for registries. Empty: registries are asked anonymously.',
+        },
+        allow: {
+          ...hosts,
+          default: [],
+          description:
+            'The only hosts that kip may dial. Empty: every host, save for the addresses that are always refused (loopback, link-local, the API server, Services).',
+        },
+      },
+    },
+    discovery: {
+      type: 'object',
+      description: 'Finding the images in use.',
+      additionalProperties: false,
+      properties: {
+        enabled: {
+          type: 'string',
+          enum: ['auto', 'true', 'false'],
+          default: 'auto',
+          description:
+            '`auto`: on where kip may list pods and the CachedImage CRD is there; else the puller runs alone, on IMAGES.',
+        },
+        ignoreNamespaces: {
+          type: 'array',
+          items: namespaceName,
+          default: [],
+          'x-flag': ['ignoreNamespace'],
+          'x-expects': namespaceName['x-expects'],
+          description:
+            "Namespaces that are left alone, besides kube-system, kip's own and those flagged `images.kip/ignore`.",
+        },
+        keepSeconds: {
+          type: 'integer',
+          minimum: 0,
+          default: 86_400,
+          description:
+            'How long an image stays wanted after its last use. A day, so that what runs nightly stays at hand.',
+        },
+      },
+    },
+    mirror: {
+      type: 'object',
+      description: 'Backing images up to a registry of yours.',
+      additionalProperties: false,
+      properties: {
+        registry: {
+          type: 'string',
+          pattern: backupPattern,
+          default: '',
+          'x-flag': ['backupRegistry'],
+          'x-expects':
+            'host[:port][/path] in lower case, without scheme and trailing "/" (for Docker Hub: docker.io/<user>)',
+          description:
+            'Backup registry with an optional path, such as `registry.example.com/mirror`. Empty: nothing is mirrored.',
+        },
+        mapping: {
+          type: 'string',
+          enum: ['path', 'flat'],
+          default: 'path',
+          description:
+            "`path` keeps host and path of the source below the backup; `flat` is imgCloneCtrl's `<registry>:a_b_c_tag` in one repository, where two sources can collide.",
+        },
+        user: {
+          type: 'string',
+          default: '',
+          'x-flag': ['backupRegistryUser'],
+          description: 'User of the backup registry. Empty: from `registries.credentialsFile`.',
+        },
+        password: {
+          type: 'string',
+          default: '',
+          'x-flag': ['backupRegistryPassword'],
+          'x-secret': true,
+          description:
+            'Password of that user. Better in a file: whoever may read the pod can read its arguments.',
+        },
+        passwordFile: {
+          type: 'string',
+          default: '',
+          description: 'File with the password of that user, such as one of a mounted Secret.',
+        },
+        concurrency: {
+          type: 'integer',
+          minimum: 1,
+          maximum: 64,
+          default: 4,
+          description: 'Images copied at a time.',
+        },
+        preCacheWaitSeconds: {
+          type: 'integer',
+          minimum: 0,
+          default: 60,
+          description:
+            'How long pre-caching waits for the backup copy of an image before it takes the source.',
+        },
+      },
+    },
+    admission: {
+      type: 'object',
+      description: 'Pointing new pods at the backup, by a mutating webhook.',
+      additionalProperties: false,
+      properties: {
+        enabled: {
+          type: 'boolean',
+          default: true,
+          description: 'Answer admission requests and register the webhook.',
+        },
+        port: { ...port, default: 8443, description: 'Port of the webhook, TLS.' },
+        service: {
+          type: 'string',
+          pattern: dnsLabel,
+          'x-expects': 'a Service name: at most 63 lower-case letters, digits and "-"',
+          default: 'kip-webhook',
+          description: 'Service by which the API server reaches the webhook.',
+        },
+        url: {
+          type: 'string',
+          pattern: '^(?:https://[^\\s/?#@]+(?:/[^\\s?#@]*)?)?$',
+          'x-expects': 'an https:// URL without user, query and fragment',
+          default: '',
+          description: 'URL instead of the Service, for a kip outside the cluster.',
+        },
+        rewrite: {
+          type: 'string',
+          enum: ['never', 'available'],
+          default: 'available',
+          description:
+            '`available`: a new pod is pointed at the backup copy of an image once that was verified; `never`: pods are left as they are.',
+        },
+        timeoutSeconds: {
+          type: 'integer',
+          minimum: 1,
+          maximum: 30,
+          default: 2,
+          description:
+            'How long the API server waits for an answer before it takes the pod as it is. An answer takes about a millisecond, so 2 covers a busy node.',
+        },
+      },
+    },
+    puller: {
+      type: 'object',
+      description: 'Having every node hold the images.',
+      additionalProperties: false,
+      properties: {
+        enabled: {
+          type: 'boolean',
+          default: true,
+          description: 'Make the DaemonSets that hold the images.',
+        },
+        images: {
+          type: 'array',
+          items: {
+            type: 'object',
+            additionalProperties: false,
+            required: ['name', 'image'],
+            properties: {
+              name: { type: 'string', pattern: dnsLabel },
+              image: { type: 'string', pattern: imageReference },
+            },
+          },
+          default: [],
+          'x-env': ['IMAGES'],
+          description:
+            'Images that are held besides those found: `name=image;name=image;…`. A malformed item is reported and skipped.',
+        },
+        strategy: {
+          type: 'string',
+          enum: ['init', 'sleep'],
+          default: 'init',
+          description:
+            "`init`: each image is an init container that ends at once, and one small container stays; `sleep`: KIP's way, a sleeping container for each image.",
+        },
+        daemonSetName: {
+          ...objectName,
+          default: 'kubernetes-image-puller',
+          'x-env': ['DAEMONSET_NAME'],
+          description: 'Name of the DaemonSet, and what the names of further shards start with.',
+        },
+        daemonSetAnnotations: {
+          type: 'object',
+          propertyNames: { pattern: qualifiedName },
+          additionalProperties: { type: 'string' },
+          default: {},
+          'x-env': ['DAEMONSET_ANNOTATIONS'],
+          'x-expects': 'an annotation name: [prefix/]name',
+          description: 'Annotations of the DaemonSets.',
+        },
+        deploymentName: {
+          type: 'string',
+          pattern: `^$|${dnsSubdomain}`,
+          'x-expects': objectName['x-expects'],
+          default: '',
+          'x-env': ['DEPLOYMENT_NAME'],
+          description:
+            'Deployment that owns the DaemonSets, so that they go when it goes. Empty: no owner.',
+        },
+        nodeSelector: {
+          type: 'object',
+          propertyNames: { pattern: qualifiedName },
+          additionalProperties: { type: 'string', pattern: labelValue },
+          default: {},
+          'x-env': ['NODE_SELECTOR'],
+          'x-expects': 'a label',
+          description: 'Only nodes with these labels hold the images.',
+        },
+        affinity: {
+          type: 'object',
+          additionalProperties: false,
+          properties: {
+            nodeAffinity: { type: 'object' },
+            podAffinity: { type: 'object' },
+            podAntiAffinity: { type: 'object' },
+          },
+          default: {},
+          'x-env': ['AFFINITY'],
+          description: 'Affinity of the pods that hold the images (core/v1 Affinity).',
+        },
+        tolerations: {
+          type: 'array',
+          items: {
+            type: 'object',
+            additionalProperties: false,
+            properties: {
+              key: { type: 'string' },
+              operator: { type: 'string', enum: ['Exists', 'Equal', 'Lt', 'Gt'] },
+              value: { type: 'string' },
+              effect: { type: 'string', enum: ['', 'NoSchedule', 'PreferNoSchedule', 'NoExecute'] },
+              tolerationSeconds: { type: 'integer' },
+            },
+          },
+          default: [],
+          'x-env': ['TOLERATIONS'],
+          description: 'Tolerations of the pods that hold the images (core/v1 Toleration).',
+        },
+        imagePullSecrets: {
+          type: 'array',
+          items: { type: 'string', pattern: dnsSubdomain },
+          default: [],
+          'x-env': ['IMAGE_PULL_SECRETS'],
+          'x-expects': 'the name of a Secret',
+          description:
+            "Pull secrets of the pods that hold the images, by name, in kip's namespace: `secret1;secret2`.",
+        },
+        sleepImage: {
+          type: 'string',
+          pattern: imageReference,
+          'x-expects': 'an image reference',
+          default: 'quay.io/eclipse/kubernetes-image-puller:next',
+          'x-env': ['KIP_IMAGE'],
+          description: "Image that the `sleep` program is taken from: kip's own, or KIP's.",
+        },
+        cacheOriginals: {
+          type: 'boolean',
+          default: true,
+          description:
+            'Hold a rewritten image under its original name too, best effort: same bytes, and a pod that was admitted while the webhook was away still finds it.',
+        },
+        intervalHours: {
+          type: 'number',
+          exclusiveMinimum: 0,
+          maximum: 8760,
+          default: 1,
+          'x-env': ['CACHING_INTERVAL_HOURS'],
+          description: 'Hours between refreshes of images whose tags can move.',
+        },
+        memoryRequest: {
+          ...amount,
+          'x-env': ['CACHING_MEMORY_REQUEST'],
+          description: 'Memory request of each cached container. Empty: what the strategy needs.',
+        },
+        memoryLimit: {
+          ...amount,
+          'x-env': ['CACHING_MEMORY_LIMIT'],
+          description: 'Memory limit of each cached container. Empty: what the strategy needs.',
+        },
+        cpuRequest: {
+          ...amount,
+          'x-env': ['CACHING_CPU_REQUEST'],
+          description: 'CPU request of each cached container. Empty: what the strategy needs.',
+        },
+        cpuLimit: {
+          ...amount,
+          'x-env': ['CACHING_CPU_LIMIT'],
+          description: 'CPU limit of each cached container. Empty: what the strategy needs.',
+        },
+      },
+    },
+    leaderElection: {
+      type: 'object',
+      description:
+        'Which replica runs discovery, mirror and puller. The times are those of client-go.',
+      additionalProperties: false,
+      properties: {
+        name: {
+          ...objectName,
+          default: 'kip',
+          'x-flag': ['leaderElectionID'],
+          description: 'Name of the Lease.',
+        },
+        namespace: {
+          type: 'string',
+          pattern: `^$|${dnsLabel}`,
+          'x-expects': namespaceName['x-expects'],
+          default: '',
+          'x-flag': ['leaderElectionNamespace'],
+          description: 'Namespace of the Lease. Empty: the same as `namespace`.',
+        },
+        leaseDurationSeconds: {
+          type: 'integer',
+          minimum: 2,
+          maximum: 3600,
+          default: 15,
+          description: 'How long a leader that went silent is waited for.',
+        },
+        renewDeadlineSeconds: {
+          type: 'number',
+          exclusiveMinimum: 0,
+          default: 10,
+          description: 'How long a leader tries to renew before it stands down.',
+        },
+        retryPeriodSeconds: {
+          type: 'number',
+          exclusiveMinimum: 0,
+          default: 2,
+          description: 'Time between two attempts.',
+        },
+      },
+    },
+  },
+}
