@@ -34,11 +34,13 @@ export const sections: readonly Section[] = sectionsOf(settingsSchema as unknown
 /** All settings in the schema's order. */
 export const leaves: readonly Leaf[] = sections.flatMap((section) => section.leaves)
 
+export const leafOfKey: ReadonlyMap<string, Leaf> = new Map(leaves.map((leaf) => [leaf.key, leaf]))
+
 /** The settings of a kip that was told nothing. */
 export const defaultSettings: Settings = build((leaf) => leaf.schema.default)
 
 /** Builds settings from one value for each leaf; what they hold is not checked here. */
-export function build(valueOf: (leaf: Leaf) => unknown): Settings {
+export function build(choose: (leaf: Leaf) => unknown): Settings {
   const root: Record<string, unknown> = {}
   for (const leaf of leaves) {
     let section = root
@@ -46,7 +48,7 @@ export function build(valueOf: (leaf: Leaf) => unknown): Settings {
       section[key] ??= {}
       section = section[key] as Record<string, unknown>
     }
-    section[leaf.path.at(-1) ?? ''] = valueOf(leaf)
+    section[leaf.path.at(-1) ?? ''] = choose(leaf)
   }
   return root as unknown as Settings
 }

@@ -46,7 +46,7 @@ const namespaceName = {
  */
 export const settingsSchema: SectionSchema<Settings> = {
   type: 'object',
-  description: 'The process.',
+  description: 'What the process itself needs.',
   additionalProperties: false,
   properties: {
     namespace: {

@@ -1,0 +1,97 @@
+import { quantityValue } from './quantity.ts'
+import type { Settings } from './settings.ts'
+
+/** A rule between settings; it is asked only when each of them is well-formed by itself. */
+interface Check {
+  readonly keys: readonly string[]
+  /** What is wrong and what to do, or undefined. `isSet`: the user gave this setting. */
+  readonly fault: (settings: Settings, isSet: (key: string) => boolean) => string | undefined
+}
+
+const checks: readonly Check[] = [
+  {
+    keys: ['port', 'admission.port', 'admission.enabled'],
+    fault: ({ port, admission }) =>
+      admission.enabled && port === admission.port
+        ? `port and admission.port are both ${port}: the webhook speaks TLS and needs a port of its own`
+        : undefined,
+  },
+  {
+    keys: ['mirror.registry', 'mirror.mapping'],
+    fault: ({ mirror }) =>
+      mirror.mapping === 'flat' && mirror.registry !== '' && !mirror.registry.includes('/')
+        ? 'mirror.mapping flat puts all images into one repository: add it to mirror.registry, as host/path'
+        : undefined,
+  },
+  {
+    keys: ['mirror.registry', 'admission.rewrite'],
+    fault: ({ mirror, admission }, isSet) =>
+      isSet('admission.rewrite') && admission.rewrite !== 'never' && mirror.registry === ''
+        ? `admission.rewrite ${admission.rewrite} points pods at a backup, and there is none: set mirror.registry`
+        : undefined,
+  },
+  {
+    keys: ['mirror.registry', 'mirror.user'],
+    fault: ({ mirror }) =>
+      mirror.user !== '' && mirror.registry === ''
+        ? 'mirror.user is the user of a backup, and there is none: set mirror.registry'
+        : undefined,
+  },
+  {
+    keys: ['mirror.user', 'mirror.password', 'mirror.passwordFile'],
+    fault({ mirror }) {
+      const given = Number(mirror.password !== '') + Number(mirror.passwordFile !== '')
+      if (given === 2) return 'mirror.password and mirror.passwordFile are both set: keep the file'
+      if (given === 1 && mirror.user === '') return 'mirror.password needs a user: set mirror.user'
+      if (given === 0 && mirror.user !== '') {
+        return 'mirror.user needs a password: set mirror.passwordFile'
+      }
+      return undefined
+    },
+  },
+  limits('memory', ({ memoryRequest, memoryLimit }) => [memoryRequest, memoryLimit]),
+  limits('cpu', ({ cpuRequest, cpuLimit }) => [cpuRequest, cpuLimit]),
+  {
+    keys: ['leaderElection.leaseDurationSeconds', 'leaderElection.renewDeadlineSeconds'],
+    fault: ({ leaderElection: { leaseDurationSeconds, renewDeadlineSeconds } }) =>
+      leaseDurationSeconds <= renewDeadlineSeconds
+        ? `leaderElection.leaseDurationSeconds (${leaseDurationSeconds}) has to be more than renewDeadlineSeconds (${renewDeadlineSeconds}), or a leader still works when the next one begins`
+        : undefined,
+  },
+  {
+    keys: ['leaderElection.renewDeadlineSeconds', 'leaderElection.retryPeriodSeconds'],
+    // 1.2 is the jitter that a retry period is stretched by at most, as in client-go.
+    fault: ({ leaderElection: { renewDeadlineSeconds, retryPeriodSeconds } }) =>
+      renewDeadlineSeconds <= 1.2 * retryPeriodSeconds
+        ? `leaderElection.renewDeadlineSeconds (${renewDeadlineSeconds}) has to be more than 1.2 × retryPeriodSeconds (${retryPeriodSeconds}), or a leader has no second try`
+        : undefined,
+  },
+]
+
+/** Lists the contradictions between settings that are well-formed by themselves. */
+export function contradictions(
+  settings: Settings,
+  isSet: (key: string) => boolean,
+  isRefused: (key: string) => boolean,
+): string[] {
+  return checks
+    .filter(({ keys }) => !keys.some(isRefused))
+    .map(({ fault }) => fault(settings, isSet))
+    .filter((fault) => fault !== undefined)
+}
+
+function limits(
+  resource: 'memory' | 'cpu',
+  pick: (puller: Settings['puller']) => [request: string, limit: string],
+): Check {
+  const keys = [`puller.${resource}Request`, `puller.${resource}Limit`]
+  return {
+    keys,
+    fault({ puller }) {
+      const [request, limit] = pick(puller)
+      return quantityValue(request) > quantityValue(limit)
+        ? `puller.${resource}Request (${request}) is more than puller.${resource}Limit (${limit}): the API server refuses such pods`
+        : undefined
+    },
+  }
+}

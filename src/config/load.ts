@@ -1,0 +1,89 @@
+import { contradictions } from './checks.ts'
+import { readEnvironment } from './environment.ts'
+import { ConfigError } from './errors.ts'
+import { readSettingsFile } from './file.ts'
+import { readFlags } from './flags.ts'
+import type { Given, Source } from './given.ts'
+import { readImages } from './images-list.ts'
+import { build, type Leaf, leafOfKey } from './leaves.ts'
+import { readErrorCode, readNamedFiles } from './named-files.ts'
+import type { Settings } from './settings.ts'
+import { nameOf, validate } from './validate.ts'
+
+export interface LoadOptions {
+  /** Arguments behind the subcommand. */
+  readonly argv: readonly string[]
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** Reads a text file, and throws as `fs.readFileSync` does. */
+  readonly readFile: (path: string) => string
+}
+
+export interface Loaded {
+  readonly settings: Settings
+  /** One line each, to be logged: what was skipped or is not read, and why. */
+  readonly warnings: readonly string[]
+}
+
+/**
+ * Reads all settings: flags before environment before file before defaults, each setting as a whole from the first that
+ * gives it. The file is named by `--config` or `KIP_CONFIG`.
+ *
+ * @throws ConfigError with every fault there is; no fault and no warning holds a credential.
+ */
+export function loadSettings({ argv, env, readFile }: LoadOptions): Loaded {
+  const flags = readFlags(argv)
+  const environment = readEnvironment(env)
+  const file = readConfigFile(flags.configFile ?? environment.configFile, readFile)
+  const sources = [flags, environment, file]
+  const given = new Map<Leaf, Given>([...file.values, ...environment.values, ...flags.values])
+  const spelled = (key: string): string => {
+    const leaf = leafOfKey.get(key)
+    return leaf === undefined ? key : nameOf(leaf, given)
+  }
+
+  const imageWarnings: string[] = []
+  const merged = build((leaf) => {
+    const one = given.get(leaf)
+    if (one === undefined) return leaf.schema.default
+    if (leaf.key !== 'puller.images') return one.value
+    const list = readImages(one.value)
+    imageWarnings.push(...(list?.warnings ?? []).map((text) => `${spelled(leaf.key)}: ${text}`))
+    return list?.images ?? one.value
+  })
+
+  const { faults: schemaFaults, refused } = validate(merged, given)
+  const isRefused = (key: string): boolean => [...refused].some((leaf) => leaf.key === key)
+  const isGiven = (key: string): boolean => [...given.keys()].some((leaf) => leaf.key === key)
+  const files = readNamedFiles({ settings: merged, isRefused, nameOf: spelled, readFile })
+  const faults = [
+    ...sources.flatMap((source) => source.faults),
+    ...schemaFaults,
+    ...files.faults,
+    ...contradictions(merged, isGiven, isRefused),
+  ]
+  if (faults.length > 0) throw new ConfigError(faults)
+
+  const warnings = [
+    ...sources.flatMap((source) => source.warnings),
+    ...imageWarnings,
+    ...idle(merged),
+  ]
+  return { settings: files.settings, warnings }
+}
+
+function readConfigFile(path: string | undefined, readFile: LoadOptions['readFile']): Source {
+  if (path === undefined) return { values: new Map(), faults: [], warnings: [] }
+  try {
+    return readSettingsFile(path, readFile(path))
+  } catch (error) {
+    const fault = `config file: cannot read ${path} (${readErrorCode(error)})`
+    return { values: new Map(), faults: [fault], warnings: [] }
+  }
+}
+
+function idle({ discovery, puller }: Settings): string[] {
+  const nothing = discovery.enabled === 'false' && puller.enabled && puller.images.length === 0
+  return nothing
+    ? ['the puller has nothing to hold: discovery is off and IMAGES (puller.images) is empty']
+    : []
+}
