@@ -1,0 +1,48 @@
+/** The one user of a registry that lets in only whom it knows. */
+export const registryUser = { username: 'kip', password: 'secret' } as const
+
+/** {@link registryUser} as an htpasswd file; Node has no bcrypt, which is the only hash that the registry takes. */
+export const registryUserFile = 'kip:$2b$04$bvC7s8.IXia9Ehrtu4orsewJVIbnYpJQndtNNrqk.KS327ZKWC.be\n'
+
+export interface RegistryConfig {
+  /** `host:port` to listen on; port 0 lets the kernel choose. */
+  readonly listen: string
+  readonly storageFolder: string
+  /** PEM files; default: plain http. */
+  readonly tls?: { readonly certificateFile: string; readonly keyFile: string }
+  /** File with the users that are let in; default: everybody. */
+  readonly htpasswdFile?: string
+}
+
+/**
+ * The configuration file of Debian's docker-registry (distribution 2.8): images can be deleted, each request is one line of the
+ * combined log format on standard output, and the port that it listens on is said at level info.
+ */
+export function registryConfig(options: RegistryConfig): string {
+  const tls = options.tls && {
+    tls: { certificate: options.tls.certificateFile, key: options.tls.keyFile },
+  }
+  const auth = options.htpasswdFile && {
+    auth: { htpasswd: { realm: 'kip test', path: options.htpasswdFile } },
+  }
+  // JSON is YAML.
+  return JSON.stringify({
+    version: 0.1,
+    log: { level: 'info', accesslog: { disabled: false } },
+    storage: {
+      filesystem: { rootdirectory: options.storageFolder, maxthreads: 100 },
+      delete: { enabled: true },
+      // A purge of old uploads starts by itself within the first hour, and walks the whole storage.
+      maintenance: { uploadpurging: { enabled: false } },
+    },
+    http: { addr: options.listen, ...tls },
+    ...auth,
+  })
+}
+
+/** The port in the line that a registry says when it listens. */
+export function listeningPort(log: string): number | undefined {
+  const ports = [...log.matchAll(/listening on \S+?:(\d+)(?:, tls)?["\s]/g)]
+  const last = ports.at(-1)?.[1]
+  return last === undefined ? undefined : Number(last)
+}
