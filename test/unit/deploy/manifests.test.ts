@@ -1,0 +1,276 @@
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { describe, it } from 'node:test'
+import { parseAllDocuments } from 'yaml'
+import { defaultSettings } from '../../../src/config/leaves.ts'
+import { loadSettings } from '../../../src/config/load.ts'
+import { workloadKinds } from '../../../src/images/templates.ts'
+
+const folder = new URL('../../../deploy/manifests/', import.meta.url)
+
+interface Manifest {
+  readonly kind: string
+  readonly metadata: {
+    readonly name: string
+    readonly namespace?: string
+    readonly labels?: Readonly<Record<string, string>>
+  }
+  readonly rules?: readonly Rule[]
+  readonly roleRef?: { readonly kind: string; readonly name: string }
+  readonly subjects?: readonly object[]
+  readonly data?: Readonly<Record<string, string>>
+}
+
+interface Rule {
+  readonly apiGroups: readonly string[]
+  readonly resources: readonly string[]
+  readonly resourceNames?: readonly string[]
+  readonly verbs: readonly string[]
+}
+
+interface Deployment extends Manifest {
+  readonly spec: {
+    readonly selector: { readonly matchLabels: Readonly<Record<string, string>> }
+    readonly template: {
+      readonly metadata: { readonly labels: Readonly<Record<string, string>> }
+      readonly spec: {
+        readonly serviceAccountName: string
+        readonly enableServiceLinks: boolean
+        readonly securityContext: {
+          readonly runAsNonRoot: boolean
+          readonly seccompProfile: object
+        }
+        readonly containers: readonly [Container]
+      }
+    }
+  }
+}
+
+interface Container {
+  readonly env: readonly { readonly name: string; readonly value?: string }[]
+  readonly envFrom: readonly { readonly configMapRef: { readonly name: string } }[]
+  readonly ports: readonly { readonly name: string; readonly containerPort: number }[]
+  readonly livenessProbe: Probe
+  readonly readinessProbe: Probe
+  readonly securityContext: object
+}
+
+interface Probe {
+  readonly httpGet: { readonly path: string; readonly port: string }
+}
+
+function read(path: string): unknown[] {
+  return parseAllDocuments(readFileSync(new URL(path, folder), 'utf8')).map((document) => {
+    assert.deepEqual(document.errors, [], path)
+    return document.toJS()
+  })
+}
+
+const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) =>
+  file.endsWith('.yaml'),
+)
+const objectFiles = files.filter((file) => !file.endsWith('kustomization.yaml'))
+const objects = objectFiles.flatMap((file) => read(file) as Manifest[])
+
+function only<T extends Manifest>(kind: string): T {
+  const found = objects.filter((object) => object.kind === kind)
+  assert.equal(found.length, 1, kind)
+  return found[0] as T
+}
+
+const deployment = only<Deployment>('Deployment')
+const pod = deployment.spec.template.spec
+const [container] = pod.containers
+
+/** `namespace: group/resource [name] verbs`, one line for each resource of each rule. */
+function permissions(file: string): string[] {
+  return (read(file) as Manifest[]).flatMap(({ kind, metadata, rules = [] }) =>
+    rules.flatMap(({ apiGroups, resources, resourceNames, verbs }) =>
+      apiGroups.flatMap((group) =>
+        resources.map((resource) => {
+          const scope = kind === 'Role' ? metadata.namespace : '*'
+          const what = group === '' ? resource : `${group}/${resource}`
+          const names = resourceNames === undefined ? '' : `[${resourceNames.join(',')}] `
+          return `${scope}: ${what} ${names}${verbs.join(',')}`
+        }),
+      ),
+    ),
+  )
+}
+
+const expected: Readonly<Record<string, readonly string[]>> = {
+  'rbac-admission.yaml': [
+    '*: admissionregistration.k8s.io/mutatingwebhookconfigurations create',
+    '*: admissionregistration.k8s.io/mutatingwebhookconfigurations [kip] get,list,watch,patch',
+    'k8s-image-puller: secrets create',
+    'k8s-image-puller: secrets [kip-webhook-certs] get,update,patch',
+  ],
+  'rbac-discovery.yaml': [
+    '*: pods get,list,watch',
+    '*: replicationcontrollers get,list,watch',
+    '*: apps/deployments get,list,watch',
+    '*: apps/statefulsets get,list,watch',
+    '*: apps/daemonsets get,list,watch',
+    '*: apps/replicasets get,list,watch',
+    '*: batch/jobs get,list,watch',
+    '*: batch/cronjobs get,list,watch',
+    '*: images.kip/cachedimages create,patch,delete',
+    '*: images.kip/cachedimages/status patch',
+  ],
+  'rbac-events.yaml': ['*: events.k8s.io/events create,patch'],
+  'rbac-leader-election.yaml': [
+    'k8s-image-puller: coordination.k8s.io/leases create',
+    'k8s-image-puller: coordination.k8s.io/leases [kip] get,list,watch,update',
+  ],
+  'rbac-mirror.yaml': ['*: images.kip/cachedimages/status patch'],
+  'rbac-puller.yaml': [
+    'k8s-image-puller: apps/daemonsets get,list,watch,create,patch,delete',
+    'k8s-image-puller: apps/deployments get',
+    'k8s-image-puller: pods get,list,watch',
+    '*: nodes get,list,watch',
+    '*: images.kip/cachedimages/status patch',
+  ],
+  'rbac-state.yaml': ['*: images.kip/cachedimages get,list,watch', '*: namespaces get,list,watch'],
+}
+
+describe('RBAC', () => {
+  it('grants what each feature needs, and no more', () => {
+    const found = objectFiles.filter((file) => file.startsWith('rbac-')).sort()
+    assert.deepEqual(found, Object.keys(expected))
+    for (const [file, lines] of Object.entries(expected)) {
+      assert.deepEqual(permissions(file), lines, file)
+    }
+  })
+
+  it('lets discovery read every kind that makes pods', () => {
+    for (const { group, plural } of workloadKinds) {
+      const what = group === '' ? plural : `${group}/${plural}`
+      assert.ok(expected['rbac-discovery.yaml']?.includes(`*: ${what} get,list,watch`), what)
+    }
+  })
+
+  it('never shows Secrets by list or watch, and has no wildcard', () => {
+    for (const rule of objects.flatMap(({ rules = [] }) => rules)) {
+      assert.doesNotMatch(JSON.stringify(rule), /\*/)
+      if (!rule.resources.includes('secrets')) continue
+      assert.ok(!rule.verbs.includes('list') && !rule.verbs.includes('watch'))
+    }
+  })
+
+  it('binds every role to the service account of the pods', () => {
+    const roles = objects.filter(({ kind }) => /^(Cluster)?Role$/.test(kind))
+    for (const { kind, metadata } of roles) {
+      const binding = objects.find(
+        (object) => object.kind === `${kind}Binding` && object.metadata.name === metadata.name,
+      )
+      assert.equal(binding?.metadata.namespace, metadata.namespace)
+      assert.deepEqual(binding?.roleRef, {
+        apiGroup: 'rbac.authorization.k8s.io',
+        kind,
+        name: metadata.name,
+      })
+      assert.deepEqual(binding?.subjects, [
+        { kind: 'ServiceAccount', name: pod.serviceAccountName, namespace: 'k8s-image-puller' },
+      ])
+    }
+    assert.equal(only('ServiceAccount').metadata.name, pod.serviceAccountName)
+  })
+})
+
+describe('manifests', () => {
+  it('are all in the kustomization, and all in one namespace', () => {
+    const [{ resources }] = read('kustomization.yaml') as [{ resources: string[] }]
+    assert.deepEqual([...resources].sort(), [...objectFiles].sort())
+    for (const { metadata } of objects) {
+      assert.ok([undefined, 'k8s-image-puller'].includes(metadata.namespace), metadata.name)
+    }
+  })
+
+  it('hold no webhook configuration: the leader makes it when it can serve', () => {
+    assert.ok(objects.every(({ kind }) => !kind.endsWith('WebhookConfiguration')))
+  })
+
+  it('give the program settings that it takes without a word', () => {
+    const configMap = only('ConfigMap')
+    assert.deepEqual(container.envFrom, [{ configMapRef: { name: configMap.metadata.name } }])
+    const fromFields = { NAMESPACE: 'k8s-image-puller', POD_NAME: 'kip-0', POD_IP: '10.0.0.7' }
+    const direct = container.env.map(({ name, value }) => [name, value ?? ''])
+    const { settings, warnings } = loadSettings({
+      argv: [],
+      env: { ...configMap.data, ...Object.fromEntries(direct), ...fromFields },
+      readFile: () => '',
+    })
+    assert.deepEqual(warnings, [])
+    assert.deepEqual(settings, {
+      ...defaultSettings,
+      pod: { name: 'kip-0', address: '10.0.0.7' },
+      puller: {
+        ...defaultSettings.puller,
+        deploymentName: deployment.metadata.name,
+        sleepImage: configMap.data?.KIP_IMAGE,
+      },
+    })
+    const named = container.env.filter(({ value }) => value === undefined).map(({ name }) => name)
+    assert.deepEqual(named, Object.keys(fromFields))
+  })
+
+  it('send the API server and the probes to the ports that the program listens on', () => {
+    const ports = Object.fromEntries(container.ports.map((port) => [port.name, port.containerPort]))
+    const { port, admission } = defaultSettings
+    assert.deepEqual(ports, { status: port, webhook: admission.port })
+    const service = only<Manifest & { spec: { selector: object; ports: object[] } }>('Service')
+    assert.equal(service.metadata.name, admission.service)
+    assert.deepEqual(service.spec.ports, [{ name: 'https', port: 443, targetPort: 'webhook' }])
+    assert.deepEqual(container.livenessProbe.httpGet, { path: '/healthz', port: 'status' })
+    assert.deepEqual(container.readinessProbe.httpGet, { path: '/readyz', port: 'status' })
+  })
+
+  it('select the pods of the Deployment', () => {
+    const { matchLabels } = deployment.spec.selector
+    const { labels } = deployment.spec.template.metadata
+    for (const [key, value] of Object.entries(matchLabels)) assert.equal(labels[key], value)
+    const service = only<Manifest & { spec: { selector: object } }>('Service')
+    assert.deepEqual(service.spec.selector, matchLabels)
+    const budget = only<Manifest & { spec: { selector: object } }>('PodDisruptionBudget')
+    assert.deepEqual(budget.spec.selector, { matchLabels })
+  })
+
+  it('meet Pod Security restricted, which the namespace enforces', () => {
+    const { labels } = only('Namespace').metadata
+    assert.equal(labels?.['pod-security.kubernetes.io/enforce'], 'restricted')
+    assert.equal(pod.securityContext.runAsNonRoot, true)
+    assert.deepEqual(pod.securityContext.seccompProfile, { type: 'RuntimeDefault' })
+    assert.deepEqual(container.securityContext, {
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ['ALL'] },
+    })
+    assert.equal(pod.enableServiceLinks, false)
+  })
+})
+
+describe('components', () => {
+  it('set variables that the program knows, on the Deployment', () => {
+    const components = files.filter((file) => file.startsWith('components/'))
+    assert.ok(components.length >= 2)
+    for (const file of components) {
+      const [{ kind, patches }] = read(file) as [{ kind: string; patches: { patch: string }[] }]
+      assert.equal(kind, 'Component')
+      for (const { patch } of patches) {
+        const [patched] = parseAllDocuments(patch).map((document) => document.toJS() as Deployment)
+        assert.deepEqual(patched?.metadata, {
+          name: deployment.metadata.name,
+          namespace: deployment.metadata.namespace,
+        })
+        const env = patched?.spec.template.spec.containers[0].env ?? []
+        assert.ok(env.length > 0)
+        const text = '-----BEGIN CERTIFICATE-----'
+        loadSettings({
+          argv: [],
+          env: Object.fromEntries(env.map(({ name, value }) => [name, value ?? ''])),
+          readFile: (path) => (path.endsWith('.dockerconfigjson') ? '{}' : text),
+        })
+      }
+    }
+  })
+})
