@@ -39,6 +39,7 @@ export interface Source {
   readonly sizeBytes?: number
   /** Earlier digests of the tag, newest first, at most 10. */
   readonly history?: readonly { readonly digest: string; readonly seenAt: string }[]
+  /** RFC 3339; when the source was first found as it is: a check that finds nothing new is not written. */
   readonly checkedAt: string
   /** A code and a sentence of kip's own, never bytes of a registry's answer. */
   readonly message?: string
@@ -97,6 +98,8 @@ export interface ImageState {
   /** A user made the object by hand. */
   readonly requested: boolean
   readonly resourceVersion: string
+  /** RFC 3339; when the object was made. */
+  readonly createdAt?: string
   readonly usage?: Usage
   readonly source?: Source
   readonly mirrors: readonly Mirror[]

@@ -91,8 +91,10 @@ export function applyFields(
       !wantedLeaves.has(path) &&
       ![...managed].some(([other, { paths }]) => other !== manager && paths.has(path)),
   )
-  // Longest first: an item's fields before the item.
-  for (const path of gone.sort((a, b) => b.length - a.length))
+  // Longest first, and an item whole: without its key it would not be found.
+  const items = gone.filter((path) => path.endsWith(']'))
+  const parts = gone.filter((path) => !items.some((item) => path.startsWith(`${item}.`)))
+  for (const path of parts.sort((a, b) => b.length - a.length))
     result = removeAt(result, parse(path))
   for (const [path, value] of wantedLeaves) result = setAt(result, parse(path), value)
   managed.set(manager, { apply: true, paths: new Set(wantedLeaves.keys()) })
@@ -156,7 +158,7 @@ function setAt(root: Json, steps: readonly Step[], value: Json): Json {
   }
   const list = Array.isArray(child) ? [...(child as Json[])] : []
   const at = list.findIndex((item) => matches(item, step.key ?? []))
-  const item = at < 0 ? {} : (list[at] as Json)
+  const item = at < 0 ? Object.fromEntries(step.key) : (list[at] as Json)
   const next = rest.length === 0 ? item : setAt(item, rest, value)
   if (at < 0) list.push(next)
   else list[at] = next
