@@ -2,7 +2,9 @@
 
 const label = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?'
 const component = '[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*'
-const port = ':[0-9]{1,5}'
+// 1 to 65535; leading zeros do no harm.
+const port =
+  ':(?!0+(?![0-9]))(?:[0-5]?[0-9]{1,4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])'
 
 // A first component without '.' or ':' is no host but a name on Docker Hub, save for localhost.
 const dottedHost = `${label}(?:\\.${label})+(?:${port})?`
@@ -28,10 +30,11 @@ export const qualifiedName = `^(?:${label}(?:\\.${label})*/)?[A-Za-z0-9](?:[A-Za
 export const quantity =
   '^(?:(?:[0-9]+(?:\\.[0-9]*)?|\\.[0-9]+)(?:[KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?)?$'
 
-// distribution/reference: capitals may stand only in a first component that is a host.
+// distribution/reference: a first component with a dot is a host, and only in a host may capitals stand.
+const undotted = '[a-z0-9]+(?:(?:_|__|-+)[a-z0-9]+)*'
 const anyLabel = '[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?'
-const anyHost = `(?:${anyLabel}(?:\\.${anyLabel})*|\\[[0-9A-Fa-f:]+\\])(?::[0-9]+)?`
-const digest = 'sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}'
+const anyHost = `(?:${anyLabel}(?:\\.${anyLabel})*|\\[[0-9A-Fa-f:]+\\])(?:${port})?`
+const digest = 'sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}'
 
 /** An image reference as users write it; 64 hex digits alone are an image's id and no name. */
-export const imageReference = `^(?![0-9a-f]{64}$)(?:${anyHost}/)?${component}(?:/${component})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@(?:${digest}))?$`
+export const imageReference = `^(?![0-9a-f]{64}$)(?:(?:${anyHost}|${undotted})/${component}(?:/${component})*|${component})(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@(?:${digest}))?$`

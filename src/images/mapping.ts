@@ -9,11 +9,8 @@ export interface Mapping {
   /**
    * The backup copy of a source: a tag, never a digest.
    *
-   * The mapping does not look at what is there: a result may be longer than a registry takes (255 characters of
-   * repository), which the registry then says.
-   *
-   * @throws MappingError `KIP_MAPPING_NO_BACKUP` when no backup is set, `KIP_MAPPING_DIGEST` for a digest algorithm
-   *   that OCI does not register.
+   * @throws MappingError `KIP_MAPPING_NO_BACKUP` when no backup is set, `KIP_MAPPING_DIGEST` for a digest that is
+   *   neither SHA-256 nor SHA-512.
    */
   backupOf(source: ImageReference): ImageReference
   /**
@@ -40,12 +37,12 @@ interface Backup {
   readonly path: string
 }
 
-// The distribution grammar allows 128 characters in a tag.
+// The distribution grammar allows 128 characters in a tag, and 255 in a name with its host.
 const tagLimit = 128
+const nameLimit = 255
 const digestTag = /^kip-(sha\d+)-([A-Za-z0-9_-]+)$/
 const digestBytes = new Map([
   ['sha256', 32],
-  ['sha384', 48],
   ['sha512', 64],
 ])
 
@@ -55,7 +52,8 @@ const digestBytes = new Map([
  * `path`: `docker.io/library/nginx:1` becomes `<backup>/docker.io/library/nginx:1`. The ':' of a port becomes '_',
  * which no host name holds, so no two sources share a copy and every copy tells its source. A source with a digest gets
  * the tag `kip-sha256-<hex>`, so that a moved tag never overwrites a pin (not `sha256-<hex>`, which is the tag that the
- * OCI referrers fallback uses); a tag beside the digest is lost, as it is for the kubelet.
+ * OCI referrers fallback uses); a tag beside the digest is lost, as it is for the kubelet. A name that would be longer
+ * than a registry takes becomes `<backup>/kip-long/<hash>`, which alone does not tell its source.
  *
  * `flat`: `quay.io/a/b:t` becomes `<backup>:a_b_t`. The host is lost and '_' is ambiguous, so two sources may share a
  * copy: whoever writes copies compares what {@link Mapping.backupOf} gives for all of them.
@@ -92,7 +90,7 @@ function pathMapping(registry: string, { host, path }: Backup): Mapping {
     isBackup,
     backupOf: (source) => ({
       registry: host,
-      repository: `${prefix}${encodeHost(source.registry)}/${source.repository}`,
+      repository: prefix + placeOf(source, nameLimit - `${host}/${prefix}`.length),
       tag: backupTag(source),
     }),
     sourceOf(reference) {
@@ -116,6 +114,11 @@ function flatMapping(registry: string, { host, path }: Backup): Mapping {
   }
 }
 
+function placeOf({ registry, repository }: ImageReference, limit: number): string {
+  const place = `${encodeHost(registry)}/${repository}`
+  return place.length <= limit ? place : `kip-long/${sha256(place)}`
+}
+
 /** Unlike imgCloneCtrl's, a pin has a tag of its own (it made an unparsable one), and so has a name over the limit. */
 function flatTag(source: ImageReference): string {
   // One repository: equal digests are equal bytes, whatever they are called.
@@ -125,7 +128,7 @@ function flatTag(source: ImageReference): string {
   const tag = `${name.replaceAll('/', '_')}_${source.tag ?? 'latest'}`
   if (tag.length <= tagLimit) return tag
   const full = `${source.registry}/${source.repository}:${source.tag ?? 'latest'}`
-  return `kip-ref-${createHash('sha256').update(full).digest('hex')}`
+  return `kip-ref-${sha256(full)}`
 }
 
 function backupTag(source: ImageReference): string {
@@ -163,6 +166,10 @@ function digestOfTag(tag: string): string | undefined {
   if (bytes.length !== digestBytes.get(algorithm)) return undefined
   const digest = `${algorithm}:${bytes.toString('hex')}`
   return tagOfDigest(digest) === tag ? digest : undefined
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
 }
 
 const plainHost = /^[a-z0-9]+(?:(?:\.|-+)[a-z0-9]+)*(?::\d+)?$/

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { ImageReference } from '@containers/image-copy'
+import { formatReference, type ImageReference, parseReference } from '@containers/image-copy'
 import fc from 'fast-check'
 import { createMapping } from '../../../src/images/mapping.ts'
 
@@ -147,6 +147,27 @@ describe('path mapping', () => {
       assert.equal(mapping.isBackup(reference), true)
       assert.equal(mapping.sourceOf(reference), undefined)
     }
+  })
+
+  it('makes references that read back as they are', () => {
+    fc.assert(
+      fc.property(backup, source, (registry, from) => {
+        assert.deepEqual(parseReference(formatReference(from)), from)
+        const copy = createMapping({ registry, mapping: 'path' }).backupOf(from)
+        assert.deepEqual(parseReference(formatReference(copy)), copy)
+      }),
+    )
+  })
+
+  it('gives a name that is too long a place of its own', () => {
+    const long = { registry: 'quay.io', repository: `${'a'.repeat(230)}/b`, tag: '1' }
+    const copy = mapping.backupOf(long)
+    assert.match(copy.repository, /^prefix\/kip-long\/[0-9a-f]{64}$/)
+    assert.deepEqual(parseReference(formatReference(copy)), copy)
+    assert.ok(mapping.isBackup(copy))
+    assert.equal(mapping.sourceOf(copy), undefined)
+    const other = { ...long, registry: 'ghcr.io' }
+    assert.notEqual(mapping.backupOf(other).repository, copy.repository)
   })
 
   it('refuses a digest that it cannot spell as a tag', () => {
