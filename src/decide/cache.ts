@@ -1,0 +1,121 @@
+import type { ImageState } from '../state/cached-image.ts'
+import { type Verdict, verdict } from './codes.ts'
+import { decideMirror } from './mirror.ts'
+import {
+  type DecisionSettings,
+  isOutdated,
+  isUnwanted,
+  type Subject,
+  verifiedCopy,
+} from './subject.ts'
+
+/** One name under which the nodes are to hold an image. */
+export interface CacheReference {
+  /** Exactly as a kubelet will be asked for it. */
+  readonly reference: string
+  /** Its failure is no failure of the image. */
+  readonly bestEffort: boolean
+}
+
+export interface CacheVerdict extends Verdict {
+  readonly references: readonly CacheReference[]
+  /** Milliseconds since the epoch when the answer changes by itself, if it does. */
+  readonly recheckAt?: number
+}
+
+/**
+ * Under which names the nodes are to hold an image now.
+ *
+ * With a verified copy that pods are pointed at, that copy; and the original name, best effort, when it is asked for:
+ * admission fails open, and the same bytes cost one manifest. Without one, the source: at once where no copy will come,
+ * and otherwise when waiting for the copy took too long or the copy failed. A source that cannot be reached, or that has
+ * not got the image, is given to the nodes all the same: kubelets may know a way that kip does not.
+ */
+export function decideCache(
+  subject: Subject,
+  settings: DecisionSettings,
+  now: number,
+): CacheVerdict {
+  const { image, text } = subject
+  if (image === undefined) return none('UnknownImage')
+  if (isUnwanted(image)) return none('NotWanted')
+  // A node's cache is open to every pod there, and whoever merely uses a private image asked for no such thing.
+  if (image.source?.state === 'NeedsCredentials' && !isAskedFor(image)) {
+    return none('NeedsCredentials')
+  }
+  const source = { reference: text, bestEffort: false }
+  if (!settings.admission.enabled || settings.admission.rewrite === 'never') {
+    return waitForSource(subject, settings, now) ?? some('CacheSource', [source])
+  }
+  const copy = verifiedCopy(subject)
+  if (typeof copy === 'string') {
+    // The new image of a moved tag will not come to the backup: pods get it from the source.
+    if (isOutdated(subject) && hasFailed(subject)) {
+      return some('CacheSource', [source, { reference: copy, bestEffort: true }])
+    }
+    return some('CacheBackup', [
+      { reference: copy, bestEffort: false },
+      ...(settings.puller.cacheOriginals ? [{ reference: text, bestEffort: true }] : []),
+    ])
+  }
+  return (
+    waitForSource(subject, settings, now) ??
+    waitForCopy(subject, settings, now) ??
+    some('CacheSource', [source])
+  )
+}
+
+/** A user named the image, in IMAGES or by an object made by hand. */
+function isAskedFor(image: ImageState): boolean {
+  return image.requested || image.usage?.wanted.some((reason) => reason !== 'InUse') === true
+}
+
+/** Until the source was looked up it is not known whether it asks for credentials. */
+function waitForSource(
+  { image }: Subject,
+  settings: DecisionSettings,
+  now: number,
+): CacheVerdict | undefined {
+  if (image === undefined || image.source !== undefined || isAskedFor(image)) return undefined
+  return waiting('NotResolved', image, settings, now)
+}
+
+function waitForCopy(
+  subject: Subject,
+  settings: DecisionSettings,
+  now: number,
+): CacheVerdict | undefined {
+  const { image } = subject
+  if (image === undefined || hasFailed(subject)) return undefined
+  const { act, code } = decideMirror(subject)
+  if (!act && code !== 'NotResolved') return undefined
+  return waiting('WaitingForCopy', image, settings, now)
+}
+
+function waiting(
+  code: 'NotResolved' | 'WaitingForCopy',
+  image: ImageState,
+  settings: DecisionSettings,
+  now: number,
+): CacheVerdict | undefined {
+  const since = Date.parse(image.usage?.firstSeen ?? image.createdAt ?? '')
+  const until = since + settings.mirror.preCacheWaitSeconds * 1000
+  return until > now ? { ...none(code), recheckAt: until } : undefined
+}
+
+function hasFailed({ mirror }: Subject): boolean {
+  return mirror?.state === 'Failed' || mirror?.state === 'Blocked'
+}
+
+function none(
+  code: 'UnknownImage' | 'NotWanted' | 'NeedsCredentials' | 'NotResolved' | 'WaitingForCopy',
+): CacheVerdict {
+  return { ...verdict(false, code), references: [] }
+}
+
+function some(
+  code: 'CacheBackup' | 'CacheSource',
+  references: readonly CacheReference[],
+): CacheVerdict {
+  return { ...verdict(true, code), references }
+}

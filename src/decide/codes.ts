@@ -1,0 +1,50 @@
+/**
+ * Every reason that a decision can have. The codes are stable: they stand in conditions, Events, audit annotations,
+ * metrics and logs, and `docs/reasons.md` explains them one by one.
+ */
+export const reasons = Object.freeze({
+  Mirror: 'the image is copied to the backup registry',
+  Rewritten: 'the pod is pointed at the verified copy',
+  CacheBackup: 'the nodes cache the verified copy',
+  CacheSource: 'the nodes cache the image from its source',
+
+  InvalidReference: 'this is no image reference',
+  NotWanted: 'nobody wants the image any more',
+  NoBackup: 'no backup registry is configured',
+  IsBackup: 'the reference lies in the backup registry itself',
+  NotMappable: 'the image has no place in the backup registry',
+
+  NotResolved: 'the source was not looked up yet',
+  NeedsCredentials:
+    'the source asks for credentials, and kip copies and shares only what anybody may pull',
+  SourceMissing: 'the registry of the source does not have the image',
+  SourceUnreachable: 'the registry of the source cannot be reached',
+  SourceInvalid: 'what the source holds is no valid image',
+
+  RewriteNever: 'kip is told not to rewrite pods',
+  NamespaceExcluded: 'the namespace is excluded',
+  OptedOut: 'the pod or its workload is opted out with images.kip/ignore',
+  StaticPod: 'the pod is a static pod, which its kubelet runs whatever the API server holds',
+  OwnPod: 'the pod is one of kip itself',
+  PullPolicyNever: 'the image is never pulled (imagePullPolicy: Never)',
+  UnknownImage: 'kip does not know the image yet',
+  NotMirrored: 'there is no verified copy yet',
+  CopyOutdated: 'the tag has moved at the source, and its new image is not copied yet',
+  DigestDiffers: 'the digest of the copy is not the one that the reference names',
+
+  WaitingForCopy: 'the nodes wait for the copy, to pull it from the backup',
+})
+
+export type ReasonCode = keyof typeof reasons
+
+/** One answer: whether to act, and why or why not. */
+export interface Verdict {
+  readonly act: boolean
+  readonly code: ReasonCode
+  /** One sentence for people, without a full stop. */
+  readonly text: string
+}
+
+export function verdict(act: boolean, code: ReasonCode): Verdict {
+  return { act, code, text: reasons[code] }
+}

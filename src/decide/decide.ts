@@ -1,0 +1,49 @@
+import type { Mapping } from '../images/mapping.ts'
+import type { ImageState } from '../state/cached-image.ts'
+import { type CacheVerdict, decideCache } from './cache.ts'
+import { type Verdict, verdict } from './codes.ts'
+import { decideMirror } from './mirror.ts'
+import { decideRewrite, type Placement, type RewriteVerdict } from './rewrite.ts'
+import { type DecisionSettings, subjectOf } from './subject.ts'
+
+export interface DecideInput {
+  /** As written; need not be normalised, nor valid. */
+  readonly reference: string
+  /** What the store knows of the normalised reference; undefined: nothing. */
+  readonly image: ImageState | undefined
+  readonly mapping: Mapping
+  readonly settings: DecisionSettings
+  /** Milliseconds since the epoch. */
+  readonly now: number
+  /** Where the reference stands; absent: in an ordinary pod that nobody opted out. */
+  readonly placement?: Placement
+}
+
+export interface Decision {
+  /** Whether the image is to be copied to the backup. */
+  readonly mirror: Verdict
+  /** Whether a pod that names it is to be pointed at the copy, and to what. */
+  readonly rewrite: RewriteVerdict
+  /** Under which names the nodes are to hold it. */
+  readonly cache: CacheVerdict
+}
+
+/**
+ * The one decision: what kip does about a reference, and why. Webhook, mirror, puller and the explaining commands all ask
+ * here, so that none can differ from what another says.
+ *
+ * Pure: the same input gives the same answer.
+ */
+export function decide(input: DecideInput): Decision {
+  const { settings, placement, now } = input
+  const subject = subjectOf(input.reference, input.image, input.mapping)
+  if (subject === undefined) {
+    const invalid = verdict(false, 'InvalidReference')
+    return { mirror: invalid, rewrite: invalid, cache: { ...invalid, references: [] } }
+  }
+  return {
+    mirror: decideMirror(subject),
+    rewrite: decideRewrite(subject, settings, placement),
+    cache: decideCache(subject, settings, now),
+  }
+}
