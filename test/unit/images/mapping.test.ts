@@ -19,7 +19,7 @@ const host = fc.oneof(
     'x--y.test:1',
     'x.test',
   ),
-  fc.stringMatching(/^[a-z0-9]{1,4}(-{1,2}[a-z0-9]{1,3})?\.[a-z]{2,4}(:[1-9][0-9]{1,4})?$/),
+  fc.stringMatching(/^[a-z0-9]{1,4}(-{1,2}[a-z0-9]{1,3})?\.[a-z]{2,4}(:[1-9][0-9]{1,3})?$/),
 )
 const tag = fc.oneof(
   fc.constantFrom('latest', 'kip-1', 'kip-kip-1', `kip-sha256-${hex('a')}`, `sha256-${hex('a')}`),
