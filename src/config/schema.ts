@@ -126,7 +126,7 @@ export const settingsSchema: SectionSchema<Settings> = {
           ...hosts,
           default: [],
           description:
-            'The only hosts that kip may dial. Empty: every host, save for the addresses that are always refused (loopback, link-local, the API server, Services).',
+            'The only hosts that kip may dial. Empty: every host, save for the addresses that are always refused (loopback, link-local, the API server, Services). A host in the list may have such an address.',
         },
       },
     },

@@ -116,6 +116,7 @@ const expected: Readonly<Record<string, readonly string[]>> = {
     '*: batch/cronjobs get,list,watch',
     '*: images.kip/cachedimages create,patch,delete',
     '*: images.kip/cachedimages/status patch',
+    '*: networking.k8s.io/servicecidrs list',
   ],
   'rbac-events.yaml': ['*: events.k8s.io/events create,patch'],
   'rbac-leader-election.yaml': [
