@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
-import { parseAllDocuments } from 'yaml'
+import { parseAllDocuments, parseDocument } from 'yaml'
 import { defaultSettings } from '../../../src/config/leaves.ts'
 import { loadSettings } from '../../../src/config/load.ts'
 import { workloadKinds } from '../../../src/images/templates.ts'
@@ -251,27 +251,29 @@ describe('manifests', () => {
 })
 
 describe('components', () => {
-  it('set variables that the program knows, on the Deployment', () => {
-    const components = files.filter((file) => file.startsWith('components/'))
-    assert.ok(components.length >= 2)
-    for (const file of components) {
+  const text = '-----BEGIN CERTIFICATE-----'
+  const readFile = (path: string): string => (path.endsWith('.dockerconfigjson') ? '{}' : text)
+
+  for (const file of files.filter((one) => one.startsWith('components/'))) {
+    it(`${file} patches what is there, with settings that the program takes`, () => {
       const [{ kind, patches }] = read(file) as [{ kind: string; patches: { patch: string }[] }]
       assert.equal(kind, 'Component')
-      for (const { patch } of patches) {
-        const [patched] = parseAllDocuments(patch).map((document) => document.toJS() as Deployment)
-        assert.deepEqual(patched?.metadata, {
-          name: deployment.metadata.name,
-          namespace: deployment.metadata.namespace,
-        })
-        const env = patched?.spec.template.spec.containers[0].env ?? []
-        assert.ok(env.length > 0)
-        const text = '-----BEGIN CERTIFICATE-----'
-        loadSettings({
-          argv: [],
-          env: Object.fromEntries(env.map(({ name, value }) => [name, value ?? ''])),
-          readFile: (path) => (path.endsWith('.dockerconfigjson') ? '{}' : text),
-        })
+      const patched = patches
+        .map(({ patch }) => parseDocument(patch).toJS() as Deployment & { $patch?: string })
+        .filter(({ $patch }) => $patch !== 'delete')
+      assert.ok(patched.length > 0)
+      for (const { kind, metadata, data, spec } of patched) {
+        const { name, namespace } = only(kind).metadata
+        assert.deepEqual(metadata, { name, namespace })
+        const variables = spec?.template.spec.containers[0].env ?? []
+        const env = Object.fromEntries(variables.map(({ name, value }) => [name, value ?? '']))
+        const { settings } = loadSettings({ argv: [], env: { ...env, ...data }, readFile })
+        assert.notDeepEqual(settings, defaultSettings)
       }
-    }
+    })
+  }
+
+  it('are three', () => {
+    assert.equal(files.filter((file) => file.startsWith('components/')).length, 3)
   })
 })
