@@ -1,0 +1,395 @@
+import { Claims } from './claims.ts'
+import { type Clock, systemClock } from './clock.ts'
+import { LeaseLostError, LeaseRunningError } from './errors.ts'
+import {
+  freshLease,
+  type Lease,
+  type LeaseApi,
+  placeholderLease,
+  readRecord,
+  releaseLease,
+} from './lease.ts'
+import { Observation } from './observation.ts'
+import {
+  jitterFactor,
+  type LeaseElectorOptions,
+  type Log,
+  type Timing,
+  timingOf,
+} from './options.ts'
+import { Pause } from './pause.ts'
+import { sendRequest, statusOf } from './request.ts'
+
+/** One time of leading, as the guarded work gets it. */
+export interface Term {
+  /** Aborts when leadership is lost, before it ends for others, and when `run` is told to stop. */
+  readonly signal: AbortSignal
+  /** Grows from term to term of one Lease object: its leaseTransitions. */
+  readonly fence: number
+  /** Fencing token for guarded writes: `${uid of the Lease}/${fence}`. */
+  readonly token: string
+}
+
+/** A write of ours that stands. */
+interface Held {
+  readonly lease: Lease
+  /** When it was sent: others may count from no earlier moment. */
+  readonly sentAt: number
+}
+
+interface Leading {
+  validUntil: number
+  held: Held
+  /** Ends the term because the Lease is no longer ours. */
+  readonly lose: (why: string) => void
+}
+
+const silent: Log = { debug: () => {}, info: () => {}, warn: () => {} }
+
+/**
+ * Contends for a Lease with others of its kind and with client-go's electors, and works while it leads.
+ *
+ * Safe under any delay, loss and reordering of messages, pauses of the process and skew of clocks, as long as clocks'
+ * rates differ by less than leaseDuration/renewDeadline: `isLeader()` is true in one of these electors at a time. Work
+ * that was begun while leading may still reach a server later; give its writes the resourceVersion or `term.token`.
+ */
+export class LeaseElector {
+  readonly #api: LeaseApi
+  readonly #identity: string
+  readonly #timing: Timing
+  readonly #clock: Clock
+  readonly #random: () => number
+  readonly #onLeader: (identity: string | undefined) => void
+  readonly #log: Log
+  readonly #seen: Observation
+  readonly #claims: Claims
+  readonly #pause: Pause
+  #leading: Leading | undefined
+  #reported: { readonly identity: string | undefined } | undefined
+  #newestVersion = -1
+  #running = false
+
+  /** @throws LeaseConfigError */
+  constructor(options: LeaseElectorOptions) {
+    this.#timing = timingOf(options)
+    this.#api = options.api
+    this.#identity = options.identity
+    this.#clock = options.clock ?? systemClock
+    this.#random = options.random ?? Math.random
+    this.#onLeader = options.onLeader ?? (() => {})
+    this.#log = options.log ?? silent
+    this.#seen = new Observation(this.#timing.leaseDurationMs)
+    this.#claims = new Claims(options.identity, this.#timing.leaseDurationMs, this.#clock)
+    this.#pause = new Pause(this.#clock)
+  }
+
+  /** Whether this one leads now. Compares clocks at each call: true after no pause, stall or stop longer than the term. */
+  isLeader(): boolean {
+    return this.#leading !== undefined && this.#clock.now() < this.#leading.validUntil
+  }
+
+  /** Who held the Lease when it was last seen; undefined: nobody. */
+  get leader(): string | undefined {
+    return this.#seen.record?.holder || undefined
+  }
+
+  /**
+   * Contends until it leads, then works. Resolves when the signal aborted (after release), when the work ended by itself
+   * (after release), or when leadership was lost; may then be called again, for another term.
+   *
+   * @param work - what only the leader does; must end soon after its signal aborts: the Lease is kept until it has
+   * @throws LeaseRunningError when it runs already; what `work` throws while it leads
+   */
+  async run(work: (term: Term) => Promise<void>, signal: AbortSignal): Promise<void> {
+    if (this.#running) throw new LeaseRunningError(this.#identity)
+    this.#running = true
+    const end = new AbortController()
+    void this.#watch(end.signal)
+    try {
+      const held = await this.#acquire(signal)
+      if (held !== undefined) await this.#lead(held, work, signal)
+    } finally {
+      end.abort()
+      this.#running = false
+    }
+  }
+
+  /** Tries until it holds the Lease; undefined: the signal aborted, and what it may hold was given up. */
+  async #acquire(signal: AbortSignal): Promise<Held | undefined> {
+    while (!signal.aborted) {
+      const triedAt = this.#clock.now()
+      try {
+        const held = await this.#tryAcquire(signal)
+        if (held !== undefined && !signal.aborted) {
+          const { renewDeadlineMs, marginMs } = this.#timing
+          if (this.#clock.now() < held.sentAt + renewDeadlineMs - marginMs) return held
+        }
+      } catch (error) {
+        if (!signal.aborted) this.#log.debug(this.#fields(error), 'no try for the Lease')
+      }
+      if (signal.aborted) break
+      await this.#waitForTry(triedAt, signal)
+    }
+    // A write that got no answer may stand all the same.
+    if (this.#claims.mayStand) await this.#release()
+    return undefined
+  }
+
+  /** As soon as the Lease seems free, and at any rate after the jittered period. */
+  async #waitForTry(triedAt: number, signal: AbortSignal): Promise<void> {
+    const { retryPeriodMs } = this.#timing
+    const pollAt = triedAt + retryPeriodMs * (1 + this.#random() * jitterFactor)
+    // Of many candidates that see the Lease become free, and of one that keeps losing the race, none storms the server.
+    const soonest = triedAt + (retryPeriodMs / 10) * (1 + this.#random())
+    await this.#pause.until(() => Math.min(pollAt, Math.max(soonest, this.#freeAt())), signal)
+  }
+
+  #freeAt(): number {
+    const { record } = this.#seen
+    // What we ourselves wrote in a term that is over, and whose work has ended, need not run out.
+    if (record !== undefined && this.#claims.isOurs(record)) return this.#clock.now()
+    return this.#seen.freeAt()
+  }
+
+  async #tryAcquire(signal: AbortSignal): Promise<Held | undefined> {
+    const lease = await this.#read(signal)
+    if (lease === undefined) {
+      const placeholder = placeholderLease(
+        this.#timing.leaseDurationMs,
+        this.#claims.nextTime(),
+        Math.max(0, this.#seen.highestTerm),
+      )
+      this.#see(await this.#send('create', (stop) => this.#api.create(placeholder, stop), signal))
+      return undefined
+    }
+    if (this.#clock.now() < this.#freeAt()) return undefined
+    return await this.#write(lease, undefined)
+  }
+
+  async #lead(held: Held, work: (term: Term) => Promise<void>, signal: AbortSignal): Promise<void> {
+    const stop = new AbortController()
+    const over = new AbortController()
+    let cancelEnd = (): void => {}
+    const leading: Leading = {
+      validUntil: 0,
+      held,
+      lose: (why) => {
+        if (this.#leading !== leading) return
+        this.#leading = undefined
+        const error = new LeaseLostError(this.#identity, why)
+        this.#log.warn({ identity: this.#identity, why }, 'leadership is lost')
+        stop.abort(error)
+        over.abort(error)
+      },
+    }
+    const extend = (next: Held): void => {
+      cancelEnd()
+      leading.held = next
+      leading.validUntil = next.sentAt + this.#timing.renewDeadlineMs
+      const leftMs = leading.validUntil - this.#timing.marginMs - this.#clock.now()
+      cancelEnd = this.#clock.timer(() => leading.lose('it was not renewed in time'), leftMs)
+    }
+    const onAbort = (): void => stop.abort(signal.reason)
+    signal.addEventListener('abort', onAbort, { once: true })
+    const { transitions: fence, uid } = readRecord(held.lease)
+    this.#leading = leading
+    extend(held)
+    this.#log.info({ identity: this.#identity, fence }, 'leading')
+    const working = runWork(work, { signal: stop.signal, fence, token: `${uid}/${fence}` })
+    const ended = working.finally(() => {
+      over.abort()
+      this.#pause.poke()
+    })
+    let outcome: { readonly error: unknown } | undefined
+    try {
+      await this.#keep(leading, extend, over.signal)
+      outcome = await ended
+    } finally {
+      cancelEnd()
+      signal.removeEventListener('abort', onAbort)
+      this.#leading = undefined
+    }
+    await this.#release()
+    if (outcome === undefined) return
+    if (!stop.signal.aborted) throw outcome.error
+    this.#log.debug(this.#fields(outcome.error), 'the work ended with an error when it was stopped')
+  }
+
+  /** Renews until `over` aborts: the work ended, or the Lease was lost. */
+  async #keep(leading: Leading, extend: (held: Held) => void, over: AbortSignal): Promise<void> {
+    const { retryPeriodMs, marginMs } = this.#timing
+    let nextAt = this.#clock.now() + retryPeriodMs
+    while (!over.aborted) {
+      // A change by another's hand is looked at soon, not at the next renewal.
+      const soonest = this.#clock.now() + retryPeriodMs / 10
+      await this.#pause.until(
+        () => (this.#isDisturbed() ? Math.min(soonest, nextAt) : nextAt),
+        over,
+      )
+      if (over.aborted) return
+      const triedAt = this.#clock.now()
+      nextAt = triedAt + retryPeriodMs
+      try {
+        const held = await this.#renew(leading, over)
+        if (held === undefined) continue
+        // The time was over before the answer came, and only the timer's call had not come yet.
+        if (this.#clock.now() >= leading.validUntil - marginMs) {
+          leading.lose('it was not renewed in time')
+        } else extend(held)
+      } catch (error) {
+        if (over.aborted) return
+        this.#log.warn(this.#fields(error), 'the Lease was not renewed, trying again')
+      }
+    }
+  }
+
+  /** What was seen last of the Lease is not what we wrote. */
+  #isDisturbed(): boolean {
+    const { record } = this.#seen
+    return record === undefined || !this.#claims.isOurs(record)
+  }
+
+  async #renew(leading: Leading, over: AbortSignal): Promise<Held | undefined> {
+    const { lease } = leading.held
+    const term = readRecord(lease)
+    try {
+      return await this.#write(lease, term, over)
+    } catch (error) {
+      if (over.aborted) throw error
+      this.#log.debug(this.#fields(error), 'the Lease is not as we left it, reading it')
+    }
+    const current = await this.#read(over)
+    if (current === undefined) return await this.#write(undefined, term, over, lease)
+    const record = readRecord(current)
+    if (record.holder !== '' && !this.#claims.isOurs(record)) {
+      leading.lose(`${record.holder} holds the Lease`)
+      return undefined
+    }
+    return await this.#write(current, term, over)
+  }
+
+  /** Gives the Lease up, if what is stored says that it is ours. */
+  async #release(): Promise<void> {
+    const { renewDeadlineMs, retryPeriodMs } = this.#timing
+    const deadline = this.#clock.now() + renewDeadlineMs
+    let failure: unknown
+    while (this.#clock.now() < deadline) {
+      try {
+        const lease = await this.#read()
+        if (lease === undefined || !this.#claims.isOurs(readRecord(lease))) return
+        const body = releaseLease(lease, this.#claims.nextTime())
+        const released = await this.#send('update', (signal) => this.#api.update(body, signal))
+        this.#see(released)
+        this.#claims.forget()
+        this.#log.info({ identity: this.#identity }, 'the Lease is released')
+        return
+      } catch (error) {
+        failure = error
+        if (statusOf(error) === 404) return
+        const waitMs = statusOf(error) === 409 ? retryPeriodMs / 10 : retryPeriodMs / 2
+        const at = this.#clock.now() + waitMs
+        await this.#pause.until(() => at)
+      }
+    }
+    this.#log.warn(this.#fields(failure), 'the Lease could not be released, it will run out')
+  }
+
+  async #read(signal?: AbortSignal): Promise<Lease | undefined> {
+    const lease = await this.#send('get', (stop) => this.#api.get(stop), signal)
+    this.#see(lease)
+    return lease
+  }
+
+  /**
+   * Writes our claim over `base`, or creates the Lease.
+   *
+   * @param term - the term that goes on; undefined: a new one begins
+   * @param gone - a Lease that was deleted under us, whose labels a new one gets
+   */
+  async #write(
+    base: Lease | undefined,
+    term: { readonly acquireTime: string; readonly transitions: number } | undefined,
+    signal?: AbortSignal,
+    gone?: Lease,
+  ): Promise<Held> {
+    const template = base ?? (gone === undefined ? undefined : freshLease(gone))
+    const claim = this.#claims.make(template, term, this.#seen.highestTerm + 1)
+    const sentAt = this.#clock.now()
+    try {
+      const lease =
+        base === undefined
+          ? await this.#send('create', (stop) => this.#api.create(claim.lease, stop), signal)
+          : await this.#send('update', (stop) => this.#api.update(claim.lease, stop), signal)
+      claim.stands()
+      this.#see(lease)
+      return { lease, sentAt }
+    } catch (error) {
+      const status = statusOf(error)
+      if (status !== undefined && status >= 400 && status < 500) claim.refused()
+      throw error
+    }
+  }
+
+  #send<T>(
+    verb: string,
+    send: (signal: AbortSignal) => Promise<T>,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    return sendRequest(verb, send, {
+      clock: this.#clock,
+      timeoutMs: this.#timing.requestTimeoutMs,
+      signal,
+    })
+  }
+
+  async #watch(signal: AbortSignal): Promise<void> {
+    if (this.#api.watch === undefined) return
+    try {
+      await this.#api.watch((lease) => {
+        if (signal.aborted) return
+        // A watch may lag behind what was read since; versions of one kind are ordered numbers.
+        if (lease !== undefined && versionOf(lease) < this.#newestVersion) return
+        this.#see(lease)
+        this.#pause.poke()
+      }, signal)
+    } catch (error) {
+      if (!signal.aborted)
+        this.#log.warn(this.#fields(error), 'no watch on the Lease, polling alone')
+    }
+  }
+
+  #see(lease: Lease | undefined): void {
+    this.#seen.see(lease, this.#clock.now())
+    if (lease !== undefined) this.#newestVersion = versionOf(lease)
+    const identity = this.leader
+    if (this.#reported !== undefined && this.#reported.identity === identity) return
+    this.#reported = { identity }
+    try {
+      this.#onLeader(identity)
+    } catch (error) {
+      this.#log.warn(this.#fields(error), 'onLeader threw')
+    }
+  }
+
+  #fields(error: unknown): object {
+    return { identity: this.#identity, err: error }
+  }
+}
+
+/** The work's outcome as a value: undefined, or the error that it ended with. */
+async function runWork(
+  work: (term: Term) => Promise<void>,
+  term: Term,
+): Promise<{ readonly error: unknown } | undefined> {
+  try {
+    await work(term)
+    return undefined
+  } catch (error) {
+    return { error }
+  }
+}
+
+function versionOf(lease: Lease): number {
+  const version = Number(lease.metadata?.resourceVersion ?? Number.NaN)
+  return Number.isSafeInteger(version) ? version : Number.MAX_SAFE_INTEGER
+}
