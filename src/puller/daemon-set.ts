@@ -1,0 +1,204 @@
+import { createHash } from 'node:crypto'
+import type { PullerSettings } from '../config/settings.ts'
+import type {
+  DaemonSet,
+  OwnerReference,
+  PodSpec,
+  PodTemplateSpec,
+  Toleration,
+} from '../kube/types.ts'
+import { labelValue, type Member, type Shard, type ShardKind, shardName } from './shard.ts'
+import { strategyAnnotation, strategyOf, strategyOfTemplate } from './strategies/strategies.ts'
+
+/** Labels by which kip finds what is its own: all parts of a puller, and the DaemonSet that a pod belongs to. */
+export const partLabel = 'images.kip/part'
+export const pullerLabel = 'images.kip/puller'
+export const shardLabel = 'images.kip/shard'
+const kindLabel = 'images.kip/shard-kind'
+const indexLabel = 'images.kip/shard-index'
+
+/** Annotation of a template and so of its pods: a hash of the template, which tells new pods from old. */
+export const templateAnnotation = 'images.kip/template'
+/** Annotation of a DaemonSet: a hash of all that kip says of it, so that what is unchanged is not written again. */
+export const fingerprintAnnotation = 'images.kip/fingerprint'
+
+/** A DaemonSet as the API server has it, as far as placing images depends on it. */
+export interface ObservedShard extends Shard {
+  readonly name: string
+  readonly uid: string
+  readonly resourceVersion: string
+  readonly fingerprint: string
+  /** Hash of the template that new pods get. */
+  readonly template: string
+  readonly generation: number
+  readonly observedGeneration: number
+  /** Nodes that should run a pod of it, as the DaemonSet controller counts them. */
+  readonly desired: number
+  readonly created: string
+  readonly deleting: boolean
+}
+
+export interface DaemonSetOptions {
+  readonly namespace: string
+  readonly settings: PullerSettings
+  readonly owner: OwnerReference | undefined
+}
+
+/**
+ * The DaemonSet of a shard, as it is applied: the same input gives the same bytes.
+ *
+ * While it rolls, each node keeps its old pod until the new one is ready (maxUnavailable 0). How many nodes roll at once
+ * is bounded for what goes on for good (a quarter: a node then runs two holders for as long as an init chain takes, and
+ * a thousand nodes take four such times, not a thousand as with maxSurge 1), and not for what is on its way, where all
+ * nodes are to pull at once.
+ */
+export function buildDaemonSet(shard: Shard, options: DaemonSetOptions): DaemonSet {
+  const { namespace, settings, owner } = options
+  const name = shardName(settings.daemonSetName, shard.kind, shard.index)
+  const resident = shard.kind === 'holding' || shard.kind === 'originals'
+  const selector = {
+    'app.kubernetes.io/name': 'image-puller',
+    [shardLabel]: labelValue(name),
+  }
+  const labels = {
+    ...selector,
+    [partLabel]: 'puller',
+    [pullerLabel]: labelValue(settings.daemonSetName),
+  }
+  const spec = {
+    selector: { matchLabels: selector },
+    // A revision is a copy of the template; nobody rolls a shard back by hand.
+    revisionHistoryLimit: 1,
+    updateStrategy: {
+      type: 'RollingUpdate',
+      rollingUpdate: { maxSurge: resident ? '25%' : '100%', maxUnavailable: 0 },
+    },
+    template: buildTemplate(shard, labels, settings),
+  }
+  const metadata = {
+    name,
+    namespace,
+    labels: { ...labels, [kindLabel]: shard.kind, [indexLabel]: String(shard.index) },
+    annotations: { ...settings.daemonSetAnnotations },
+    ...(owner === undefined ? {} : { ownerReferences: [owner] }),
+  }
+  const fingerprint = hash({ metadata, spec })
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'DaemonSet',
+    metadata: {
+      ...metadata,
+      annotations: { ...metadata.annotations, [fingerprintAnnotation]: fingerprint },
+    },
+    spec,
+  }
+}
+
+function buildTemplate(
+  shard: Shard,
+  labels: Readonly<Record<string, string>>,
+  settings: PullerSettings,
+): PodTemplateSpec {
+  const strategy = strategyOf(shard.kind, settings.strategy)
+  const { cpuRequest, cpuLimit, memoryRequest, memoryLimit } = settings
+  const parts = strategy.layout({
+    members: shard.members,
+    sleepImage: settings.sleepImage,
+    resources: { cpuRequest, cpuLimit, memoryRequest, memoryLimit },
+  })
+  const template = {
+    metadata: {
+      labels: {
+        ...labels,
+        'images.kip/ignore': 'true',
+        'sidecar.istio.io/inject': 'false',
+      },
+      annotations: {
+        [strategyAnnotation]: strategy.name,
+        'linkerd.io/inject': 'disabled',
+        'sidecar.istio.io/inject': 'false',
+      },
+    },
+    spec: { ...parts, ...podSettings(settings) },
+  }
+  const annotations = { ...template.metadata.annotations, [templateAnnotation]: hash(template) }
+  return { ...template, metadata: { ...template.metadata, annotations } }
+}
+
+/** All of a pod that no image and no strategy changes; Pod Security `restricted`. */
+function podSettings(settings: PullerSettings): PodSpec {
+  const { affinity, tolerations, imagePullSecrets } = settings
+  return {
+    automountServiceAccountToken: false,
+    enableServiceLinks: false,
+    terminationGracePeriodSeconds: 1,
+    nodeSelector: { 'kubernetes.io/os': 'linux', ...settings.nodeSelector },
+    ...(Object.keys(affinity).length === 0 ? {} : { affinity }),
+    ...(tolerations.length === 0 ? {} : { tolerations: tolerations as readonly Toleration[] }),
+    ...(imagePullSecrets.length === 0
+      ? {}
+      : { imagePullSecrets: imagePullSecrets.map((name) => ({ name })) }),
+    securityContext: {
+      runAsNonRoot: true,
+      runAsUser: 65532,
+      runAsGroup: 65532,
+      seccompProfile: { type: 'RuntimeDefault' },
+    },
+  }
+}
+
+/** The fingerprint that {@link buildDaemonSet} writes for a shard. */
+export function fingerprintOf(shard: Shard, options: DaemonSetOptions): string {
+  return buildDaemonSet(shard, options).metadata?.annotations?.[fingerprintAnnotation] ?? ''
+}
+
+/**
+ * Reads a shard back from its DaemonSet: which images it holds is what its template says, nothing else.
+ *
+ * @param base the puller's DaemonSet name
+ * @returns undefined when the DaemonSet is none of this puller's
+ */
+export function readDaemonSet(object: DaemonSet, base: string): ObservedShard | undefined {
+  const { metadata, spec, status } = object
+  const labels = metadata?.labels ?? {}
+  const kind = labels[kindLabel]
+  const index = Number(labels[indexLabel])
+  if (labels[partLabel] !== 'puller' || labels[pullerLabel] !== labelValue(base)) return undefined
+  if (!isKind(kind) || !Number.isInteger(index) || index < 1) return undefined
+  const name = metadata?.name ?? ''
+  if (name !== shardName(base, kind, index)) return undefined
+  const template = spec?.template ?? {}
+  const members: readonly Member[] =
+    strategyOfTemplate(template)?.members(template.spec ?? {}) ?? []
+  return {
+    name,
+    kind,
+    index,
+    members,
+    uid: metadata?.uid ?? '',
+    resourceVersion: metadata?.resourceVersion ?? '',
+    fingerprint: metadata?.annotations?.[fingerprintAnnotation] ?? '',
+    template: template.metadata?.annotations?.[templateAnnotation] ?? '',
+    generation: metadata?.generation ?? 0,
+    observedGeneration: status?.observedGeneration ?? 0,
+    desired: status?.desiredNumberScheduled ?? 0,
+    created: metadata?.creationTimestamp ?? '',
+    deleting: metadata?.deletionTimestamp !== undefined,
+  }
+}
+
+const kinds: ReadonlySet<string> = new Set(['holding', 'originals', 'fresh', 'apart'])
+
+function isKind(text: string | undefined): text is ShardKind {
+  return text !== undefined && kinds.has(text)
+}
+
+/** 64 bits of a SHA-256 over JSON whose keys stand in one order, whatever order settings came in. */
+function hash(value: unknown): string {
+  const text = JSON.stringify(value, (_key, item: unknown) =>
+    typeof item === 'object' && item !== null && !Array.isArray(item)
+      ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : item,
+  )
+  return createHash('sha256').update(text).digest('hex').slice(0, 16)
+}

@@ -1,0 +1,101 @@
+import type { ObservedShard } from './daemon-set.ts'
+import type { Pace } from './pace.ts'
+import type { Survey } from './survey.ts'
+import type { Wanted } from './wanted.ts'
+
+/**
+ * Since when things are as they are, in milliseconds of a clock that never jumps.
+ *
+ * All that is placed is read from the cluster; this is only patience. Who has none yet (after a start) waits anew.
+ */
+export interface Memory {
+  /** Wanted images that no shard has. */
+  readonly newSince: ReadonlyMap<string, number>
+  /** Images that some node fails to pull or to start. */
+  readonly troubleSince: ReadonlyMap<string, number>
+  /** Images on their way that every node has started. */
+  readonly provenSince: ReadonlyMap<string, number>
+  /** Images that shards hold and nobody wants. */
+  readonly unwantedSince: ReadonlyMap<string, number>
+  /** By shard: where it got, and when it got there. */
+  readonly progress: ReadonlyMap<string, Progress>
+  /** By shard: images that it lost for failing. */
+  readonly ejections: ReadonlyMap<string, Ejections>
+}
+
+export interface Progress {
+  readonly mark: string
+  readonly since: number
+}
+
+export interface Ejections {
+  readonly count: number
+  readonly at: number
+}
+
+export const blank: Memory = Object.freeze({
+  newSince: new Map(),
+  troubleSince: new Map(),
+  provenSince: new Map(),
+  unwantedSince: new Map(),
+  progress: new Map(),
+  ejections: new Map(),
+})
+
+/** The memory after one more look at the cluster; proven images are for the caller to add. */
+export function remember(
+  before: Memory,
+  wanted: ReadonlyMap<string, Wanted>,
+  shards: readonly ObservedShard[],
+  seen: Survey,
+  now: number,
+): Memory {
+  const placed = new Set(shards.flatMap(({ members }) => members.map(({ reference }) => reference)))
+  const fresh = [...wanted.keys()].filter((reference) => !placed.has(reference))
+  const troubled = [...placed].filter((reference) => {
+    const { failures, unstartable, stalled } = seen.tally(reference)
+    return failures.length > 0 || unstartable > 0 || stalled > 0
+  })
+  const unwanted = [...placed].filter((reference) => !wanted.has(reference))
+  const progress = new Map<string, Progress>()
+  for (const shard of shards) {
+    const mark = seen.progress(shard)
+    const known = before.progress.get(shard.name)
+    progress.set(shard.name, known?.mark === mark ? known : { mark, since: now })
+  }
+  return {
+    ...before,
+    newSince: since(before.newSince, fresh, now),
+    troubleSince: since(before.troubleSince, troubled, now),
+    unwantedSince: since(before.unwantedSince, unwanted, now),
+    progress,
+  }
+}
+
+/** The times of those that are, as they were, and now for those that have come. */
+export function since(
+  before: ReadonlyMap<string, number>,
+  present: Iterable<string>,
+  now: number,
+): ReadonlyMap<string, number> {
+  const after = new Map<string, number>()
+  for (const key of present) after.set(key, before.get(key) ?? now)
+  return after
+}
+
+/** When the next image may leave a shard for failing. */
+export function nextEjection(ejections: Ejections | undefined, pace: Pace): number {
+  if (ejections === undefined) return Number.NEGATIVE_INFINITY
+  return ejections.at + ejectionWait(ejections.count, pace)
+}
+
+/** One more image left; the count starts again when the last one is long ago. */
+export function eject(ejections: Ejections | undefined, pace: Pace, now: number): Ejections {
+  if (ejections === undefined) return { count: 1, at: now }
+  const quiet = now - ejections.at > 2 * ejectionWait(ejections.count, pace)
+  return { count: quiet ? 1 : ejections.count + 1, at: now }
+}
+
+function ejectionWait(count: number, pace: Pace): number {
+  return Math.min(pace.ejectMs * 4 ** (count - 1), pace.ejectMaxMs)
+}

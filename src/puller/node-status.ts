@@ -1,0 +1,63 @@
+import type { NodeFailure, Nodes } from '../state/cached-image.ts'
+import { failureText, unknownText } from './failure-text.ts'
+import type { NodeTrouble, Survey } from './survey.ts'
+
+/** As many failures as a status lists. */
+const listed = 10
+
+/**
+ * Where an image stands, for its status: how many nodes are to have it, have it, fail with it, and all others, which are
+ * still to pull it. Of several names of one image each counts that is not best effort, and the poorest one is told.
+ *
+ * @param references the names of the image that its status is about
+ * @param before the status as it was: a kubelet in back-off says less than it said when it failed
+ */
+export function nodesOf(
+  references: readonly string[],
+  seen: Survey,
+  before: Nodes | undefined,
+): Nodes {
+  const all = references.map((reference) => one(reference, seen, before))
+  const [first, ...rest] = all
+  if (first === undefined) return { desired: 0, cached: 0, pulling: 0, failed: 0, failures: [] }
+  return rest.reduce((poorest, next) => (next.cached < poorest.cached ? next : poorest), first)
+}
+
+function one(reference: string, seen: Survey, before: Nodes | undefined): Nodes {
+  const tally = seen.tally(reference)
+  const failing = new Map(tally.failures.map((trouble) => [trouble.node, trouble]))
+  // Where kip's own containers cannot run, no image can be asked for.
+  const room = Math.max(0, seen.nodes - tally.held - failing.size)
+  const blocked = [...seen.blocked]
+    .filter(([node]) => !failing.has(node) && !seen.isHeldOn(node, reference))
+    .slice(0, room)
+  const desired = Math.max(seen.nodes, tally.held)
+  const failed = Math.min(failing.size + blocked.length, desired - tally.held)
+  const failures: NodeFailure[] = [
+    ...[...failing.values()].map((trouble) => describe(trouble, before)),
+    ...blocked.map(([node, { reason }]) => ({
+      node,
+      reason,
+      message:
+        'the node cannot run the image with the sleep program, which caching needs (sleepImage)',
+    })),
+  ]
+  return {
+    desired,
+    cached: tally.held,
+    pulling: desired - tally.held - failed,
+    failed,
+    failures: failures
+      .toSorted((a, b) => (a.node < b.node ? -1 : 1))
+      .slice(0, Math.min(listed, failed)),
+  }
+}
+
+/** `ErrImagePull` and `ImagePullBackOff` follow each other without end and mean the same. */
+function describe({ node, reason, message }: NodeTrouble, before: Nodes | undefined): NodeFailure {
+  const same = reason === 'ImagePullBackOff' ? 'ErrImagePull' : reason
+  const text = failureText(reason, message)
+  if (text !== unknownText) return { node, reason: same, message: text }
+  const known = before?.failures.find((failure) => failure.node === node && failure.reason === same)
+  return { node, reason: same, message: known?.message ?? text }
+}

@@ -1,0 +1,177 @@
+import type { ObservedShard } from './daemon-set.ts'
+import type { Memory } from './memory.ts'
+import { nextEjection } from './memory.ts'
+import type { Pace } from './pace.ts'
+import type { PodView } from './pod-view.ts'
+import { isResident, type ResidentKind } from './shard.ts'
+import type { Survey } from './survey.ts'
+import { holds } from './verdict.ts'
+import type { Wanted } from './wanted.ts'
+
+/** All that placing looks at, once per round. */
+export interface Scene {
+  readonly wanted: ReadonlyMap<string, Wanted>
+  /** Shards that are there or are to be made again; none that is being deleted. */
+  readonly shards: readonly ObservedShard[]
+  readonly seen: Survey
+  readonly memory: Memory
+  readonly pace: Pace
+  readonly now: number
+  /** Shards by the references that they hold. */
+  readonly homes: ReadonlyMap<string, readonly ObservedShard[]>
+  /** Asks for another round at a time. */
+  readonly wake: (at: number) => void
+}
+
+/**
+ * Where a wanted image belongs.
+ *
+ * - `resident`: it is where it is to stay. `proven`: every node has started it, and it may go there.
+ * - `fresh`: it is to prove itself. `apart`: some node fails with it.
+ * - `stay`: nothing is known that would move it.
+ */
+export type Place = 'resident' | 'proven' | 'fresh' | 'apart' | 'stay'
+
+export function residentKind(wanted: Wanted): ResidentKind {
+  return wanted.bestEffort ? 'originals' : 'holding'
+}
+
+/** Decides where one image belongs by what the nodes say of it. */
+export function placeOf(scene: Scene, wanted: Wanted): Place {
+  const { reference } = wanted
+  const homes = scene.homes.get(reference) ?? []
+  const bad = isBad(scene, reference)
+  const kind = residentKind(wanted)
+  const resident = homes.find((shard) => shard.kind === kind)
+  const apart = homes.some((shard) => shard.kind === 'apart')
+  if (resident !== undefined) {
+    if (!bad || scene.seen.nodes === 0) return 'resident'
+    return apart || mayEject(scene, resident) ? 'apart' : 'resident'
+  }
+  if (!bad && isProven(scene, reference)) return 'proven'
+  // A name that only changed its kind is where it was, until it is known to be well.
+  const other = homes.find((shard) => isResident(shard.kind))
+  if (other !== undefined) {
+    if (!bad) return 'stay'
+    return apart || mayEject(scene, other) ? 'apart' : 'stay'
+  }
+  return apart || bad ? 'apart' : 'fresh'
+}
+
+/** Whether an image has failed somewhere for long enough to be taken for bad. */
+function isBad(scene: Scene, reference: string): boolean {
+  const since = scene.memory.troubleSince.get(reference)
+  if (since === undefined) return false
+  scene.wake(since + scene.pace.judgeMs)
+  return scene.now >= since + scene.pace.judgeMs
+}
+
+function mayEject(scene: Scene, shard: ObservedShard): boolean {
+  const at = nextEjection(scene.memory.ejections.get(shard.name), scene.pace)
+  scene.wake(at)
+  return scene.now >= at
+}
+
+/**
+ * Whether every node that answers has started an image. In a shard that stands still for long, nodes that have nothing
+ * to say of the image are not waited for.
+ */
+export function isProven(scene: Scene, reference: string): boolean {
+  const { seen } = scene
+  return (scene.homes.get(reference) ?? []).some((shard) => {
+    const stuck = isStuck(scene, shard)
+    if (isMissing(shard) || shard.desired === 0) return false
+    if (!stuck && !seen.isRolledOut(shard)) return false
+    const verdicts = seen
+      .podsOf(shard)
+      .filter(({ node, template }) => template === shard.template && !seen.lost.has(node))
+      .map((pod) => seen.verdict(pod, reference) ?? 'pending')
+    return (
+      verdicts.includes('started') &&
+      verdicts.every((verdict) => verdict === 'started' || (stuck && verdict === 'pending'))
+    )
+  })
+}
+
+/**
+ * Whether a shard may let go of an image that another shard is to hold: make before break. On every node where the
+ * shard's pod has the image, the other's pod has it too; and where that pod is to hold it for good, it is ready.
+ */
+export function isReleased(
+  scene: Scene,
+  shard: ObservedShard,
+  reference: string,
+  home: ObservedShard,
+): boolean {
+  const { seen } = scene
+  if (isMissing(home)) return false
+  const holders = seen
+    .podsOf(shard)
+    .filter((pod) => !seen.lost.has(pod.node) && holds(seen.verdict(pod, reference) ?? 'pending'))
+  if (holders.length === 0) return true
+  if (isStuck(scene, home)) return true
+  if (!seen.isRolledOut(home)) return false
+  const covered = new Set(
+    seen
+      .podsOf(home)
+      .filter((pod) => holds(seen.verdict(pod, reference) ?? 'pending'))
+      .filter((pod) => pod.ready || !isResident(home.kind))
+      .map(({ node }) => node),
+  )
+  return holders.every(({ node }) => covered.has(node))
+}
+
+/**
+ * Whether a shard may be changed in place without taking from a node what only it holds there.
+ *
+ * A pod that is ready is replaced behind its back. One that is not counts as unavailable and is ended at once, which is
+ * harmless when nothing is being pulled and each wanted image that it has is held by a neighbour.
+ */
+export function isChangeable(scene: Scene, shard: ObservedShard): boolean {
+  const { seen, wanted } = scene
+  if (isMissing(shard) || isStuck(scene, shard)) return true
+  const pods = seen.podsOf(shard)
+  // A template whose own containers cannot run rolls out nowhere and is to be mended; the old pods stay meanwhile.
+  const blocked = pods.some((pod) => pod.blocked !== undefined && pod.template === shard.template)
+  if (!blocked && !seen.isRolledOut(shard)) return false
+  return pods.every((pod) => {
+    if (pod.ready || seen.lost.has(pod.node)) return true
+    if (isBusy(shard, pod)) return false
+    return pod.images.every(
+      (reference, place) =>
+        !holds(pod.verdicts[place] ?? 'pending') ||
+        !wanted.has(reference) ||
+        seen.isHeldBeside(pod, reference),
+    )
+  })
+}
+
+/** Whether a pod gets on by itself; a chain of init containers does not once one of them is in trouble. */
+function isBusy(shard: ObservedShard, pod: PodView): boolean {
+  if (pod.blocked !== undefined) return false
+  if (isResident(shard.kind) && pod.verdicts.some((v) => v === 'failed' || v === 'unstartable')) {
+    return false
+  }
+  return pod.verdicts.includes('pending')
+}
+
+/**
+ * Whether a shard that should get on has got nowhere for long. One whose pods merely have images that fail gets on no
+ * more, and is not stuck.
+ */
+export function isStuck(scene: Scene, shard: ObservedShard): boolean {
+  const { seen, memory, pace, now } = scene
+  const progress = memory.progress.get(shard.name)
+  if (progress === undefined || isMissing(shard)) return false
+  const isDue =
+    !seen.isRolledOut(shard) ||
+    seen.podsOf(shard).some((pod) => !pod.ready && !seen.lost.has(pod.node) && isBusy(shard, pod))
+  if (!isDue) return false
+  scene.wake(progress.since + pace.stuckMs)
+  return now >= progress.since + pace.stuckMs
+}
+
+/** A shard that somebody deleted under kip's hands: it is known, and is to be made again. */
+export function isMissing(shard: ObservedShard): boolean {
+  return shard.uid === ''
+}

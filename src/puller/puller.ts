@@ -1,0 +1,373 @@
+import type { Settings } from '../config/settings.ts'
+import type { Mapping } from '../images/mapping.ts'
+import { applyObject, deleteObject, getObject } from '../kube/apply.ts'
+import type { KubeClient } from '../kube/client.ts'
+import { type Clock, sleep, systemClock } from '../kube/clock.ts'
+import { isConflict, KubeApiError } from '../kube/errors.ts'
+import type { Log } from '../kube/log.ts'
+import type { DaemonSet, KubeObject, OwnerReference } from '../kube/types.ts'
+import type { Metrics } from '../metrics/metrics.ts'
+import type { ImageStore } from '../state/store.ts'
+import { ClusterView, daemonSetsIn } from './cluster-view.ts'
+import { buildDaemonSet, fingerprintOf, type ObservedShard } from './daemon-set.ts'
+import { failureText } from './failure-text.ts'
+import { blank, type Memory } from './memory.ts'
+import { nodesOf } from './node-status.ts'
+import { defaultPace, type Pace } from './pace.ts'
+import { isMissing } from './placement.ts'
+import { type Change, type Plan, plan } from './plan.ts'
+import { declareMetrics, type PullerMetrics } from './puller-metrics.ts'
+import { shardName } from './shard.ts'
+import { StatusWriter } from './status-writer.ts'
+import { type WantedSet, wantedSet } from './wanted.ts'
+
+export interface PullerOptions {
+  readonly client: KubeClient
+  readonly store: ImageStore
+  readonly settings: Settings
+  readonly mapping: Mapping
+  readonly log: Log
+  readonly metrics: Metrics
+  readonly clock?: Clock
+  /** Milliseconds since the epoch; default `Date.now`. */
+  readonly now?: () => number
+  /** Default {@link defaultPace}; tests are in a hurry. */
+  readonly pace?: Pace
+}
+
+export interface Puller {
+  /** Has the nodes hold what is wanted until the signal aborts; resolves then. May be called again afterwards. */
+  run(signal: AbortSignal): Promise<void>
+}
+
+/** Who owns the fields of the DaemonSets. */
+export const fieldManager = 'kip-puller'
+
+/** Events come in swarms (one a node and container): one look at the cluster answers those of this long. */
+const gatherEventsMs = 200
+
+/** A write that was refused comes again after one second, then twice as late each time, up to a minute. */
+const firstRetryMs = 1000
+const lastRetryMs = 60_000
+
+/** A DaemonSet that somebody edits again and again is put right this often at most. */
+const repairIntervalMs = 30_000
+
+/**
+ * The puller: keeps DaemonSets whose pods make every node pull and hold the IMAGES set, and says in the store where each
+ * image stands.
+ *
+ * Level-triggered: every round compares what is wanted with what the cluster shows and makes one step ({@link plan}).
+ * Ending it, at whatever moment, leaves the DaemonSets as they are: nodes hold on, and new ones fill, without kip.
+ */
+export function createPuller(options: PullerOptions): Puller {
+  const metrics = declareMetrics(options.metrics)
+  return {
+    run: async (signal) => {
+      const owner = await findOwner(options, signal)
+      if (signal.aborted) return
+      await new Term(options, metrics, owner).run(signal)
+    },
+  }
+}
+
+/** One run, from its start to its end. */
+class Term {
+  readonly #options: PullerOptions
+  readonly #metrics: PullerMetrics
+  readonly #owner: OwnerReference | undefined
+  readonly #clock: Clock
+  readonly #now: () => number
+  readonly #view: ClusterView
+  readonly #status: StatusWriter
+  readonly #failing = new Map<string, { readonly count: number; readonly until: number }>()
+  /** Generations that kip made or found in order, and when. */
+  readonly #repaired = new Map<string, { readonly generation: number; readonly at: number }>()
+  readonly #reported = new Set<string>()
+  #memory: Memory = blank
+  #wanted: WantedSet | undefined
+  #wakeUp = Promise.withResolvers<void>()
+
+  constructor(options: PullerOptions, metrics: PullerMetrics, owner: OwnerReference | undefined) {
+    this.#options = options
+    this.#metrics = metrics
+    this.#owner = owner
+    this.#clock = options.clock ?? systemClock
+    this.#now = options.now ?? Date.now
+    const { client, settings, log, store } = options
+    this.#view = new ClusterView({
+      client,
+      namespace: settings.namespace,
+      base: settings.puller.daemonSetName,
+      log,
+      clock: this.#clock,
+      onChange: () => this.#wakeUp.resolve(),
+    })
+    this.#status = new StatusWriter({ store, log, clock: this.#clock })
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const { store } = this.#options
+    const stopListening = store.onChange(() => this.#wakeUp.resolve())
+    try {
+      await Promise.all([this.#view.run(signal), this.#status.run(signal), this.#rounds(signal)])
+    } finally {
+      stopListening()
+    }
+  }
+
+  async #rounds(signal: AbortSignal): Promise<void> {
+    const { store, log } = this.#options
+    const aborted = Promise.withResolvers<void>()
+    signal.addEventListener('abort', () => aborted.resolve(), { once: true })
+    await Promise.race([Promise.all([store.synced, this.#view.synced]), aborted.promise])
+    while (!signal.aborted) {
+      this.#wakeUp = Promise.withResolvers()
+      const nextMs = await this.#round(signal).catch((error: unknown) => {
+        if (!signal.aborted) log.error({ err: error }, 'a round failed, trying again')
+        return firstRetryMs
+      })
+      const cancel = Number.isFinite(nextMs)
+        ? this.#clock.timer(() => this.#wakeUp.resolve(), nextMs)
+        : () => undefined
+      await Promise.race([this.#wakeUp.promise, aborted.promise])
+      cancel()
+      await sleep(this.#clock, gatherEventsMs, signal).catch(() => undefined)
+    }
+  }
+
+  /** Looks, plans and writes once; gives the milliseconds after which time alone calls for another round. */
+  async #round(signal: AbortSignal): Promise<number> {
+    const { settings, store, mapping, pace = defaultPace } = this.#options
+    const shards = this.#view.shards()
+    if (shards === undefined) return gatherEventsMs
+    const epoch = this.#now()
+    this.#wanted = wantedSet({
+      store,
+      settings,
+      mapping,
+      now: epoch,
+      ...(this.#wanted === undefined ? {} : { before: this.#wanted }),
+    })
+    const now = this.#clock.now()
+    const taken = this.#view.taken()
+    const next = plan({
+      wanted: this.#wanted.references,
+      shards,
+      taken,
+      pods: this.#view.pods(),
+      memory: this.#memory,
+      base: settings.puller.daemonSetName,
+      strategy: settings.puller.strategy,
+      fingerprint: (shard) => fingerprintOf(shard, this.#building),
+      pace,
+      now,
+    })
+    this.#memory = next.memory
+    this.#tell(next, this.#wanted, taken)
+    let nextMs = next.wakeAt - now
+    if (this.#wanted.recheckAt !== undefined) {
+      nextMs = Math.min(nextMs, this.#wanted.recheckAt - epoch)
+    }
+    const changed = new Set(next.changes.map(({ name }) => name))
+    for (const change of next.changes) {
+      nextMs = Math.min(nextMs, await this.#attempt(change.name, () => this.#write(change, signal)))
+    }
+    for (const shard of shards) {
+      if (changed.has(shard.name) || isMissing(shard) || shard.deleting) continue
+      nextMs = Math.min(nextMs, await this.#repair(shard, signal))
+    }
+    return Math.max(0, nextMs)
+  }
+
+  async #write(change: Change, signal: AbortSignal): Promise<void> {
+    const { client, settings, log } = this.#options
+    const { action, name, shard, observed, added, removed } = change
+    const resource = daemonSetsIn(settings.namespace)
+    // Made when the old one is gone; its going is an event.
+    if (action === 'apply' && this.#view.isDying(name)) return
+    if (action === 'delete') {
+      if (observed === undefined) return
+      await deleteObject(client, resource, name, {
+        uid: observed.uid,
+        propagationPolicy: 'Background',
+        signal,
+      })
+      this.#view.wrote(name, observed.uid, undefined)
+    } else {
+      const object = buildDaemonSet(shard, this.#building)
+      await this.#apply(observed === undefined ? object : at(object, observed), signal)
+    }
+    this.#metrics.written(action)
+    log.info(
+      {
+        daemonset: name,
+        action,
+        images: shard.members.length,
+        added: added.slice(0, 10),
+        removed: removed.slice(0, 10),
+      },
+      'shard changed',
+    )
+  }
+
+  /**
+   * Applies a shard as it is once a term, and again whenever somebody else changed its spec: a no-op when all is as it
+   * should be, which the server does not even store.
+   */
+  async #repair(shard: ObservedShard, signal: AbortSignal): Promise<number> {
+    const { name, generation } = shard
+    const known = this.#repaired.get(name)
+    if (known?.generation === generation) return Number.POSITIVE_INFINITY
+    const waitMs = (known?.at ?? Number.NEGATIVE_INFINITY) + repairIntervalMs - this.#clock.now()
+    if (waitMs > 0) return waitMs
+    return await this.#attempt(name, async () => {
+      const object = buildDaemonSet(shard, this.#building)
+      const after = await this.#apply(at(object, shard), signal)
+      if (after.metadata?.generation === generation) return
+      this.#options.log.warn({ daemonset: name }, 'somebody else changed the shard; put right')
+    })
+  }
+
+  async #apply(object: KubeObject, signal: AbortSignal): Promise<DaemonSet> {
+    const { client, settings } = this.#options
+    const applied = await applyObject<DaemonSet>(client, daemonSetsIn(settings.namespace), object, {
+      fieldManager,
+      force: true,
+      signal,
+    })
+    const { name = '', uid = '', generation = 0 } = applied.metadata ?? {}
+    this.#view.wrote(name, uid, generation)
+    this.#repaired.set(name, { generation, at: this.#clock.now() })
+    return applied
+  }
+
+  /** Writes, and backs off from what is refused; one shard's trouble is not another's. */
+  async #attempt(name: string, write: () => Promise<void>): Promise<number> {
+    const failing = this.#failing.get(name)
+    const waitMs = (failing?.until ?? 0) - this.#clock.now()
+    if (waitMs > 0) return waitMs
+    try {
+      await write()
+      this.#failing.delete(name)
+      return Number.POSITIVE_INFINITY
+    } catch (error) {
+      if (!(error instanceof KubeApiError)) throw error
+      const { reason, retryAfterMs = 0 } = error
+      // Somebody wrote in between: the next round reads it.
+      if (isConflict(error)) return firstRetryMs
+      const count = (failing?.count ?? 0) + 1
+      const retryMs = Math.max(Math.min(firstRetryMs * 2 ** (count - 1), lastRetryMs), retryAfterMs)
+      this.#failing.set(name, { count, until: this.#clock.now() + retryMs })
+      this.#metrics.refused(reason)
+      this.#options.log.error(
+        { daemonset: name, err: error, retryMs },
+        'the DaemonSet could not be written, trying again',
+      )
+      return retryMs
+    }
+  }
+
+  /** Tells the store, the log and the metrics where things stand. */
+  #tell({ seen, places }: Plan, wanted: WantedSet, taken: ReadonlySet<string>): void {
+    const { store, settings, log } = this.#options
+    for (const [image, references] of wanted.images) {
+      this.#status.offer(image, nodesOf(references, seen, store.get(image)?.nodes))
+    }
+    for (const { reference, nodes } of store.list()) {
+      if (nodes === undefined || wanted.images.has(reference)) continue
+      this.#status.offer(reference, nodesOf([], seen, nodes))
+    }
+    this.#metrics.observe(places.values(), seen)
+    for (const [reference, place] of places) {
+      if (place !== 'apart') continue
+      const [trouble] = seen.tally(reference).failures
+      if (trouble === undefined) continue
+      this.#once(`apart ${reference}`, () => {
+        const text = failureText(trouble.reason, trouble.message)
+        const fields = { image: reference, node: trouble.node, reason: trouble.reason }
+        log.warn(fields, `image set apart: ${text}`)
+      })
+    }
+    for (const key of this.#reported) {
+      const reference = key.startsWith('apart ') ? key.slice('apart '.length) : undefined
+      if (reference === undefined || places.get(reference) === 'apart') continue
+      this.#reported.delete(key)
+      log.info({ image: reference }, 'image no longer set apart')
+    }
+    const [[node, failure] = []] = seen.blocked
+    if (failure === undefined) this.#reported.delete('blocked')
+    else {
+      this.#once('blocked', () =>
+        log.error(
+          { image: settings.puller.sleepImage, node, reason: failure.reason },
+          'nodes cannot run the image with the sleep program; nothing is cached there',
+        ),
+      )
+    }
+    const plain = shardName(settings.puller.daemonSetName, 'holding', 1)
+    if (taken.has(plain)) {
+      this.#once('taken', () =>
+        log.warn(
+          { daemonset: plain },
+          'a DaemonSet of this name is not of this kip; it is left alone, and another name is used',
+        ),
+      )
+    }
+  }
+
+  #once(key: string, tell: () => void): void {
+    if (this.#reported.has(key)) return
+    this.#reported.add(key)
+    tell()
+  }
+
+  get #building(): Parameters<typeof buildDaemonSet>[1] {
+    const { settings } = this.#options
+    return { namespace: settings.namespace, settings: settings.puller, owner: this.#owner }
+  }
+}
+
+/** The object, to be applied only to what the change was computed from. */
+function at(object: DaemonSet, { uid, resourceVersion }: ObservedShard): DaemonSet {
+  return { ...object, metadata: { ...object.metadata, uid, resourceVersion } }
+}
+
+/** The Deployment that the DaemonSets go with. Where kip may not read it, or there is none, they have no owner. */
+async function findOwner(
+  { client, settings, log, clock = systemClock }: PullerOptions,
+  signal: AbortSignal,
+): Promise<OwnerReference | undefined> {
+  const name = settings.puller.deploymentName
+  if (name === '') return undefined
+  const resource = {
+    group: 'apps',
+    version: 'v1',
+    plural: 'deployments',
+    namespace: settings.namespace,
+  }
+  for (let waitMs = firstRetryMs; !signal.aborted; waitMs = Math.min(lastRetryMs, waitMs * 2)) {
+    try {
+      const found = await getObject<KubeObject>(client, resource, name, { signal })
+      const uid = found?.metadata?.uid
+      if (uid !== undefined) return { apiVersion: 'apps/v1', kind: 'Deployment', name, uid }
+      log.warn({ deployment: name }, 'there is no such Deployment; the DaemonSets get no owner')
+      return undefined
+    } catch (error) {
+      if (signal.aborted) return undefined
+      if (error instanceof KubeApiError && error.status === 403) {
+        log.warn(
+          { deployment: name },
+          'the Deployment may not be read; no owner for the DaemonSets',
+        )
+        return undefined
+      }
+      log.warn(
+        { deployment: name, err: error, waitMs },
+        'the Deployment was not read, trying again',
+      )
+      await sleep(clock, waitMs, signal).catch(() => undefined)
+    }
+  }
+  return undefined
+}

@@ -1,0 +1,57 @@
+import { createHash } from 'node:crypto'
+
+/**
+ * What a shard is for.
+ *
+ * - `holding`: images that every node proved to pull and start; `originals`: the same for best-effort names.
+ * - `fresh`: images not proven yet; `apart`: images that fail somewhere. In both each image has a container of its own
+ *   beside the others, so that a bad one stops none.
+ */
+export type ShardKind = 'holding' | 'originals' | 'fresh' | 'apart'
+
+/** The kinds that hold images for good, by the strategy that the user chose. */
+export type ResidentKind = 'holding' | 'originals'
+
+/** One image of a shard. */
+export interface Member {
+  /** As the kubelet is asked for it. */
+  readonly reference: string
+  /** Name of the container that pulls it. */
+  readonly container: string
+}
+
+/** One DaemonSet: what it is for, its number within its kind from 1 on, and what it holds. */
+export interface Shard {
+  readonly kind: ShardKind
+  readonly index: number
+  /** In the order of their container names. */
+  readonly members: readonly Member[]
+}
+
+export function isResident(kind: ShardKind): kind is ResidentKind {
+  return kind === 'holding' || kind === 'originals'
+}
+
+/** Name of a shard's DaemonSet: the first holding shard has the plain name, which is KIP's. */
+export function shardName(base: string, kind: ShardKind, index: number): string {
+  const stem = kind === 'holding' ? base : `${base}-${kind}`
+  return index === 1 ? stem : `${stem}-${index}`
+}
+
+/** Members in the order in which a template lists them, so that the same set always gives the same bytes. */
+export function sortMembers(members: Iterable<Member>): readonly Member[] {
+  return [...members].sort((a, b) =>
+    a.container < b.container ? -1 : a.container > b.container ? 1 : 0,
+  )
+}
+
+/** A name as a label value (at most 63 characters): longer ones end in a hash. */
+export function labelValue(name: string): string {
+  if (name.length <= 63) return name
+  return `${name.slice(0, 50).replace(/[^A-Za-z0-9]+$/, '')}-${shortHash(name)}`
+}
+
+/** 8 hex digits of the SHA-256: among the images of one shard a collision is one in 10^6, and then more digits help. */
+export function shortHash(text: string, digits = 8): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, digits)
+}

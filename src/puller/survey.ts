@@ -1,0 +1,166 @@
+import type { ObservedShard } from './daemon-set.ts'
+import type { PodView } from './pod-view.ts'
+import { isResident, labelValue } from './shard.ts'
+import type { Failure } from './strategies/strategy.ts'
+import { holds, type Verdict } from './verdict.ts'
+
+/** What the pods of all shards together say of one image; each node counts once, by its best pod. */
+export interface Tally {
+  /** Nodes that have the image. */
+  held: number
+  /** Nodes of those where no process could be started from it. */
+  unstartable: number
+  /** Pods that are to hold it for good and cannot start it. */
+  stalled: number
+  /** Nodes that failed to pull it. */
+  readonly failures: NodeTrouble[]
+}
+
+export interface NodeTrouble extends Failure {
+  readonly node: string
+}
+
+/** Where things stand on the nodes. */
+export interface Survey {
+  readonly shards: readonly ObservedShard[]
+  /** Most nodes that any shard is meant for: all shards go to the same nodes. */
+  readonly nodes: number
+  /** Nodes of which nothing is to be heard; nobody waits for them. */
+  readonly lost: ReadonlySet<string>
+  /** Nodes where kip's own containers fail, so that no image can be asked for. */
+  readonly blocked: ReadonlyMap<string, Failure>
+  tally(reference: string): Tally
+  podsOf(shard: ObservedShard): readonly PodView[]
+  /** Every node that answers has a pod of the shard's present template, and no older one. */
+  isRolledOut(shard: ObservedShard): boolean
+  /** Rolled out, and all its pods are ready. */
+  isSettled(shard: ObservedShard): boolean
+  /** Text that changes whenever a shard gets anywhere. */
+  progress(shard: ObservedShard): string
+  /** Whether another shard's pod on the same node has the image. */
+  isHeldBeside(pod: PodView, reference: string): boolean
+  isHeldOn(node: string, reference: string): boolean
+  /** undefined: the pod does not have the image to care for. */
+  verdict(pod: PodView, reference: string): Verdict | undefined
+}
+
+const nothing: Tally = Object.freeze({ held: 0, unstartable: 0, stalled: 0, failures: [] })
+
+/** Looks at all shards and pods once. */
+export function survey(observed: readonly ObservedShard[], pods: Iterable<PodView>): Survey {
+  const byShard = new Map<string, PodView[]>()
+  const byNode = new Map<string, PodView[]>()
+  const lost = new Set<string>()
+  for (const pod of pods) {
+    push(byShard, pod.shard, pod)
+    push(byNode, pod.node, pod)
+    if (pod.lost) lost.add(pod.node)
+  }
+  const places = new Map<readonly string[], ReadonlyMap<string, number>>()
+  const verdict = (pod: PodView, reference: string): Verdict | undefined => {
+    let index = places.get(pod.images)
+    if (index === undefined) {
+      index = new Map(pod.images.map((image, place) => [image, place]))
+      places.set(pod.images, index)
+    }
+    const place = index.get(reference)
+    return place === undefined ? undefined : (pod.verdicts[place] ?? 'pending')
+  }
+  const isHeldOn = (node: string, reference: string, except?: string): boolean =>
+    (byNode.get(node) ?? []).some(
+      (pod) => pod.shard !== except && holds(verdict(pod, reference) ?? 'pending'),
+    )
+  const podsOf = (shard: ObservedShard): readonly PodView[] =>
+    byShard.get(labelValue(shard.name)) ?? []
+  const answering = (shard: ObservedShard): readonly PodView[] =>
+    podsOf(shard).filter(({ node }) => !lost.has(node))
+  const isRolledOut = (shard: ObservedShard): boolean => {
+    if (shard.deleting || shard.observedGeneration < shard.generation) return false
+    const alive = answering(shard)
+    if (alive.some(({ template }) => template !== shard.template)) return false
+    return new Set(alive.map(({ node }) => node)).size + lost.size >= shard.desired
+  }
+  const resident = new Set(
+    observed.filter(({ kind }) => isResident(kind)).map(({ name }) => labelValue(name)),
+  )
+  const { tallies, blocked } = count(byNode, lost, resident)
+  return {
+    shards: observed,
+    nodes: Math.max(0, ...observed.map(({ desired }) => desired)),
+    lost,
+    blocked,
+    tally: (reference) => tallies.get(reference) ?? nothing,
+    podsOf,
+    isRolledOut,
+    isSettled: (shard) => isRolledOut(shard) && answering(shard).every(({ ready }) => ready),
+    progress: (shard) => {
+      const alive = podsOf(shard)
+      const present = alive.filter(({ template }) => template === shard.template)
+      const held = present.reduce((sum, pod) => sum + pod.verdicts.filter(holds).length, 0)
+      const ready = present.filter((pod) => pod.ready).length
+      return [shard.template, shard.desired, alive.length, present.length, ready, held].join('/')
+    },
+    isHeldBeside: (pod, reference) => isHeldOn(pod.node, reference, pod.shard),
+    isHeldOn: (node, reference) => isHeldOn(node, reference),
+    verdict,
+  }
+}
+
+interface Counted {
+  readonly tallies: ReadonlyMap<string, Tally>
+  readonly blocked: ReadonlyMap<string, Failure>
+}
+
+function count(
+  byNode: ReadonlyMap<string, readonly PodView[]>,
+  lost: ReadonlySet<string>,
+  resident: ReadonlySet<string>,
+): Counted {
+  const tallies = new Map<string, Tally>()
+  const blocked = new Map<string, Failure>()
+  for (const [node, pods] of byNode) {
+    const best = new Map<string, { verdict: Verdict; failure?: Failure | undefined }>()
+    for (const pod of pods) {
+      if (pod.blocked !== undefined && !lost.has(node)) blocked.set(node, pod.blocked)
+      for (const [place, reference] of pod.images.entries()) {
+        const verdict = pod.verdicts[place] ?? 'pending'
+        if (verdict === 'unstartable' && resident.has(pod.shard) && !lost.has(node)) {
+          tallyOf(tallies, reference).stalled += 1
+        }
+        const known = best.get(reference)
+        if (known !== undefined && rank[known.verdict] >= rank[verdict]) continue
+        best.set(reference, { verdict, failure: pod.failures.get(place) })
+      }
+    }
+    for (const [reference, { verdict, failure }] of best) {
+      const tally = tallyOf(tallies, reference)
+      if (holds(verdict)) tally.held += 1
+      // What a lost node said last is history.
+      if (lost.has(node)) continue
+      if (verdict === 'unstartable') tally.unstartable += 1
+      if (failure !== undefined && verdict === 'failed') tally.failures.push({ node, ...failure })
+    }
+  }
+  return { tallies, blocked }
+}
+
+const rank: Readonly<Record<Verdict, number>> = {
+  pending: 0,
+  failed: 1,
+  unstartable: 2,
+  started: 3,
+}
+
+function tallyOf(tallies: Map<string, Tally>, reference: string): Tally {
+  const known = tallies.get(reference)
+  if (known !== undefined) return known
+  const tally: Tally = { held: 0, unstartable: 0, stalled: 0, failures: [] }
+  tallies.set(reference, tally)
+  return tally
+}
+
+function push<K, V>(map: Map<K, V[]>, key: K, value: V): void {
+  const list = map.get(key)
+  if (list === undefined) map.set(key, [value])
+  else list.push(value)
+}

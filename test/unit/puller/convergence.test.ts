@@ -1,0 +1,330 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { nodesOf } from '../../../src/puller/node-status.ts'
+import { Driver, pullerSettings, want } from './driver.ts'
+import { SimulatedCluster } from './simulated-cluster.ts'
+
+const images = (count: number, prefix = 'r.test/image'): string[] =>
+  Array.from({ length: count }, (_, index) => `${prefix}-${String(index).padStart(3, '0')}:1`)
+
+function start(nodes: number, ...references: readonly string[]): Driver {
+  const names = Array.from({ length: nodes }, (_, index) => `n${index + 1}`)
+  const driver = new Driver(new SimulatedCluster(names))
+  driver.wanted = want(...references)
+  return driver
+}
+
+function heldEverywhere({ cluster }: Driver, reference: string): boolean {
+  return [...cluster.nodes.keys()].every((node) => cluster.isHeld(node, reference))
+}
+
+describe('the way of an image', () => {
+  it('leads through the fresh shard into the holding one, which alone remains', () => {
+    const driver = start(3, 'r.test/a:1', 'r.test/b:1')
+    driver.settle()
+    assert.deepEqual([...driver.cluster.daemonSets.keys()], ['kip'])
+    assert.deepEqual(driver.cluster.members('kip'), ['r.test/a:1', 'r.test/b:1'])
+    assert.ok(heldEverywhere(driver, 'r.test/a:1'))
+    assert.deepEqual(driver.cluster.losses, [])
+  })
+
+  it('asks the nodes for what is new within two seconds', () => {
+    const driver = start(2, 'r.test/a:1')
+    driver.run(2)
+    assert.deepEqual(driver.cluster.members('kip-fresh'), ['r.test/a:1'])
+  })
+
+  it('keeps a fresh image until the holding shard is ready with it on every node', () => {
+    const driver = start(8, ...images(4))
+    driver.settle()
+    driver.wanted = want(...images(6))
+    let overlapped = false
+    driver.run(300, ({ changes, seen }) => {
+      const holds = seen.shards.find(({ kind }) => kind === 'holding')
+      if (changes.some(({ name, removed }) => name === 'kip-fresh' && removed.length > 0)) {
+        assert.ok(holds !== undefined && seen.isSettled(holds))
+      }
+      const fresh = driver.cluster.members('kip-fresh')
+      const holding = driver.cluster.members('kip')
+      if (fresh.length > 0 && holding.length === 6) overlapped = true
+    })
+    assert.ok(overlapped)
+    assert.deepEqual([...driver.cluster.daemonSets.keys()], ['kip'])
+    assert.deepEqual(driver.cluster.losses, [])
+  })
+
+  it('does not wait for a slow pull to ask for what came after it', () => {
+    const driver = start(2, 'r.test/slow:1')
+    driver.cluster.pullTicks = (reference) => (reference === 'r.test/slow:1' ? 100 : 1)
+    driver.run(10)
+    driver.wanted = want('r.test/slow:1', 'r.test/quick:1')
+    driver.run(10)
+    assert.ok(heldEverywhere(driver, 'r.test/quick:1'))
+    assert.ok(!heldEverywhere(driver, 'r.test/slow:1'))
+    assert.deepEqual(driver.cluster.writes, ['kip-fresh', 'kip-fresh-2'])
+  })
+
+  it('opens another holding shard when one is full', () => {
+    const driver = start(2, ...images(230))
+    driver.settle()
+    assert.deepEqual([...driver.cluster.daemonSets.keys()].sort(), ['kip', 'kip-2', 'kip-3'])
+    assert.deepEqual(
+      ['kip', 'kip-2', 'kip-3'].map((name) => driver.cluster.members(name).length),
+      [100, 100, 30],
+    )
+    assert.deepEqual(driver.cluster.losses, [])
+  })
+
+  it('ends when nobody wants the image, and takes the shards along when nothing is wanted', () => {
+    const driver = start(2, 'r.test/a:1', 'r.test/b:1')
+    driver.settle()
+    driver.wanted = want('r.test/b:1')
+    driver.settle()
+    assert.deepEqual(driver.cluster.members('kip'), ['r.test/b:1'])
+    driver.wanted = want()
+    driver.settle()
+    assert.deepEqual([...driver.cluster.daemonSets.keys()], [])
+  })
+
+  it('keeps an old version until the new one is where it is to stay', () => {
+    const driver = start(2, 'r.test/a@sha256:1')
+    driver.settle()
+    driver.cluster.pullTicks = () => 200
+    driver.wanted = want('r.test/a@sha256:2')
+    driver.run(190)
+    assert.ok(heldEverywhere(driver, 'r.test/a@sha256:1'))
+    driver.settle()
+    assert.deepEqual(driver.cluster.members('kip'), ['r.test/a@sha256:2'])
+  })
+
+  it('holds best-effort names apart from the others', () => {
+    const driver = start(2, 'r.test/a:1')
+    driver.wanted = want('r.test/a:1', { reference: 'r.test/orig:1', bestEffort: true })
+    driver.settle()
+    assert.deepEqual(driver.cluster.members('kip'), ['r.test/a:1'])
+    assert.deepEqual(driver.cluster.members('kip-originals'), ['r.test/orig:1'])
+    driver.wanted = want('r.test/b:1', { reference: 'r.test/a:1', bestEffort: true })
+    driver.settle()
+    assert.deepEqual(driver.cluster.members('kip'), ['r.test/b:1'])
+    assert.deepEqual(driver.cluster.members('kip-originals'), ['r.test/a:1'])
+    assert.deepEqual(
+      driver.cluster.losses.filter((loss) => !loss.endsWith('orig:1')),
+      [],
+    )
+  })
+
+  it('goes the same way under the strategy sleep', () => {
+    const driver = start(3, ...images(60), 'r.test/bad:1')
+    driver.settings = { ...pullerSettings, strategy: 'sleep' }
+    driver.cluster.behave = (reference) => (reference === 'r.test/bad:1' ? 'missing' : 'good')
+    driver.settle()
+    assert.deepEqual(
+      ['kip', 'kip-2', 'kip-apart'].map((name) => driver.cluster.members(name).length),
+      [50, 10, 1],
+    )
+    assert.deepEqual(driver.cluster.losses, [])
+  })
+})
+
+describe('a bad image', () => {
+  it('stops none of the others and is set apart, with its nodes and reasons told', () => {
+    const driver = start(2, ...images(19), 'r.test/bad:1')
+    driver.cluster.behave = (reference) => (reference === 'r.test/bad:1' ? 'missing' : 'good')
+    driver.settle()
+    assert.equal(driver.cluster.members('kip').length, 19)
+    assert.deepEqual(driver.cluster.members('kip-apart'), ['r.test/bad:1'])
+    assert.deepEqual([...driver.cluster.daemonSets.keys()].sort(), ['kip', 'kip-apart'])
+    assert.deepEqual(driver.cluster.losses, [])
+    const { seen } = driver.round()
+    const message = 'the registry does not have it'
+    assert.deepEqual(nodesOf(['r.test/bad:1'], seen, undefined), {
+      desired: 2,
+      cached: 0,
+      pulling: 0,
+      failed: 2,
+      failures: [
+        { node: 'n1', reason: 'ErrImagePull', message },
+        { node: 'n2', reason: 'ErrImagePull', message },
+      ],
+    })
+    assert.equal(nodesOf(['r.test/image-000:1'], seen, undefined).cached, 2)
+  })
+
+  it('returns when it pulls', () => {
+    const driver = start(2, 'r.test/a:1', 'r.test/bad:1')
+    driver.cluster.behave = (reference) => (reference === 'r.test/bad:1' ? 'missing' : 'good')
+    driver.settle()
+    driver.cluster.behave = () => 'good'
+    driver.settle()
+    assert.deepEqual([...driver.cluster.daemonSets.keys()], ['kip'])
+    assert.deepEqual(driver.cluster.members('kip'), ['r.test/a:1', 'r.test/bad:1'])
+    assert.deepEqual(driver.cluster.losses, [])
+  })
+
+  it('that only the runtime cannot start counts as cached, and never enters a chain', () => {
+    const driver = start(2, 'r.test/a:1', 'r.test/odd:1')
+    driver.cluster.behave = (reference) => (reference === 'r.test/odd:1' ? 'unstartable' : 'good')
+    driver.run(400, () => {
+      assert.ok(!driver.cluster.members('kip').includes('r.test/odd:1'))
+    })
+    assert.deepEqual(driver.cluster.members('kip'), ['r.test/a:1'])
+    const status = nodesOf(['r.test/odd:1'], driver.round().seen, undefined)
+    assert.deepEqual(status, { desired: 2, cached: 2, pulling: 0, failed: 0, failures: [] })
+  })
+
+  it('that goes bad for a new node leaves the chain, but no node that has it', () => {
+    const driver = start(2, ...images(10))
+    driver.settle()
+    driver.cluster.behave = (reference, node) =>
+      reference === 'r.test/image-004:1' && node === 'n3' ? 'missing' : 'good'
+    driver.cluster.addNode('n3')
+    driver.settle()
+    assert.equal(driver.cluster.members('kip').length, 9)
+    assert.deepEqual(driver.cluster.members('kip-apart'), ['r.test/image-004:1'])
+    for (const node of ['n1', 'n2']) assert.ok(driver.cluster.isHeld(node, 'r.test/image-004:1'))
+    assert.ok(driver.cluster.isHeld('n3', 'r.test/image-009:1'))
+    assert.deepEqual(
+      driver.cluster.losses.filter((loss) => !loss.startsWith('n3')),
+      [],
+    )
+  })
+
+  it('joins those set apart while their good copies stay held', () => {
+    const driver = start(3, ...images(6))
+    const bad = new Set<string>()
+    driver.cluster.behave = (reference, node) => {
+      if (reference === 'r.test/image-000:1') return node === 'n3' ? 'missing' : 'good'
+      return bad.has(reference) ? 'missing' : 'good'
+    }
+    driver.settle()
+    assert.ok(driver.cluster.isHeld('n1', 'r.test/image-000:1'))
+    for (const next of ['r.test/late-1:1', 'r.test/late-2:1', 'r.test/late-3:1']) {
+      bad.add(next)
+      driver.wanted = want(...driver.wanted.keys(), next)
+      driver.settle()
+    }
+    assert.equal(driver.cluster.members('kip').length, 5)
+    const apart = [...driver.cluster.daemonSets.keys()].filter((name) => name.includes('apart'))
+    assert.equal(apart.length, 1)
+    assert.deepEqual(driver.cluster.losses, [])
+  })
+})
+
+describe('trouble', () => {
+  it('of a whole registry does not take the holding shard to pieces for a new node', () => {
+    const driver = start(2, ...images(50))
+    driver.settle()
+    driver.cluster.behave = () => 'missing'
+    driver.cluster.addNode('n3')
+    // The sleep program's image is there: only the images' registry is down.
+    driver.cluster.nodes.get('n3')?.images.add(pullerSettings.sleepImage)
+    const before = driver.cluster.writes.length
+    driver.run(3600)
+    assert.ok(driver.cluster.members('kip').length >= 44)
+    assert.ok(driver.cluster.writes.length - before < 40, String(driver.cluster.writes.length))
+    for (const reference of images(50)) {
+      assert.ok(driver.cluster.isHeld('n1', reference) && driver.cluster.isHeld('n2', reference))
+    }
+    driver.cluster.behave = () => 'good'
+    driver.settle()
+    assert.equal(driver.cluster.members('kip').length, 50)
+    assert.ok(heldEverywhere(driver, 'r.test/image-000:1'))
+  })
+
+  it('with the sleep image is mended as soon as the setting is', () => {
+    const driver = start(2, 'r.test/a:1')
+    driver.settings = { ...pullerSettings, sleepImage: 'r.test/wrong:1' }
+    driver.cluster.behave = (reference) => (reference === 'r.test/wrong:1' ? 'missing' : 'good')
+    driver.run(60)
+    const [failure] = nodesOf(['r.test/a:1'], driver.round().seen, undefined).failures
+    assert.match(failure?.message ?? '', /sleepImage/)
+    driver.settings = pullerSettings
+    driver.run(60)
+    assert.ok(heldEverywhere(driver, 'r.test/a:1'))
+  })
+
+  it('with a settled shard and a wrong sleep image leaves what is held', () => {
+    const driver = start(4, ...images(5))
+    driver.settle()
+    driver.settings = { ...pullerSettings, sleepImage: 'r.test/wrong:1' }
+    driver.cluster.behave = (reference) => (reference === 'r.test/wrong:1' ? 'missing' : 'good')
+    driver.run(120)
+    driver.settings = pullerSettings
+    driver.settle()
+    assert.deepEqual(driver.cluster.losses, [])
+  })
+
+  it('of a lost node holds nobody up', () => {
+    const driver = start(4, 'r.test/a:1')
+    driver.settle()
+    const n4 = driver.cluster.nodes.get('n4')
+    assert.ok(n4)
+    n4.lost = true
+    driver.wanted = want('r.test/a:1', 'r.test/b:1')
+    driver.run(120)
+    assert.ok(driver.cluster.members('kip').includes('r.test/b:1'))
+    n4.lost = false
+    driver.settle()
+    assert.ok(heldEverywhere(driver, 'r.test/b:1'))
+    assert.deepEqual([...driver.cluster.daemonSets.keys()], ['kip'])
+    assert.deepEqual(driver.cluster.losses, [])
+  })
+
+  it('of a DaemonSet deleted by hand is put right at once, as it was', () => {
+    const driver = start(2, ...images(80))
+    driver.settle()
+    const before = driver.cluster.members('kip')
+    driver.cluster.delete('kip')
+    driver.run(2)
+    assert.deepEqual(driver.cluster.members('kip'), before)
+    driver.settle()
+    assert.deepEqual([...driver.cluster.daemonSets.keys()], ['kip'])
+  })
+
+  it('of a DaemonSet deleted while kip was down is put right by proving the images again', () => {
+    const driver = start(2, ...images(5))
+    driver.settle()
+    driver.cluster.delete('kip')
+    driver.restart()
+    driver.settle()
+    assert.equal(driver.cluster.members('kip').length, 5)
+  })
+})
+
+describe('changes', () => {
+  it('of settings roll every shard, one after the other, and lose nothing', () => {
+    const driver = start(4, ...images(120))
+    driver.settle()
+    driver.settings = { ...pullerSettings, tolerations: [{ operator: 'Exists' }] }
+    driver.run(1200, ({ changes, seen }) => {
+      for (const { name } of changes) {
+        const others = seen.shards.filter((shard) => shard.name !== name)
+        assert.ok(others.every((shard) => seen.isRolledOut(shard)))
+      }
+    })
+    assert.deepEqual(driver.cluster.losses, [])
+    assert.ok(
+      [...driver.cluster.daemonSets.values()].every(
+        ({ spec }) => spec?.template?.spec?.tolerations?.length === 1,
+      ),
+    )
+  })
+
+  it('are none after a restart', () => {
+    const driver = start(3, ...images(30), 'r.test/bad:1')
+    driver.cluster.behave = (reference) => (reference === 'r.test/bad:1' ? 'missing' : 'good')
+    driver.settle()
+    const before = driver.cluster.writes.length
+    driver.restart()
+    driver.run(1200)
+    assert.equal(driver.cluster.writes.length, before)
+  })
+
+  it('are none while nothing changes, and no round is asked for', () => {
+    const driver = start(3, ...images(30))
+    driver.settle()
+    const { changes, wakeAt } = driver.round()
+    assert.deepEqual(changes, [])
+    assert.equal(wakeAt, Number.POSITIVE_INFINITY)
+  })
+})

@@ -1,0 +1,281 @@
+import type { Container, ContainerStatus, DaemonSet, Pod } from '../../../src/kube/types.ts'
+import { templateAnnotation } from '../../../src/puller/daemon-set.ts'
+
+/** How an image behaves on a node. */
+export type Behaviour = 'good' | 'missing' | 'unstartable'
+
+interface SimPod {
+  readonly name: string
+  readonly node: string
+  readonly daemonSet: string
+  readonly born: number
+  readonly template: NonNullable<NonNullable<DaemonSet['spec']>['template']>
+  readonly states: Map<string, 'pulling' | 'failed' | 'unstartable' | 'started'>
+  /** Ticks until its sandbox stands. */
+  starting: number
+  /** Ticks that the pull under way still takes. */
+  pull: number
+  ready: boolean
+}
+
+interface SimNode {
+  readonly images: Set<string>
+  lost: boolean
+}
+
+/**
+ * DaemonSet controller and kubelets in small, one step a tick: rolling updates with surge as the controller does them
+ * (an old pod that is not ready goes as soon as there is a new one), pods that pull one image at a time, init containers
+ * that stop those after them, and a garbage collector without patience: what no container protects is gone at once.
+ */
+export class SimulatedCluster {
+  readonly nodes = new Map<string, SimNode>()
+  readonly daemonSets = new Map<string, DaemonSet>()
+  /** Good images that a node had and lost although a pod was to hold them, as `node image`. */
+  readonly losses: string[] = []
+  /** Changes of DaemonSets, as `name` in order. */
+  readonly writes: string[] = []
+  behave: (reference: string, node: string) => Behaviour = () => 'good'
+  pullTicks: (reference: string) => number = () => 1
+  #pods: SimPod[] = []
+  #serial = 0
+  #time = 0
+
+  constructor(nodes: readonly string[]) {
+    for (const node of nodes) this.addNode(node)
+  }
+
+  addNode(name: string): void {
+    this.nodes.set(name, { images: new Set(), lost: false })
+  }
+
+  removeNode(name: string): void {
+    this.nodes.delete(name)
+    this.#pods = this.#pods.filter(({ node }) => node !== name)
+  }
+
+  /** Server-side apply: only a changed spec makes a new generation. */
+  apply(object: DaemonSet): void {
+    const name = object.metadata?.name ?? ''
+    const before = this.daemonSets.get(name)
+    const changed = JSON.stringify(before?.spec) !== JSON.stringify(object.spec)
+    this.writes.push(name)
+    this.daemonSets.set(name, {
+      ...object,
+      metadata: {
+        ...object.metadata,
+        uid: before?.metadata?.uid ?? `uid-${++this.#serial}`,
+        creationTimestamp:
+          before?.metadata?.creationTimestamp ?? String(this.#time).padStart(9, '0'),
+        generation: (before?.metadata?.generation ?? 0) + (changed ? 1 : 0),
+      },
+      ...(before?.status === undefined ? {} : { status: before.status }),
+    })
+  }
+
+  delete(name: string): void {
+    this.writes.push(`-${name}`)
+    this.daemonSets.delete(name)
+    this.#pods = this.#pods.filter(({ daemonSet }) => daemonSet !== name)
+  }
+
+  tick(): void {
+    this.#time += 1
+    for (const daemonSet of this.daemonSets.values()) this.#control(daemonSet)
+    for (const pod of this.#pods) if (this.nodes.get(pod.node)?.lost === false) this.#sync(pod)
+    for (const [name, node] of this.nodes) this.#collect(name, node)
+  }
+
+  pods(): readonly Pod[] {
+    return this.#pods.map((pod) => this.#render(pod))
+  }
+
+  /** Whether a node has an image that a container keeps from garbage collection. */
+  isHeld(node: string, reference: string): boolean {
+    return this.#protected(node).has(reference)
+  }
+
+  /** References of the images in a shard's template. */
+  members(name: string): readonly string[] {
+    const spec = this.daemonSets.get(name)?.spec?.template?.spec
+    return [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])]
+      .filter((container) => !isOwn(container))
+      .map(({ image }) => image ?? '')
+      .sort()
+  }
+
+  #control(daemonSet: DaemonSet): void {
+    const name = daemonSet.metadata?.name ?? ''
+    const template = daemonSet.spec?.template ?? {}
+    const hash = template.metadata?.annotations?.[templateAnnotation]
+    const percent = Number.parseInt(
+      String(daemonSet.spec?.updateStrategy?.rollingUpdate?.maxSurge),
+      10,
+    )
+    let surge = Math.ceil((percent * this.nodes.size) / 100)
+    const create: string[] = []
+    const candidates: string[] = []
+    for (const node of this.nodes.keys()) {
+      const pods = this.#pods.filter((pod) => pod.daemonSet === name && pod.node === node)
+      const isNew = (pod: SimPod): boolean =>
+        pod.template.metadata?.annotations?.[templateAnnotation] === hash
+      const [young] = pods.filter(isNew)
+      const [old, ...olderStill] = pods.filter((pod) => !isNew(pod))
+      for (const pod of olderStill) this.#end(pod)
+      if (old === undefined) {
+        if (young === undefined) create.push(node)
+      } else if (young === undefined) {
+        if (old.ready) candidates.push(node)
+        else create.push(node)
+      } else if (young.ready || !old.ready) this.#end(old)
+      else surge -= 1
+    }
+    for (const node of [...create, ...candidates.slice(0, Math.max(0, surge))]) {
+      this.#serial += 1
+      this.#pods.push({
+        name: `${name}-${this.#serial}`,
+        node,
+        daemonSet: name,
+        born: this.#time,
+        template,
+        states: new Map(),
+        starting: 2,
+        pull: 0,
+        ready: false,
+      })
+    }
+    const own = this.#pods.filter((pod) => pod.daemonSet === name)
+    this.daemonSets.set(name, {
+      ...daemonSet,
+      status: {
+        observedGeneration: daemonSet.metadata?.generation ?? 0,
+        desiredNumberScheduled: this.nodes.size,
+        numberReady: own.filter(({ ready }) => ready).length,
+      },
+    })
+  }
+
+  #end(pod: SimPod): void {
+    this.#pods = this.#pods.filter((other) => other !== pod)
+  }
+
+  /** One step of a kubelet on one pod: one pull at a time, init containers in order. */
+  #sync(pod: SimPod): void {
+    if (pod.starting > 0) {
+      pod.starting -= 1
+      return
+    }
+    const spec = pod.template.spec ?? {}
+    for (const container of spec.initContainers ?? []) {
+      const state = this.#step(pod, container)
+      if (state !== 'started') return
+    }
+    for (const container of spec.containers ?? []) {
+      // Sibling containers wait only while the kubelet is busy pulling.
+      if (this.#step(pod, container) === 'pulling') return
+    }
+    pod.ready = (spec.containers ?? []).every(({ name }) => pod.states.get(name) === 'started')
+  }
+
+  #step(pod: SimPod, container: Container): string {
+    const state = pod.states.get(container.name)
+    if (state === 'started') return state
+    const image = container.image ?? ''
+    const node = this.nodes.get(pod.node)
+    const behaviour = this.behave(image, pod.node)
+    if (node?.images.has(image) !== true) {
+      if (behaviour === 'missing') {
+        pod.states.set(container.name, 'failed')
+        return 'failed'
+      }
+      if (state !== 'pulling') pod.pull = this.pullTicks(image)
+      pod.states.set(container.name, 'pulling')
+      pod.pull -= 1
+      if (pod.pull >= 0) return 'pulling'
+      node?.images.add(image)
+    }
+    const next = behaviour === 'unstartable' ? 'unstartable' : 'started'
+    pod.states.set(container.name, next)
+    return next
+  }
+
+  #collect(name: string, node: SimNode): void {
+    const kept = this.#protected(name)
+    for (const image of node.images) {
+      if (kept.has(image)) continue
+      node.images.delete(image)
+      this.losses.push(`${name} ${image}`)
+    }
+  }
+
+  #protected(node: string): ReadonlySet<string> {
+    const kept = new Set<string>()
+    for (const pod of this.#pods) {
+      if (pod.node !== node) continue
+      for (const container of containersOf(pod)) {
+        const state = pod.states.get(container.name)
+        // An image that cannot be started has no container; the kubelet pulls it again when it is gone.
+        if (state === 'started' || state === 'unstartable') kept.add(container.image ?? '')
+      }
+    }
+    return kept
+  }
+
+  #render(pod: SimPod): Pod {
+    const spec = pod.template.spec ?? {}
+    const init = (spec.initContainers ?? []).map((container) => this.#status(pod, container, true))
+    const containers = (spec.containers ?? []).map((one) => this.#status(pod, one, false))
+    const lost = this.nodes.get(pod.node)?.lost === true
+    return {
+      metadata: {
+        name: pod.name,
+        ...(pod.template.metadata?.labels === undefined
+          ? {}
+          : { labels: pod.template.metadata.labels }),
+        ...(pod.template.metadata?.annotations === undefined
+          ? {}
+          : { annotations: pod.template.metadata.annotations }),
+      },
+      spec: { ...spec, nodeName: pod.node },
+      status: {
+        phase: pod.ready ? 'Running' : 'Pending',
+        conditions: [
+          { type: 'Ready', status: pod.ready && !lost ? 'True' : 'False' },
+          { type: 'ContainersReady', status: pod.ready ? 'True' : 'False' },
+        ],
+        initContainerStatuses: init,
+        containerStatuses: containers,
+      },
+    }
+  }
+
+  #status(pod: SimPod, container: Container, isInit: boolean): ContainerStatus {
+    const { name, image = '' } = container
+    const imageID = `sha256:${image}`
+    switch (pod.states.get(name)) {
+      case 'started':
+        return isInit
+          ? { name, imageID, state: { terminated: { exitCode: 0, reason: 'Completed' } } }
+          : { name, imageID, ready: true, state: { running: { startedAt: '' } } }
+      case 'unstartable':
+        return { name, imageID: '', state: { waiting: { reason: 'CreateContainerError' } } }
+      case 'failed':
+        return {
+          name,
+          imageID: '',
+          state: { waiting: { reason: 'ErrImagePull', message: `${image}: not found` } },
+        }
+      default:
+        return { name, imageID: '', state: { waiting: { reason: 'PodInitializing' } } }
+    }
+  }
+}
+
+function containersOf(pod: SimPod): readonly Container[] {
+  const { initContainers = [], containers = [] } = pod.template.spec ?? {}
+  return [...initContainers, ...containers]
+}
+
+function isOwn({ name }: Container): boolean {
+  return name === 'copy-sleep' || name === 'holder'
+}
