@@ -1,0 +1,185 @@
+import { formatReference, type ImageReference, parseReference } from '@containers/image-copy'
+import type { Mapping } from '../images/mapping.ts'
+import { podTemplateOf, workloadKinds } from '../images/templates.ts'
+import { type ImageUse, imagesOf } from '../images/walker.ts'
+import type { KubeObject, Workload } from '../kube/types.ts'
+import { isIgnoredWorkload } from '../state/flags.ts'
+
+/** Where the webhook records what stood in a pod before: JSON, container name → reference. */
+const originalsAnnotation = 'images.kip/original-images'
+/** Sets of references that are remembered; more than a large cluster has workloads, and some 20 MB at most. */
+const memoLimit = 50_000
+
+/** What is kept of a pod or a workload. */
+export interface Used {
+  /** `Kind namespace/name`, see {@link ownerKey}. */
+  readonly key: string
+  /** Key of the controller that it belongs to; '' for none. */
+  readonly owner: string
+  /** It bears the opt-out flag. */
+  readonly ignored: boolean
+  /** Sources of its images, normalised, each once; shared between objects that use the same. */
+  readonly references: readonly string[]
+  /** What stands where an image should and is no reference, as written. */
+  readonly invalid: readonly string[]
+}
+
+export interface ReaderOptions {
+  readonly mapping: Mapping
+  /** Source of a backup copy (by tag) that the mapping cannot compute; undefined: unknown. */
+  readonly sourceOfCopy: (copy: string) => string | undefined
+}
+
+/** Makes what is kept of a raw object of a kind. */
+export type Reader = (kind: string, raw: KubeObject) => Used
+
+type Images = Pick<Used, 'references' | 'invalid'>
+
+/** `Kind namespace/name`; a kind that is not built in bears its group, since others have Jobs too. */
+export function ownerKey(kind: string, group: string, namespace: string, name: string): string {
+  const builtIn = group === '' || workloadGroups.get(kind) === group
+  return `${builtIn ? kind : `${kind}.${group}`} ${namespace}/${name}`
+}
+
+/** The parts of an {@link ownerKey}. */
+export function parseOwnerKey(key: string): { kind: string; namespace: string; name: string } {
+  const space = key.indexOf(' ')
+  const slash = key.indexOf('/', space)
+  return {
+    kind: key.slice(0, space),
+    namespace: key.slice(space + 1, slash),
+    name: key.slice(slash + 1),
+  }
+}
+
+/** Whether objects of this owner's kind are watched, so that one that is not known is not there (yet, or any more). */
+export function isWatchedKind(kind: string): boolean {
+  return workloadGroups.has(kind)
+}
+
+const workloadGroups = new Map(workloadKinds.map(({ kind, group }) => [kind, group]))
+
+/**
+ * Makes the reader of pods and workloads: it takes the images of all four places, normalised, and maps copies in the
+ * backup to their source.
+ *
+ * The annotation of the originals is anybody's to write. It is believed only where the copy that the pod names is the
+ * very copy of the original that it claims.
+ */
+export function createReader({ mapping, sourceOfCopy }: ReaderOptions): Reader {
+  const byWritten = new Map<string, Images>()
+  const byResult = new Map<string, Images>()
+
+  const remember = (memo: Map<string, Images>, key: string, images: Images): Images => {
+    const known = memo.get(key)
+    if (known !== undefined) return known
+    if (memo.size >= memoLimit) memo.clear()
+    memo.set(key, images)
+    return images
+  }
+
+  const sourceOf = (copy: ImageReference, claimed: string | undefined): string => {
+    const place = formatReference(withoutDigest(copy))
+    if (claimed !== undefined && isCopyOf(place, claimed, mapping)) {
+      return formatReference(parseReference(claimed))
+    }
+    const source = mapping.sourceOf(copy)
+    return (source && formatReference(source)) ?? sourceOfCopy(place) ?? formatReference(copy)
+  }
+
+  const readImages = (uses: readonly ImageUse[], annotation: string | undefined): Images => {
+    const written = uses.map(({ reference }) => reference).join('\n')
+    const known = byWritten.get(written)
+    if (known !== undefined) return known
+    const references = new Set<string>()
+    const invalid = new Set<string>()
+    const originals = readOriginals(annotation)
+    let copies = false
+    for (const { reference, name } of uses) {
+      const parsed = tryParse(reference)
+      if (parsed === undefined) {
+        invalid.add(reference)
+      } else if (mapping.isBackup(parsed)) {
+        copies = true
+        references.add(sourceOf(parsed, originals.get(name)))
+      } else {
+        references.add(formatReference(parsed))
+      }
+    }
+    const images = { references: [...references].sort(), invalid: [...invalid] }
+    // What a copy is of depends on more than what is written.
+    return copies
+      ? remember(byResult, `${images.references.join()} ${images.invalid.join()}`, images)
+      : remember(byWritten, written, images)
+  }
+
+  return (kind, raw) => {
+    const { metadata = {} } = raw
+    const { namespace = '', name = '' } = metadata
+    const controller = metadata.ownerReferences?.find((owner) => owner.controller === true)
+    const template = podTemplateOf(kind, raw)
+    const uses = template === undefined || isAtRest(kind, raw) ? [] : imagesOf(template.spec)
+    return {
+      key: ownerKey(kind, workloadGroups.get(kind) ?? '', namespace, name),
+      owner:
+        controller === undefined
+          ? ''
+          : ownerKey(controller.kind, groupOf(controller.apiVersion), namespace, controller.name),
+      ignored: isIgnoredWorkload(metadata, template?.metadata),
+      ...readImages(uses, metadata.annotations?.[originalsAnnotation]),
+    }
+  }
+}
+
+/**
+ * A ReplicaSet or ReplicationController of a controller that was scaled away: a revision of the past. What it used stays
+ * wanted for a while after its last pod anyhow.
+ */
+function isAtRest(kind: string, raw: KubeObject): boolean {
+  if (kind !== 'ReplicaSet' && kind !== 'ReplicationController') return false
+  const { metadata, spec, status } = raw as Workload
+  const owned = metadata?.ownerReferences?.some((owner) => owner.controller === true) === true
+  return owned && spec?.replicas === 0 && (status?.replicas ?? 0) === 0
+}
+
+function isCopyOf(place: string, claimed: string, mapping: Mapping): boolean {
+  const source = tryParse(claimed)
+  if (source === undefined || mapping.isBackup(source)) return false
+  try {
+    return formatReference(mapping.backupOf(source)) === place
+  } catch {
+    return false
+  }
+}
+
+function readOriginals(annotation: string | undefined): ReadonlyMap<string, string> {
+  if (annotation === undefined) return new Map()
+  try {
+    const parsed: unknown = JSON.parse(annotation)
+    if (typeof parsed !== 'object' || parsed === null) return new Map()
+    return new Map(
+      Object.entries(parsed).filter(
+        (entry): entry is [string, string] => typeof entry[1] === 'string',
+      ),
+    )
+  } catch {
+    return new Map()
+  }
+}
+
+function tryParse(text: string): ImageReference | undefined {
+  try {
+    return parseReference(text)
+  } catch {
+    return undefined
+  }
+}
+
+function withoutDigest({ digest, ...named }: ImageReference): ImageReference {
+  return named.tag === undefined && digest !== undefined ? { ...named, digest } : named
+}
+
+function groupOf(apiVersion: string): string {
+  const slash = apiVersion.indexOf('/')
+  return slash < 0 ? '' : apiVersion.slice(0, slash)
+}

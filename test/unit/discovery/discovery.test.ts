@@ -1,0 +1,317 @@
+import assert from 'node:assert/strict'
+import { afterEach, beforeEach, describe, it } from 'node:test'
+import { createDiscovery, type Discovery } from '../../../src/discovery/discovery.ts'
+import { createMapping } from '../../../src/images/mapping.ts'
+import type { EventNote } from '../../../src/kube/events.ts'
+import type { ResourcePath } from '../../../src/kube/resource.ts'
+import { createMetrics } from '../../../src/metrics/metrics.ts'
+import { createExclusions } from '../../../src/state/exclusions.ts'
+import { createMemoryStore } from '../../../src/state/memory-store.ts'
+import { ConflictError, type ImageStore } from '../../../src/state/store.ts'
+import { type FakeKube, type FakeObject, startFakeKube } from '../../support/fake-kube.ts'
+import { ManualClock } from '../../support/manual-clock.ts'
+import { silentLog } from '../../support/silent-log.ts'
+import { waitUntil } from '../../support/wait-until.ts'
+
+const registry = 'backup.test:5001/m'
+const digest = `sha256:${'a'.repeat(64)}`
+const flag = { 'images.kip/ignore': 'true' }
+const library = (name: string): string => `docker.io/library/${name}`
+
+describe('discovery', () => {
+  let kube: FakeKube
+  let store: ImageStore
+  let writes: number
+  let clock: ManualClock
+  let now: number
+  let log: ReturnType<typeof silentLog>
+  let events: EventNote[]
+  let discovery: Discovery
+  let stop: () => Promise<void>
+
+  const resource = (group: string, plural: string, namespace?: string): ResourcePath => ({
+    group,
+    version: 'v1',
+    plural,
+    ...(namespace === undefined ? {} : { namespace }),
+  })
+  const put = (group: string, plural: string, namespace: string, object: object): void => {
+    const { metadata, ...rest } = object as { metadata: { name: string } }
+    const full = { metadata: { ...metadata, namespace }, ...rest } as FakeObject
+    kube.put(resource(group, plural, namespace), full)
+  }
+  const namespace = (name: string, metadata: object = {}): void => {
+    kube.put(resource('', 'namespaces'), { metadata: { name, ...metadata } } as FakeObject)
+  }
+  const spec = (...images: string[]): object => ({
+    containers: images.map((image, i) => ({ name: `c${i}`, image })),
+  })
+  const pod = (ns: string, name: string, image: string, metadata: object = {}): void =>
+    put('', 'pods', ns, { metadata: { name, ...metadata }, spec: spec(image) })
+  const deployment = (ns: string, name: string, image: string, metadata: object = {}): void =>
+    put('apps', 'deployments', ns, {
+      metadata: { name, ...metadata },
+      spec: { replicas: 0, template: { spec: spec(image) } },
+    })
+
+  const run = async (
+    change: { namespaceLimit?: number; images?: string[] } = {},
+  ): Promise<void> => {
+    const client = kube.client()
+    const settings = {
+      namespace: 'k8s-image-puller',
+      discovery: { ignoreNamespaces: ['left-out'], keepSeconds: 3600 },
+      puller: { images: (change.images ?? []).map((image) => ({ name: 'x', image })) },
+    }
+    const exclusions = createExclusions({ client, settings, log })
+    discovery = createDiscovery({
+      client,
+      store,
+      exclusions,
+      mapping: createMapping({ registry, mapping: 'path' }),
+      settings,
+      log,
+      metrics: createMetrics({ processMetrics: false }),
+      events: { record: (note) => events.push(note), close: async () => {} },
+      clock,
+      now: () => now,
+      ...(change.namespaceLimit === undefined ? {} : { namespaceLimit: change.namespaceLimit }),
+    })
+    const controller = new AbortController()
+    const running = [discovery.run(controller.signal), exclusions.run(controller.signal)]
+    stop = async () => {
+      controller.abort()
+      await Promise.all(running)
+      await client.close()
+      stop = async () => {}
+    }
+    await waitUntil('everything is read', () =>
+      log.lines.some(({ message }) => message === 'all workloads read'),
+    )
+  }
+  /** Waits for a state of the store, turning the clock on meanwhile. */
+  const become = <T>(what: string, check: () => T): Promise<unknown> =>
+    waitUntil(what, () => {
+      clock.advance(250)
+      return check()
+    })
+  const users = (reference: string): string[] | undefined =>
+    store
+      .get(reference)
+      ?.usage?.owners.map(({ kind, namespace, name }) => `${kind} ${namespace}/${name}`)
+  const known = (): string[] => [...store.list()].map(({ reference }) => reference).sort()
+
+  beforeEach(async () => {
+    kube = await startFakeKube()
+    store = createMemoryStore()
+    writes = 0
+    store.onChange(() => {
+      writes++
+    })
+    clock = new ManualClock()
+    now = Date.parse('2026-03-01T12:00:00Z')
+    log = silentLog()
+    events = []
+    for (const name of ['shop', 'lone', 'kube-system', 'k8s-image-puller', 'left-out']) {
+      namespace(name)
+    }
+    namespace('flagged', { annotations: flag })
+  })
+  afterEach(async () => {
+    await stop()
+    await kube.stop()
+  })
+
+  it('finds pods and workloads, those that never ran too, and no others', async () => {
+    pod('shop', 'bare', 'nginx:1')
+    deployment('shop', 'zero', 'redis:7')
+    put('batch', 'cronjobs', 'shop', {
+      metadata: { name: 'nightly' },
+      spec: { jobTemplate: { spec: { template: { spec: spec('busybox:1') } } } },
+    })
+    for (const ns of ['kube-system', 'k8s-image-puller', 'left-out', 'flagged']) {
+      pod(ns, 'hidden', `hidden-${ns}:1`)
+      deployment(ns, 'hidden', `hidden-${ns}:1`)
+    }
+    pod('shop', 'flagged-pod', 'hidden:2', { annotations: flag })
+    deployment('shop', 'flagged-workload', 'hidden:3', { labels: flag })
+    await run()
+    await become('all three', () => known().length === 3)
+    assert.deepEqual(known(), ['busybox:1', 'nginx:1', 'redis:7'].map(library))
+    assert.deepEqual(users(library('nginx:1')), ['Pod shop/bare'])
+    assert.deepEqual(users(library('redis:7')), ['Deployment shop/zero'])
+    assert.deepEqual(users(library('busybox:1')), ['CronJob shop/nightly'])
+    assert.equal(store.get(library('redis:7'))?.usage?.pods, 0)
+    assert.deepEqual(discovery.waiting(), [])
+  })
+
+  it('follows what comes, changes and goes, and keeps the unused for a while', async () => {
+    await run()
+    deployment('shop', 'web', 'nginx:1')
+    await become('the first', () => users(library('nginx:1')))
+    deployment('shop', 'web', 'nginx:2')
+    await become('the second', () => users(library('nginx:2')))
+    await become('the first unused', () => store.get(library('nginx:1'))?.usage?.lastSeen)
+    assert.deepEqual(store.get(library('nginx:1'))?.usage?.wanted, ['InUse'])
+    now += 3_599_000
+    clock.advance(3_599_000)
+    assert.ok(store.get(library('nginx:1')))
+    now += 2_000
+    await become('the first gone', () => store.get(library('nginx:1')) === undefined)
+    assert.deepEqual(known(), [library('nginx:2')])
+  })
+
+  it('keeps the time of the last use over a restart', async () => {
+    await run()
+    pod('shop', 'x', 'nginx:1')
+    await become('found', () => users(library('nginx:1')))
+    kube.delete(resource('', 'pods', 'shop'), 'x')
+    const lastSeen = await become('unused', () => store.get(library('nginx:1'))?.usage?.lastSeen)
+    await stop()
+    now += 1_800_000
+    log.lines.length = 0
+    await run()
+    clock.advance(60_000)
+    assert.equal(store.get(library('nginx:1'))?.usage?.lastSeen, lastSeen)
+    now += 1_801_000
+    clock.advance(1_800_000)
+    await become('gone', () => known().length === 0)
+  })
+
+  it('follows the flag of a namespace, live', async () => {
+    pod('shop', 'x', 'nginx:1')
+    pod('flagged', 'x', 'redis:7')
+    await run()
+    await become('the open one', () => users(library('nginx:1')))
+    namespace('shop', { labels: flag })
+    await become('opted out, so not kept', () => store.get(library('nginx:1')) === undefined)
+    namespace('shop')
+    await become('back', () => users(library('nginx:1')))
+    namespace('flagged', { labels: { other: 'x' }, annotations: { 'images.kip/ignore': 'false' } })
+    await become('the other too', () => users(library('redis:7')))
+  })
+
+  it('follows the flag of a workload with its pods, and of a pod', async () => {
+    const owner = (kind: string, name: string): object => ({
+      ownerReferences: [{ apiVersion: 'apps/v1', kind, name, uid: name, controller: true }],
+    })
+    deployment('shop', 'web', 'nginx:1')
+    put('apps', 'replicasets', 'shop', {
+      metadata: { name: 'web-1', ...owner('Deployment', 'web') },
+      spec: { replicas: 1, template: { spec: spec('nginx:1') } },
+    })
+    put('', 'pods', 'shop', {
+      metadata: { name: 'web-1-x', ...owner('ReplicaSet', 'web-1') },
+      spec: spec('nginx:1', 'sidecar:1'),
+    })
+    await run()
+    await become('both', () => users(library('nginx:1')) && users(library('sidecar:1')))
+    assert.deepEqual(users(library('sidecar:1')), ['Deployment shop/web'])
+    assert.equal(store.get(library('nginx:1'))?.usage?.pods, 1)
+    deployment('shop', 'web', 'nginx:1', { labels: flag })
+    await become('none', () => known().length === 0)
+    deployment('shop', 'web', 'nginx:1')
+    await become('both again', () => known().length === 2)
+  })
+
+  it('knows the source of a copy, and never takes a copy for an image', async () => {
+    pod('shop', 'x', `${registry}/docker.io/library/nginx:1@${digest}`, {
+      annotations: { 'images.kip/original-images': '{"c0":"quay.io/evil:1"}' },
+    })
+    await run()
+    await become('the source', () => users(library('nginx:1')))
+    assert.deepEqual(known(), [library('nginx:1')])
+  })
+
+  it('tells once of what is no reference, on its owner', async () => {
+    deployment('shop', 'typo', 'Nginx latest')
+    deployment('flagged', 'typo', 'also bad!')
+    pod('shop', 'good', 'nginx:1')
+    await run()
+    await become('the good one', () => users(library('nginx:1')))
+    deployment('shop', 'typo', 'Nginx latest', { labels: { a: 'b' } })
+    pod('shop', 'good', 'nginx:2')
+    await become('a later change', () => users(library('nginx:2')))
+    assert.equal(events.length, 1)
+    assert.deepEqual(
+      [events[0]?.regarding.kind, events[0]?.regarding.metadata?.name, events[0]?.reason],
+      ['Deployment', 'typo', 'InvalidImageReference'],
+    )
+    assert.match(events[0]?.note ?? '', /^"Nginx latest" is no image reference/)
+  })
+
+  it('holds static images without any user, and reports nobody for them', async () => {
+    await run({ images: ['redis:7', 'Bad Item', 'redis:7'] })
+    await become('the image', () => store.get(library('redis:7')))
+    assert.deepEqual(store.get(library('redis:7'))?.usage?.wanted, ['Static'])
+    pod('shop', 'x', 'redis:7')
+    await become('a user', () => (users(library('redis:7'))?.length ?? 0) > 0)
+    assert.deepEqual(store.get(library('redis:7'))?.usage?.wanted, ['InUse', 'Static'])
+  })
+
+  it('removes what nobody used when it starts', async () => {
+    const usage = { pods: 0, workloads: 0, namespaces: 0, owners: [] }
+    const firstSeen = '2025-01-01T00:00:00.000Z'
+    const { signal } = new AbortController()
+    await store.putUsage('quay.io/old:1', { ...usage, wanted: ['Static'], firstSeen }, signal)
+    await run()
+    await become('gone', () => known().length === 0)
+  })
+
+  it('leaves out what exceeds the limit of a namespace, and says so', async () => {
+    for (const i of [1, 2, 3]) pod('shop', `p${i}`, `image:${i}`)
+    pod('lone', 'p', 'other:1')
+    await run({ namespaceLimit: 2 })
+    await become('two and the one of the other', () => known().length === 3)
+    assert.deepEqual(
+      events.map(({ reason, regarding }) => [reason, regarding.metadata?.name]),
+      [['TooManyImages', 'shop']],
+    )
+    const [left] = [1, 2, 3].filter((i) => !known().includes(library(`image:${i}`)))
+    const held = left === 1 ? 2 : 1
+    kube.delete(resource('', 'pods', 'shop'), `p${held}`)
+    await become('room', () => known().includes(library(`image:${left}`)))
+  })
+
+  it('writes nothing when nothing of an image changed, and counts at a bounded rate', async () => {
+    pod('shop', 'p0', 'nginx:1')
+    await run()
+    await become('found', () => users(library('nginx:1')))
+    const before = writes
+    pod('shop', 'p0', 'nginx:1', { labels: { some: 'change' } })
+    pod('shop', 'p0', 'nginx:1', { labels: { other: 'change' } })
+    for (let i = 1; i <= 50; i++) {
+      pod('shop', `p${i}`, 'nginx:1')
+      if (i % 10 === 0) await become('a while', () => true)
+    }
+    await become('all counted', () => store.get(library('nginx:1'))?.usage?.pods === 51)
+    assert.ok(writes - before <= 3, `${writes - before} writes`)
+    const settled = writes
+    clock.advance(3_600_000)
+    assert.equal(writes, settled)
+  })
+
+  it('makes nothing known that was merely sighted', async () => {
+    await run()
+    discovery.sight('quay.io/tried:1')
+    pod('shop', 'x', 'nginx:1')
+    await become('another', () => users(library('nginx:1')))
+    assert.deepEqual(known(), [library('nginx:1')])
+  })
+
+  it('counts again when a write was overtaken', async () => {
+    const inner = store
+    let failures = 2
+    store = {
+      ...inner,
+      putUsage: async (...args) => {
+        if (failures-- > 0) throw new ConflictError(args[0])
+        await inner.putUsage(...args)
+      },
+    }
+    pod('shop', 'x', 'nginx:1')
+    await run()
+    await become('found', () => inner.get(library('nginx:1')))
+    assert.ok(!log.lines.some(({ level }) => level === 'warn'))
+  })
+})
