@@ -62,6 +62,11 @@ export class FakeKube {
     return `http://127.0.0.1:${this.#port}`
   }
 
+  /** Open connections. */
+  get connections(): number {
+    return this.#sockets.size
+  }
+
   get watches(): number {
     return this.#watches.size
   }

@@ -154,8 +154,9 @@ function specOf(claim: Claim): NonNullable<Lease['spec']> {
  */
 export function microTime(epochMs: number): string {
   const micros = Math.floor(epochMs * 1000)
-  const seconds = new Date(Math.floor(micros / 1_000_000) * 1000).toISOString().slice(0, 19)
-  return `${seconds}.${String(((micros % 1_000_000) + 1_000_000) % 1_000_000).padStart(6, '0')}Z`
+  const seconds = Math.floor(micros / 1_000_000)
+  const rest = String(micros - seconds * 1_000_000).padStart(6, '0')
+  return `${new Date(seconds * 1000).toISOString().slice(0, 19)}.${rest}Z`
 }
 
 function text(value: unknown): string {
