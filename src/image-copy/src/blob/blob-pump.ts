@@ -1,0 +1,209 @@
+import { RegistryError } from '../errors.ts'
+import type { Exchange } from '../http/exchange.ts'
+import type { CheckpointedHash } from './checkpointed-hash.ts'
+
+export interface BlobPumpOptions {
+  readonly digest: string
+  readonly size: number
+  readonly hash: CheckpointedHash
+  /** The target holds the bytes before this; they are hashed where the hash lacks them, and not sent. */
+  readonly sendFrom: number
+  /** For messages. */
+  readonly sourceHost: string
+  /** Bytes of the blob that were handed to the target. */
+  readonly onSent: (sent: number) => void
+}
+
+/** Bytes on their way, and what to do when their memory is free again. */
+interface Piece {
+  readonly bytes: Buffer
+  readonly release: () => void
+}
+
+/** Bytes are gathered to this where the source lends its buffer for a moment only: four TLS records a write. */
+const gatherBytes = 64 * 1024
+/** Gathered buffers that may wait before the source is stopped. */
+const maxGathered = 6
+
+/**
+ * Moves a blob's bytes from a download to one upload request after another, and hashes them in between.
+ *
+ * Where the download's buffer stays as it is while reading is stopped, it is written to the target as it is: no copy, no
+ * allocation, and the source is read again once the kernel has taken it. Otherwise bytes are copied into a few buffers that
+ * go round. The last bytes are not let go before size and digest are right, so that no registry can finish a blob that is
+ * wrong. Errors thrown here end the download they came in.
+ */
+export class BlobPump {
+  readonly #options: BlobPumpOptions
+  readonly #queue: Piece[] = []
+  readonly #spare: Buffer[] = []
+  #source: Exchange | undefined
+  #sourceStopped = false
+  #gathering: Buffer | undefined
+  #gathered = 0
+  #gatheredOut = 0
+  #target: Exchange | undefined
+  #targetWants = 0
+  #onTargetFilled: (() => void) | undefined
+  #sent: number
+
+  constructor(options: BlobPumpOptions) {
+    this.#options = options
+    this.#sent = options.sendFrom
+  }
+
+  /** Where the next download has to start. */
+  get position(): number {
+    return this.#options.hash.position
+  }
+
+  /** Lets a download flow, after `skip` bytes of it. @returns when it has ended */
+  async feed(source: Exchange, skip: number): Promise<void> {
+    let left = skip
+    this.#source = source
+    this.#sourceStopped = false
+    await source.pipe((bytes) => {
+      const from = Math.min(left, bytes.length)
+      left -= from
+      return from === bytes.length ? true : this.#take(bytes.subarray(from), source)
+    })
+  }
+
+  /** Hands the next `count` bytes to an upload request. @returns when they were written */
+  fill(target: Exchange, count: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#target = target
+      this.#targetWants = count
+      this.#onTargetFilled = resolve
+      this.#push()
+      if (count === 0) this.#filled()
+    })
+  }
+
+  /** Lets go of an upload request that failed. */
+  detach(): void {
+    this.#target = undefined
+    this.#onTargetFilled = undefined
+    this.#queue.length = 0
+  }
+
+  #take(bytes: Buffer, source: Exchange): boolean {
+    const { hash, size, sendFrom } = this.#options
+    const start = hash.position
+    if (start + bytes.length > size)
+      throw this.#wrong(
+        'COPY_DIGEST_MISMATCH',
+        `is longer than the ${size} bytes of its descriptor`,
+      )
+    hash.update(bytes)
+    const end = hash.position
+    if (end === size) this.#verify()
+    if (end <= sendFrom) return true
+    const wanted = start >= sendFrom ? bytes : bytes.subarray(sendFrom - start)
+    return source.stable ? this.#lend(wanted, source) : this.#gather(wanted, end === size)
+  }
+
+  #verify(): void {
+    const actual = this.#options.hash.finish()
+    if (actual !== this.#options.digest)
+      throw this.#wrong(
+        'COPY_DIGEST_MISMATCH',
+        `has digest ${actual}: its bytes are not those it names`,
+      )
+  }
+
+  /** @returns whether the kernel has taken all of it */
+  #lend(bytes: Buffer, source: Exchange): boolean {
+    let freed = false
+    let waited = false
+    this.#queue.push({
+      bytes,
+      release: () => {
+        freed = true
+        if (waited) source.resume()
+      },
+    })
+    this.#push()
+    if (freed) return true
+    waited = true
+    return false
+  }
+
+  #gather(bytes: Buffer, last: boolean): boolean {
+    let from = 0
+    while (from < bytes.length) {
+      this.#gathering ??= this.#spare.pop() ?? Buffer.allocUnsafeSlow(gatherBytes)
+      const taken = bytes.copy(this.#gathering, this.#gathered, from)
+      from += taken
+      this.#gathered += taken
+      if (this.#gathered === gatherBytes || (last && from === bytes.length)) this.#ship()
+    }
+    this.#push()
+    this.#sourceStopped = this.#gatheredOut >= maxGathered
+    return !this.#sourceStopped
+  }
+
+  #ship(): void {
+    const buffer = this.#gathering
+    if (buffer === undefined) return
+    this.#gatheredOut += 1
+    this.#queue.push({
+      bytes: buffer.subarray(0, this.#gathered),
+      release: () => {
+        this.#gatheredOut -= 1
+        this.#spare.push(buffer)
+        if (!this.#sourceStopped || this.#gatheredOut > maxGathered / 2) return
+        this.#sourceStopped = false
+        this.#source?.resume()
+      },
+    })
+    this.#gathering = undefined
+    this.#gathered = 0
+  }
+
+  /** Writes what waits, as far as the target's request goes. */
+  #push(): void {
+    for (;;) {
+      const target = this.#target
+      const piece = this.#queue[0]
+      if (target === undefined || piece === undefined || this.#targetWants === 0) return
+      const whole = piece.bytes.length <= this.#targetWants
+      const bytes = whole ? piece.bytes : piece.bytes.subarray(0, this.#targetWants)
+      if (whole) this.#queue.shift()
+      else this.#queue[0] = { bytes: piece.bytes.subarray(bytes.length), release: piece.release }
+      this.#targetWants -= bytes.length
+      this.#sent += bytes.length
+      let released = false
+      const release = (): void => {
+        if (released) return
+        released = true
+        if (whole) piece.release()
+      }
+      const last = this.#targetWants === 0
+      const taken = target.write(bytes, () => {
+        release()
+        if (last) this.#filled()
+      })
+      if (taken) release()
+      this.#options.onSent(this.#sent)
+    }
+  }
+
+  #filled(): void {
+    const done = this.#onTargetFilled
+    this.#onTargetFilled = undefined
+    this.#target = undefined
+    done?.()
+  }
+
+  #wrong(code: 'COPY_DIGEST_MISMATCH', why: string): RegistryError {
+    const { digest, sourceHost } = this.#options
+    return new RegistryError(
+      code,
+      `blob ${digest} from ${sourceHost} ${why}; it was altered on the way or in the registry's storage`,
+      {
+        host: sourceHost,
+      },
+    )
+  }
+}

@@ -1,0 +1,52 @@
+import type { Hash } from 'node:crypto'
+import { algorithmOf, createDigester } from '../digest.ts'
+
+/** Copies of the state on the way; an upload that broke is resumed at most this part of the blob before the break. */
+const checkpoints = 64
+const minInterval = 4 * 1024 * 1024
+
+/**
+ * A running digest that can go back to an earlier position, so that a transfer which resumes there still hashes every byte
+ * exactly once.
+ */
+export class CheckpointedHash {
+  readonly #digest: string
+  readonly #interval: number
+  #marks: { readonly position: number; readonly hash: Hash }[]
+  #hash: Hash
+  #position = 0
+
+  constructor(digest: string, size: number) {
+    this.#digest = digest
+    this.#interval = Math.max(minInterval, Math.ceil(size / checkpoints))
+    this.#hash = createDigester(digest)
+    this.#marks = []
+  }
+
+  /** Bytes hashed so far. */
+  get position(): number {
+    return this.#position
+  }
+
+  update(bytes: Uint8Array): void {
+    this.#hash.update(bytes)
+    this.#position += bytes.length
+    if (this.#position - (this.#marks.at(-1)?.position ?? 0) >= this.#interval) {
+      this.#marks.push({ position: this.#position, hash: this.#hash.copy() })
+    }
+  }
+
+  /** Goes back to the last known state at or before `position`. @returns where that is */
+  rewind(position: number): number {
+    this.#marks = this.#marks.filter((mark) => mark.position <= position)
+    const last = this.#marks.at(-1)
+    this.#hash = last === undefined ? createDigester(this.#digest) : last.hash.copy()
+    this.#position = last?.position ?? 0
+    return this.#position
+  }
+
+  /** The digest of what was hashed; nothing can be added afterwards without {@link rewind}. */
+  finish(): string {
+    return `${algorithmOf(this.#digest)}:${this.#hash.digest('hex')}`
+  }
+}

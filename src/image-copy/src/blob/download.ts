@@ -1,0 +1,131 @@
+import { printable, RegistryError } from '../errors.ts'
+import type { Descriptor } from '../image/manifest.ts'
+import type { Context } from '../registry/context.ts'
+import type { OpenAnswer } from '../registry/endpoint.ts'
+import { failureOfExchange } from '../registry/failure.ts'
+import { type Place, type Repository, readPlaces } from '../registry/repository.ts'
+import { delay } from '../registry/retry.ts'
+import type { BlobPump } from './blob-pump.ts'
+
+/** Broken downloads in a row, without a worthwhile stretch of bytes between them, after which the blob is given up. */
+const maxBreaks = 6
+const worthwhileBytes = 1024 * 1024
+const breakDelayMs = 300
+
+/**
+ * Feeds a blob into a pump. A download that breaks is opened again by Range where it broke; what was hashed stays hashed.
+ *
+ * @throws RegistryError as the last try failed
+ */
+export async function download(
+  source: Repository,
+  blob: Descriptor,
+  pump: BlobPump,
+  context: Context,
+): Promise<void> {
+  const places = [...readPlaces(source)]
+  for (let breaks = 0; ; ) {
+    const place = places[0]
+    if (place === undefined) return
+    const before = pump.position
+    try {
+      await feedFrom(place, blob, pump, context)
+      return
+    } catch (error) {
+      if (context.signal.aborted || !(error instanceof RegistryError)) throw error
+      if (error.code === 'COPY_DIGEST_MISMATCH') throw error
+      // A mirror gets one try, and is not asked again for this blob.
+      if (places.length > 1) {
+        places.shift()
+        continue
+      }
+      if (!error.retryable) throw error
+      breaks = pump.position - before >= worthwhileBytes ? 1 : breaks + 1
+      if (breaks >= maxBreaks) throw error
+      const delayMs = breakDelayMs * 2 ** (breaks - 1)
+      const { host } = place.endpoint
+      context.emit({
+        type: 'retry',
+        image: context.image,
+        host,
+        reason: `blob ${blob.digest}: ${error.message}`,
+        attempt: breaks,
+        delayMs,
+      })
+      await delay(delayMs, context.signal)
+    }
+  }
+}
+
+async function feedFrom(
+  place: Place,
+  blob: Descriptor,
+  pump: BlobPump,
+  context: Context,
+): Promise<void> {
+  const { endpoint, path, scopes } = place
+  const offset = pump.position
+  const open = (): Promise<OpenAnswer> =>
+    endpoint.openOnce(
+      {
+        method: 'GET',
+        url: `/v2/${path}/blobs/${blob.digest}`,
+        headers: offset === 0 ? {} : { Range: `bytes=${offset}-` },
+        repository: path,
+        scopes,
+        expect: offset === 0 ? [200] : [200, 206],
+      },
+      context,
+    )
+  // Before the first byte a failure is one of the request, with its back-off; afterwards one of the transfer.
+  const answer = offset === 0 ? await endpoint.retrying('GET blob', context, open) : await open()
+  try {
+    const skip = checkHead(answer, blob, offset)
+    await pump.feed(answer.exchange, skip)
+  } catch (error) {
+    if (error instanceof RegistryError) {
+      answer.exchange.abort(error)
+      throw error
+    }
+    throw failureOfExchange(error, 'GET', answer.url, context.signal)
+  }
+  if (pump.position < blob.size) {
+    throw new RegistryError(
+      'COPY_DIGEST_MISMATCH',
+      `blob ${blob.digest} from ${answer.url.host} ends after ${pump.position} of ${blob.size} bytes`,
+      { host: answer.url.host },
+    )
+  }
+  endpoint.pulls.succeeded()
+}
+
+/** @returns bytes of the answer that come before the offset asked for */
+function checkHead({ head, url }: OpenAnswer, blob: Descriptor, offset: number): number {
+  const wrong = (why: string): RegistryError =>
+    new RegistryError('COPY_PROTOCOL', `blob ${blob.digest} from ${url.host}: ${why}`, {
+      host: url.host,
+      status: head.status,
+    })
+  const coding = head.headers.get('content-encoding')
+  if (coding !== undefined && coding.toLowerCase() !== 'identity') {
+    throw wrong(`is sent with Content-Encoding ${printable(coding, 40)}, which was not asked for`)
+  }
+  const first = head.status === 206 ? rangeStart(head.headers.get('content-range'), blob.size) : 0
+  if (first === undefined || first > offset)
+    throw wrong('the answer has another range than was asked for')
+  const length = head.headers.get('content-length')
+  if (length !== undefined && Number(length) !== blob.size - first) {
+    throw new RegistryError(
+      'COPY_DIGEST_MISMATCH',
+      `blob ${blob.digest} from ${url.host} has ${Number(length) + first} bytes, and its descriptor says ${blob.size}`,
+      { host: url.host },
+    )
+  }
+  return offset - first
+}
+
+function rangeStart(value: string | undefined, size: number): number | undefined {
+  const range = /^bytes (\d{1,16})-(\d{1,16})\/(\d{1,16}|\*)$/.exec(value ?? '')
+  if (range === null || Number(range[2]) !== size - 1) return undefined
+  return range[3] === '*' || Number(range[3]) === size ? Number(range[1]) : undefined
+}

@@ -1,0 +1,156 @@
+import { RegistryError } from '../errors.ts'
+import { type Descriptor, isForeign } from '../image/manifest.ts'
+import type { BlobLedger } from '../registry/blob-ledger.ts'
+import type { Context } from '../registry/context.ts'
+import { type Repository, readPlaces, writePlace } from '../registry/repository.ts'
+import { headBlob } from './small-blob.ts'
+import { transferBlob } from './transfer.ts'
+import { cancelUpload, startUpload, type UploadSession } from './upload-session.ts'
+
+/** How a blob came to be in the target. */
+export type BlobOutcome = 'copied' | 'present' | 'mounted' | 'skipped'
+
+export interface PlaceBlobParts {
+  readonly source: Repository
+  readonly target: Repository
+  readonly blob: Descriptor
+  readonly ledger: BlobLedger
+  /** What the blobs of this image have shown so far. */
+  readonly outlook: Outlook
+  readonly context: Context
+}
+
+/**
+ * Whether the target's repository is likely to lack the blobs that come. If so the download opens together with the upload,
+ * which saves a round trip; a wrong guess costs a connection.
+ */
+export interface Outlook {
+  lacksBlobs: boolean
+}
+
+/** Up to here a blob that is sent twice, or read in vain, is cheaper than a request that would have told. */
+const cheapBytes = 256 * 1024
+const probeBytes = 1024 * 1024
+
+/**
+ * Brings a blob into the target's repository by the cheapest way: it is there; it is mounted from another repository of the
+ * registry; it is sent. One `POST ?mount=` mostly answers all three questions and opens the upload too.
+ */
+export async function placeBlob(parts: PlaceBlobParts): Promise<BlobOutcome> {
+  const { source, target, blob, ledger, context } = parts
+  if (isForeign(blob)) return 'skipped'
+  const { host } = target.route.main
+  if (source.registry === target.registry && source.name === target.name) return 'present'
+  if (ledger.holds(host, target.name, blob.digest)) return 'present'
+  return ledger.lead(host, blob.digest, context.signal, async () => {
+    if (ledger.holds(host, target.name, blob.digest)) return 'present'
+    const outcome = await bring(parts)
+    ledger.add(host, target.name, blob.digest)
+    return outcome
+  })
+}
+
+async function bring(parts: PlaceBlobParts): Promise<BlobOutcome> {
+  const { source, target, blob, ledger, context, outlook } = parts
+  const { endpoint } = writePlace(target)
+  const holder =
+    source.registry === target.registry ? source.name : ledger.holderOf(endpoint.host, blob.digest)
+  if (holder !== undefined && endpoint.learned.mount !== 'broken') {
+    const session = await mount(target, blob, holder, context)
+    if (session === undefined) return 'mounted'
+    if (session !== 'failed') {
+      await inSlots(parts, () => transferBlob({ source, target, blob, context, session }))
+      return 'copied'
+    }
+  }
+  return inSlots(parts, async () => {
+    if (endpoint.learned.selfMount === 'broken') {
+      if (await headBlob(target, blob, context)) return 'present'
+      const session = startUpload(target, context)
+      const sent = await transferBlob({ source, target, blob, context, session })
+      return sent ? 'copied' : 'present'
+    }
+    const guess = outlook.lacksBlobs || blob.size <= cheapBytes
+    const session = claim(target, blob, context)
+    const settled = guess ? session : await session
+    if (settled === undefined) {
+      outlook.lacksBlobs = false
+      return 'present'
+    }
+    const sent = await transferBlob({ source, target, blob, context, session: settled })
+    outlook.lacksBlobs = sent
+    return sent ? 'copied' : 'present'
+  })
+}
+
+/** One place among the downloads of the source and one among the uploads of the target, always taken in this order. */
+async function inSlots<T>(
+  { source, target, context }: PlaceBlobParts,
+  work: () => Promise<T>,
+): Promise<T> {
+  const pull = await (readPlaces(source).at(-1) ?? writePlace(target)).endpoint.pulls.acquire(
+    context.signal,
+  )
+  try {
+    const push = await writePlace(target).endpoint.pushes.acquire(context.signal)
+    try {
+      return await work()
+    } finally {
+      push()
+    }
+  } finally {
+    pull()
+  }
+}
+
+/** @returns undefined: mounted; 'failed': the registry does not mount */
+async function mount(
+  target: Repository,
+  blob: Descriptor,
+  from: string,
+  context: Context,
+): Promise<UploadSession | undefined | 'failed'> {
+  const { learned } = writePlace(target).endpoint
+  try {
+    const session = await startUpload(target, context, { digest: blob.digest, from })
+    if (session === undefined) learned.mount = 'works'
+    return session
+  } catch (error) {
+    if (!(error instanceof RegistryError) || error.retryable || context.signal.aborted) throw error
+    // Without leave to read there the mount is refused as a whole; that says nothing about other repositories.
+    if (error.status !== 401 && error.status !== 403) learned.mount = 'broken'
+    return 'failed'
+  }
+}
+
+/**
+ * Opens an upload, unless the blob is there: a mount from the repository itself tells both. Until a host has shown that it
+ * knows this, larger blobs are asked for by HEAD at the same time.
+ */
+async function claim(
+  target: Repository,
+  blob: Descriptor,
+  context: Context,
+): Promise<UploadSession | undefined> {
+  const { learned } = writePlace(target).endpoint
+  const probe = learned.selfMount === 'unknown' && blob.size > probeBytes
+  const present = probe ? headBlob(target, blob, context) : Promise.resolve(false)
+  present.catch(() => {})
+  try {
+    const session = await startUpload(target, context, { digest: blob.digest, from: target.name })
+    if (session === undefined) {
+      learned.selfMount = 'works'
+      return undefined
+    }
+    if (!(await present)) return session
+    learned.selfMount = 'broken'
+    await cancelUpload(target, session, context)
+    return undefined
+  } catch (error) {
+    if (!(error instanceof RegistryError) || error.retryable || context.signal.aborted) throw error
+    if (error.status === 401 || error.status === 403 || error.status === 404) throw error
+    learned.selfMount = 'broken'
+    if (await headBlob(target, blob, context)) return undefined
+    return startUpload(target, context)
+  }
+}

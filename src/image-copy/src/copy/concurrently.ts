@@ -1,0 +1,39 @@
+import type { Context } from '../registry/context.ts'
+
+/**
+ * Runs `work` for each item, at most `limit` at a time, in order of start. The first failure stops the others through their
+ * signal, and is thrown when all have ended.
+ */
+export async function concurrently<T>(
+  items: readonly T[],
+  limit: number,
+  context: Context,
+  work: (item: T, context: Context) => Promise<void>,
+): Promise<void> {
+  const stop = new AbortController()
+  const give = (): void => stop.abort(context.signal.reason)
+  context.signal.addEventListener('abort', give)
+  const inner = { ...context, signal: stop.signal }
+  let failure: { readonly error: unknown } | undefined
+  let next = 0
+  const lane = async (): Promise<void> => {
+    while (next < items.length && !stop.signal.aborted) {
+      const item = items[next] as T
+      next += 1
+      try {
+        await work(item, inner)
+      } catch (error) {
+        failure ??= { error }
+        stop.abort(error)
+      }
+    }
+  }
+  try {
+    context.signal.throwIfAborted()
+    await Promise.all(Array.from({ length: Math.min(limit, items.length) }, lane))
+    context.signal.throwIfAborted()
+  } finally {
+    context.signal.removeEventListener('abort', give)
+  }
+  if (failure !== undefined) throw failure.error
+}

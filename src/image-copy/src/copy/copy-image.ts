@@ -1,0 +1,228 @@
+import { RegistryError } from '../errors.ts'
+import { type CopyEvent, createJob, type Job } from '../events.ts'
+import { type Manifest, parseManifest } from '../image/manifest.ts'
+import { parsePlatform } from '../image/platform.ts'
+import { formatReference, type ImageReference } from '../reference.ts'
+import { type Client, internalsOf, type RegistryClient } from '../registry/client.ts'
+import type { Context } from '../registry/context.ts'
+import { getManifest, headManifest, type ManifestBytes } from '../registry/manifests.ts'
+import { type Repository, repositoryOf } from '../registry/repository.ts'
+import { type AroundOptions, copyAround } from './around.ts'
+import { ImageCopier } from './image-copier.ts'
+
+/** Options of {@link copyImage}. */
+export interface CopyOptions {
+  /**
+   * Platforms to copy, `linux/amd64`; default all. The index stays as it is, byte for byte, so the target must take an index
+   * of which some images are missing; many do not, and then nothing is tagged and the error says so.
+   */
+  readonly platforms?: readonly string[] | undefined
+  /** Take along what names the image as its subject, by referrers API or fallback tag. Default false. */
+  readonly referrers?: boolean | undefined
+  /** Take along cosign's `.sig`, `.att` and `.sbom` tags. Default: as `referrers`. */
+  readonly signatureTags?: boolean | undefined
+  /** How far to follow referrers of referrers. Default 3. */
+  readonly referrersDepth?: number | undefined
+  /** Most referrers and signatures of one image; more is an error. Default 1000. */
+  readonly maxReferrers?: number | undefined
+  /**
+   * Look at every part even when the target's tag has the source's digest already. Default false: an equal digest counts as
+   * complete, since registries take no tag for less.
+   */
+  readonly recheck?: boolean | undefined
+  readonly signal?: AbortSignal | undefined
+  readonly onEvent?: ((event: CopyEvent) => void) | undefined
+}
+
+/** What {@link copyImage} did. */
+export interface CopyResult {
+  /** Digest of the image, the same in source and target. */
+  readonly digest: string
+  readonly mediaType: string
+  /** Bytes sent to the target, blobs and manifests. */
+  readonly bytes: number
+  /** Blobs sent. */
+  readonly blobs: number
+  /** Blobs that were there, and foreign layers, which stay where their URLs point. */
+  readonly skipped: number
+  /** Blobs that the target took from another of its repositories. */
+  readonly mounted: number
+}
+
+/**
+ * Copies an image, byte for byte, so that its digest stays: single images, indexes with all platforms, artifacts.
+ *
+ * The target's tag is written last, so it never points at an incomplete image; a copy that fails or is stopped moves no tag.
+ * What the target holds already is not sent. The result is a promise and an async iterable of {@link CopyEvent}.
+ *
+ * @param source by tag or digest; with both, the digest counts
+ * @param target its tag is written; without a tag the image is stored by digest only. With a digest, the image must have it.
+ * @throws RegistryError, or the signal's reason
+ */
+export function copyImage(
+  client: RegistryClient,
+  source: ImageReference,
+  target: ImageReference,
+  options: CopyOptions = {},
+): Job<CopyResult> {
+  const inside = internalsOf(client)
+  const platforms = (options.platforms ?? []).map(parsePlatform)
+  return createJob(
+    (emit) => copyOne({ client: inside, source, target, options, platforms, emit }),
+    options.onEvent,
+  )
+}
+
+export interface CopyOneParts {
+  readonly client: Client
+  readonly source: ImageReference
+  readonly target: ImageReference
+  readonly options: CopyOptions
+  readonly platforms: readonly ReturnType<typeof parsePlatform>[]
+  readonly emit: (event: CopyEvent) => void
+}
+
+/** The work of {@link copyImage}. */
+export async function copyOne({
+  client,
+  source,
+  target,
+  options,
+  platforms,
+  emit,
+}: CopyOneParts): Promise<CopyResult> {
+  const image = formatReference(target)
+  const stop = new AbortController()
+  const give = (): void => stop.abort(options.signal?.reason)
+  options.signal?.addEventListener('abort', give)
+  if (options.signal?.aborted) give()
+  const context: Context = { signal: stop.signal, image, emit }
+  emit({ type: 'image-started', image, source: formatReference(source) })
+  try {
+    context.signal.throwIfAborted()
+    const from = repositoryOf(client, source, 'pull')
+    const to = repositoryOf(client, target, 'pull,push')
+    const copier = new ImageCopier({ client, source: from, target: to, platforms })
+    const root = await copyRoot({ copier, from, to, source, target, client, options, context })
+    emit({ type: 'image-done', image, digest: root.digest })
+    return { ...root, ...copier.tally }
+  } catch (error) {
+    emit({
+      type: 'image-failed',
+      image,
+      error: error instanceof Error ? error : new Error(String(error)),
+    })
+    throw error
+  } finally {
+    options.signal?.removeEventListener('abort', give)
+    stop.abort(new Error('the copy ended'))
+  }
+}
+
+interface RootParts {
+  readonly client: Client
+  readonly copier: ImageCopier
+  readonly from: Repository
+  readonly to: Repository
+  readonly source: ImageReference
+  readonly target: ImageReference
+  readonly options: CopyOptions
+  readonly context: Context
+}
+
+async function copyRoot(parts: RootParts): Promise<{ digest: string; mediaType: string }> {
+  const { copier, from, to, source, target, options, context } = parts
+  const wanted = source.digest ?? source.tag ?? 'latest'
+  const goal = target.tag ?? target.digest
+  const { held, head, fetched } = await firstLook(parts, wanted, goal)
+  const whole = options.recheck !== true && copierTakesAll(options)
+  const around = aroundOptions(options)
+  if (whole && around === undefined && held?.digest !== undefined && held.digest === head?.digest) {
+    requireTargetDigest(target, held.digest)
+    return { digest: held.digest, mediaType: held.mediaType }
+  }
+  const found = fetched ?? (await getManifest(from, wanted, context))
+  requireTargetDigest(target, found.digest)
+  const manifest = parseManifest(
+    found.bytes,
+    found.mediaType,
+    formatReference(source),
+    from.registry,
+  )
+  const tagged = held?.digest === found.digest
+  if (!(whole && (tagged || (await headManifest(to, found.digest, context)) !== undefined))) {
+    await copier.below(found, manifest, 0, context)
+  }
+  if (around !== undefined)
+    await copyAround(
+      { ...parts, source: from, target: to, options: around },
+      subjectsOf(copier, found, manifest, whole),
+    )
+  if (!tagged) await copier.put(found, manifest, goal ?? found.digest, 0, context)
+  return { digest: found.digest, mediaType: manifest.mediaType }
+}
+
+interface FirstLook {
+  /** What the target's tag is now. */
+  readonly held: { readonly digest: string | undefined; readonly mediaType: string } | undefined
+  /** What the source is, as far as known without its bytes. */
+  readonly head: { readonly digest: string | undefined } | undefined
+  readonly fetched: ManifestBytes | undefined
+}
+
+/**
+ * Asks both sides at once. The source is asked by GET, since mostly its bytes are needed; by HEAD at Docker Hub, which counts
+ * GETs; and not at all yet when its digest is given.
+ */
+async function firstLook(
+  { from, to, source, context }: RootParts,
+  wanted: string,
+  goal: string | undefined,
+): Promise<FirstLook> {
+  const held = goal === undefined ? Promise.resolve(undefined) : headManifest(to, goal, context)
+  if (source.digest !== undefined)
+    return { held: await held, head: { digest: source.digest }, fetched: undefined }
+  if (from.registry === 'docker.io') {
+    const [a, b] = await Promise.all([held, headManifest(from, wanted, context)])
+    return { held: a, head: b, fetched: undefined }
+  }
+  const [a, b] = await Promise.all([held, getManifest(from, wanted, context)])
+  return { held: a, head: { digest: b.digest }, fetched: b }
+}
+
+function copierTakesAll(options: CopyOptions): boolean {
+  return (options.platforms ?? []).length === 0
+}
+
+function aroundOptions(options: CopyOptions): AroundOptions | undefined {
+  const referrers = options.referrers ?? false
+  const signatureTags = options.signatureTags ?? referrers
+  if (!referrers && !signatureTags) return undefined
+  return {
+    referrers,
+    signatureTags,
+    depth: options.referrersDepth ?? 3,
+    max: options.maxReferrers ?? 1000,
+  }
+}
+
+/** The image, and those it is made of, whether they were copied now or not. */
+function subjectsOf(
+  copier: ImageCopier,
+  found: ManifestBytes,
+  manifest: Manifest,
+  whole: boolean,
+): string[] {
+  const below =
+    whole && manifest.kind === 'index' ? manifest.manifests.map(({ digest }) => digest) : []
+  return [...new Set([found.digest, ...below, ...copier.copied.map(({ digest }) => digest)])]
+}
+
+function requireTargetDigest(target: ImageReference, digest: string): void {
+  if (target.digest === undefined || target.digest === digest) return
+  throw new RegistryError(
+    'COPY_DIGEST_MISMATCH',
+    `the source has digest ${digest}, and the target ${formatReference(target)} asks for another`,
+    { host: target.registry },
+  )
+}

@@ -1,0 +1,253 @@
+import { type BlobOutcome, type Outlook, placeBlob } from '../blob/place-blob.ts'
+import { RegistryError } from '../errors.ts'
+import { type Descriptor, type Manifest, parseManifest } from '../image/manifest.ts'
+import type { Platform } from '../image/platform.ts'
+import type { Client } from '../registry/client.ts'
+import type { Context } from '../registry/context.ts'
+import {
+  getManifest,
+  headManifest,
+  type ManifestBytes,
+  putManifest,
+} from '../registry/manifests.ts'
+import { addReferrer } from '../registry/referrers.ts'
+import type { Repository } from '../registry/repository.ts'
+import { concurrently } from './concurrently.ts'
+import { requirePlatform, selectPlatforms } from './platforms.ts'
+
+/** What was moved and what was not. Blobs and bytes count once per image. */
+export interface Tally {
+  /** Bytes of blobs and manifests that were sent to the target. */
+  bytes: number
+  /** Blobs that were sent. */
+  blobs: number
+  /** Blobs that the target held already, and foreign layers. */
+  skipped: number
+  /** Blobs that the target took from another of its repositories. */
+  mounted: number
+}
+
+export interface ImageCopierOptions {
+  readonly client: Client
+  readonly source: Repository
+  readonly target: Repository
+  /** Empty: all. */
+  readonly platforms: readonly Platform[]
+}
+
+/** A manifest that is in the target now, as what comes around it needs it. */
+export interface CopiedManifest {
+  readonly digest: string
+  readonly kind: Manifest['kind']
+}
+
+/** Indexes within indexes: an index of images is one level. */
+const maxDepth = 3
+const maxManifests = 10_000
+/** Images of one index under way at a time; their blobs are bounded by the hosts' windows. */
+const imagesAtATime = 8
+const blobsAtATime = 64
+
+/**
+ * Copies manifests with all they refer to, from one repository to another, each once. What a manifest refers to is there
+ * before it is written, and nothing is tagged here but by {@link ImageCopier.put}.
+ */
+export class ImageCopier {
+  readonly tally: Tally = { bytes: 0, blobs: 0, skipped: 0, mounted: 0 }
+  readonly #options: ImageCopierOptions
+  readonly #outlook: Outlook = { lacksBlobs: false }
+  readonly #done = new Map<string, Promise<void>>()
+  readonly #copied: CopiedManifest[] = []
+
+  constructor(options: ImageCopierOptions) {
+    this.#options = options
+  }
+
+  /** Every manifest that was copied or found in the target, in the order it was finished. */
+  get copied(): readonly CopiedManifest[] {
+    return this.#copied
+  }
+
+  /** Brings a manifest and all below it into the target, by digest. */
+  async ensure(entry: Descriptor, depth: number, context: Context): Promise<void> {
+    let pending = this.#done.get(entry.digest)
+    if (pending === undefined) {
+      if (this.#done.size >= maxManifests)
+        throw this.#invalid(entry.digest, `more than ${maxManifests} manifests`)
+      pending = this.#ensure(entry, depth, context)
+      this.#done.set(entry.digest, pending)
+    }
+    await pending
+  }
+
+  /** Brings all that a manifest refers to into the target, but not the manifest itself. */
+  async below(
+    found: ManifestBytes,
+    manifest: Manifest,
+    depth: number,
+    context: Context,
+  ): Promise<void> {
+    const { source, platforms } = this.#options
+    if (manifest.kind === 'index') {
+      if (depth >= maxDepth)
+        throw this.#invalid(found.digest, `indexes are nested deeper than ${maxDepth}`)
+      const entries =
+        platforms.length === 0 || depth > 0
+          ? manifest.manifests
+          : await selectPlatforms(source, manifest.manifests, platforms, context)
+      await concurrently(entries, imagesAtATime, context, (entry, inner) =>
+        this.ensure(entry, depth + 1, inner),
+      )
+      return
+    }
+    if (platforms.length > 0 && depth === 0)
+      await requirePlatform(source, manifest, platforms, context)
+    await this.#blobs(manifest.blobs, context)
+  }
+
+  /**
+   * Writes a manifest under a tag or digest. Parts that the target turns out to lack, against what was known, are sent once
+   * more.
+   */
+  async put(
+    found: ManifestBytes,
+    manifest: Manifest,
+    reference: string,
+    depth: number,
+    context: Context,
+  ): Promise<void> {
+    const { client, target, platforms } = this.#options
+    const send = () =>
+      putManifest(target, reference, { ...found, mediaType: manifest.mediaType }, context)
+    let answer: Awaited<ReturnType<typeof send>>
+    try {
+      answer = await send()
+    } catch (error) {
+      if (!(error instanceof RegistryError) || error.status === undefined || error.status >= 500)
+        throw error
+      if (!/BLOB_UNKNOWN|MANIFEST_UNKNOWN/.test(error.message)) throw error
+      target.route.main.learned.checksManifests = true
+      if (manifest.kind === 'index') {
+        if (platforms.length === 0) throw error
+        throw new RegistryError(
+          'COPY_SPARSE_INDEX_REFUSED',
+          `${target.registry} takes no index of which some platforms are missing; copy all platforms, or a single platform by its digest (${error.message})`,
+          { host: error.host, status: error.status, cause: error },
+        )
+      }
+      for (const blob of manifest.blobs) client.ledger.forget(target.route.main.host, blob.digest)
+      await this.#blobs(manifest.blobs, context)
+      answer = await send()
+    }
+    if (manifest.subject !== undefined && !answer.keepsReferrers) {
+      await addReferrer({
+        client,
+        target,
+        subject: manifest.subject.digest,
+        manifest,
+        found,
+        context,
+      })
+    } else if (answer.keepsReferrers) target.route.main.learned.referrers = 'api'
+    this.tally.bytes += found.bytes.length
+    if (depth > 0) this.#copied.push({ digest: found.digest, kind: manifest.kind })
+    this.#report(found, manifest.mediaType, 'copied', context)
+  }
+
+  async #ensure(entry: Descriptor, depth: number, context: Context): Promise<void> {
+    const { source, target } = this.#options
+    const head = headManifest(target, entry.digest, context)
+    head.catch(() => {})
+    // Docker Hub counts each GET of a manifest as a pull, and no HEAD: there the target is asked first.
+    const counted = source.registry === 'docker.io'
+    if (counted && (await head) !== undefined) return this.#present(entry, context)
+    const found = await getManifest(source, entry.digest, context)
+    if ((await head) !== undefined) return this.#present(entry, context)
+    if (found.bytes.length !== entry.size) {
+      throw this.#invalid(
+        entry.digest,
+        `has ${found.bytes.length} bytes, and its descriptor says ${entry.size}`,
+      )
+    }
+    const manifest = parseManifest(
+      found.bytes,
+      entry.mediaType || found.mediaType,
+      entry.digest,
+      source.registry,
+    )
+    await this.below(found, manifest, depth, context)
+    await this.put(found, manifest, found.digest, depth, context)
+  }
+
+  #present(entry: Descriptor, context: Context): void {
+    this.#copied.push({
+      digest: entry.digest,
+      kind: /index|list/.test(entry.mediaType) ? 'index' : 'image',
+    })
+    context.emit({
+      type: 'manifest-done',
+      image: context.image,
+      digest: entry.digest,
+      mediaType: entry.mediaType,
+      bytes: entry.size,
+      how: 'present',
+    })
+  }
+
+  async #blobs(blobs: readonly Descriptor[], context: Context): Promise<void> {
+    const unique = [...new Map(blobs.map((blob) => [blob.digest, blob])).values()]
+    for (const { digest, size } of unique)
+      context.emit({ type: 'blob-found', image: context.image, digest, bytes: size })
+    await concurrently(unique, blobsAtATime, context, async (blob, inner) => {
+      const { client, source, target } = this.#options
+      const parts = {
+        source,
+        target,
+        blob,
+        ledger: client.ledger,
+        outlook: this.#outlook,
+        context: inner,
+      }
+      const how = await placeBlob(parts)
+      this.#count(blob, how)
+      context.emit({
+        type: 'blob-done',
+        image: context.image,
+        digest: blob.digest,
+        bytes: blob.size,
+        how,
+      })
+    })
+  }
+
+  #count(blob: Descriptor, how: BlobOutcome): void {
+    if (how === 'copied') {
+      this.tally.blobs += 1
+      this.tally.bytes += blob.size
+    } else if (how === 'mounted') this.tally.mounted += 1
+    else this.tally.skipped += 1
+  }
+
+  #report(
+    found: ManifestBytes,
+    mediaType: string,
+    how: 'copied' | 'present',
+    context: Context,
+  ): void {
+    const { digest, bytes } = found
+    context.emit({
+      type: 'manifest-done',
+      image: context.image,
+      digest,
+      mediaType,
+      bytes: bytes.length,
+      how,
+    })
+  }
+
+  #invalid(digest: string, why: string): RegistryError {
+    return new RegistryError('COPY_MANIFEST_INVALID', `manifest ${digest}: ${why}`, {
+      host: this.#options.source.registry,
+    })
+  }
+}

@@ -1,0 +1,130 @@
+import { getSmallBlob } from '../blob/small-blob.ts'
+import { RegistryError } from '../errors.ts'
+import {
+  type Descriptor,
+  type Manifest,
+  maxManifestBytes,
+  parseManifest,
+} from '../image/manifest.ts'
+import {
+  formatPlatform,
+  matchesPlatform,
+  normalizePlatform,
+  type Platform,
+} from '../image/platform.ts'
+import type { Context } from '../registry/context.ts'
+import { getManifest } from '../registry/manifests.ts'
+import { describeRepository, type Repository } from '../registry/repository.ts'
+
+/** buildkit marks what belongs to another manifest of the same index so. */
+const attestationType = 'vnd.docker.reference.type'
+const attestationOf = 'vnd.docker.reference.digest'
+
+/** Whether a manifest of an index says something about another one, and is no image to run. */
+export function isAttestation(entry: Descriptor): boolean {
+  return entry.annotations?.[attestationType] === 'attestation-manifest'
+}
+
+/**
+ * Chooses the manifests of an index that are for one of `wanted`, with their attestations. A nested index is chosen whole.
+ * Only a manifest whose entry names no platform costs requests: its configuration is read.
+ *
+ * @throws RegistryError `COPY_PLATFORM_MISSING` when one of `wanted` matches nothing
+ */
+export async function selectPlatforms(
+  source: Repository,
+  entries: readonly Descriptor[],
+  wanted: readonly Platform[],
+  context: Context,
+): Promise<readonly Descriptor[]> {
+  const missing = new Set(wanted)
+  const chosen = new Set<Descriptor>()
+  const offered: string[] = []
+  for (const entry of entries) {
+    if (isAttestation(entry)) continue
+    const platform = entry.platform ?? (await platformOfEntry(source, entry, context))
+    if (platform === undefined) {
+      chosen.add(entry)
+      continue
+    }
+    offered.push(formatPlatform(platform))
+    for (const want of wanted) {
+      if (!matchesPlatform(platform, want)) continue
+      chosen.add(entry)
+      missing.delete(want)
+    }
+  }
+  requireNone(source, [...missing], offered)
+  const digests = new Set([...chosen].map(({ digest }) => digest))
+  return entries.filter(
+    (entry) =>
+      chosen.has(entry) ||
+      (isAttestation(entry) && digests.has(entry.annotations?.[attestationOf] ?? '')),
+  )
+}
+
+/** Holds a single image against the platforms asked for. @throws RegistryError `COPY_PLATFORM_MISSING` */
+export async function requirePlatform(
+  source: Repository,
+  manifest: Manifest,
+  wanted: readonly Platform[],
+  context: Context,
+): Promise<void> {
+  const platform = await platformOfManifest(source, manifest, context)
+  if (platform === undefined) return
+  const missing = wanted.filter((want) => !matchesPlatform(platform, want))
+  requireNone(source, missing, [formatPlatform(platform)])
+}
+
+/** What an image's own configuration says it is for; undefined for artifacts and indexes. */
+export async function platformOfManifest(
+  source: Repository,
+  manifest: Manifest,
+  context: Context,
+): Promise<Platform | undefined> {
+  if (manifest.kind !== 'image' || manifest.config === undefined || manifest.config.size < 3)
+    return undefined
+  if (!/\.(?:container\.image|image\.config)\.v1\+json$/.test(manifest.config.mediaType))
+    return undefined
+  const bytes = await getSmallBlob(source, manifest.config, maxManifestBytes, context)
+  try {
+    const config = JSON.parse(bytes.toString('utf8')) as Record<string, unknown> | null
+    const { os, architecture, variant } = config ?? {}
+    if (typeof os !== 'string' || typeof architecture !== 'string') return undefined
+    return normalizePlatform({
+      os,
+      architecture,
+      variant: typeof variant === 'string' ? variant : undefined,
+    })
+  } catch (cause) {
+    throw new RegistryError(
+      'COPY_MANIFEST_INVALID',
+      `config ${manifest.config.digest}: is not JSON`,
+      { host: source.registry, cause },
+    )
+  }
+}
+
+async function platformOfEntry(
+  source: Repository,
+  entry: Descriptor,
+  context: Context,
+): Promise<Platform | undefined> {
+  const { bytes, mediaType } = await getManifest(source, entry.digest, context)
+  const manifest = parseManifest(bytes, entry.mediaType || mediaType, entry.digest, source.registry)
+  return platformOfManifest(source, manifest, context)
+}
+
+function requireNone(
+  source: Repository,
+  missing: readonly Platform[],
+  offered: readonly string[],
+): void {
+  if (missing.length === 0) return
+  const names = missing.map(formatPlatform).join(', ')
+  throw new RegistryError(
+    'COPY_PLATFORM_MISSING',
+    `${describeRepository(source)}: has nothing for ${names}; it has ${[...new Set(offered)].slice(0, 30).join(', ') || 'no platforms'}`,
+    { host: source.registry },
+  )
+}

@@ -1,0 +1,212 @@
+import type { Socket } from 'node:net'
+import type { DialedSocket } from './dial.ts'
+import { type Carrier, Exchange, type ExchangeLimits } from './exchange.ts'
+import { ConnectionLostError, ProtocolError } from './protocol-error.ts'
+import type { RequestHead } from './request-head.ts'
+import { ResponseParser } from './response-parser.ts'
+
+/**
+ * One socket and the exchange that is under way on it.
+ *
+ * All reads of a plain socket go to one buffer that lives as long as the connection. A body's bytes are lent to the
+ * exchange's sink out of that buffer; a sink that cannot take more says `false`, reading stops, and the bytes stay where
+ * they are until {@link Connection.resume}. Nothing is allocated per read.
+ */
+export class Connection implements Carrier {
+  readonly #parser = new ResponseParser()
+  #socket: Socket | undefined
+  #stable = false
+  #exchange: Exchange | undefined
+  #rest: Buffer | undefined
+  #paused = false
+  #closed: Error | undefined
+  #onIdle: (connection: Connection, reusable: boolean) => void
+
+  constructor(onIdle: (connection: Connection, reusable: boolean) => void) {
+    this.#onIdle = onIdle
+  }
+
+  /** Takes over a connected socket. */
+  attach({ socket, stable }: DialedSocket): void {
+    this.#socket = socket
+    this.#stable = stable
+    socket.on('error', (error) => this.#lost(error))
+    socket.on('end', () => this.#lost(undefined))
+    socket.on('close', () => this.#lost(undefined))
+    if (stable) return
+    // A TLS socket with its own read buffer has to be told to flow.
+    socket.resume()
+  }
+
+  /** Bytes given to a sink stay valid until resume(); otherwise only during the call. */
+  get stable(): boolean {
+    return this.#stable
+  }
+
+  get closed(): boolean {
+    return this.#closed !== undefined
+  }
+
+  get remoteAddress(): string | undefined {
+    return this.#socket?.remoteAddress
+  }
+
+  /** An idle socket keeps no process alive. */
+  idle(): void {
+    this.#socket?.unref()
+  }
+
+  /** Sends a request's head, with a small body if there is one. */
+  start(
+    head: RequestHead,
+    body: Uint8Array | undefined,
+    limits: ExchangeLimits,
+    signal: AbortSignal,
+  ): Exchange {
+    const socket = this.#socket
+    if (socket === undefined || this.#exchange !== undefined)
+      throw new Error('connection is not free')
+    socket.ref()
+    this.#parser.begin(head.method)
+    const exchange = new Exchange({ connection: this, head, limits, signal })
+    this.#exchange = exchange
+    if (this.#closed !== undefined) {
+      exchange.fail(new ConnectionLostError('the connection was closed', true, this.#closed))
+      return exchange
+    }
+    if (body === undefined || body.length === 0) {
+      // Held back for the first bytes of a streamed body, so that both leave in one segment.
+      if (head.bodyBytes > 0) {
+        socket.cork()
+        process.nextTick(() => socket.uncork())
+      }
+      socket.write(head.text, 'latin1')
+    } else {
+      socket.cork()
+      socket.write(head.text, 'latin1')
+      exchange.write(body)
+      socket.uncork()
+    }
+    return exchange
+  }
+
+  /** @returns whether the kernel took all of it already */
+  write(bytes: Uint8Array, done: () => void): boolean {
+    const socket = this.#socket
+    if (socket === undefined || socket.destroyed) return false
+    socket.write(bytes, (error) => {
+      if (!error) done()
+    })
+    return socket.writableLength === 0
+  }
+
+  /** For the dialer: bytes from the socket. @returns false to stop reading */
+  readonly onBytes = (bytes: Buffer): boolean => {
+    const exchange = this.#exchange
+    if (exchange === undefined) {
+      this.destroy(new ProtocolError('bytes came without a request'))
+      return true
+    }
+    exchange.moved()
+    if (!this.#paused) return this.#advance(bytes)
+    // Only sockets that are not stable deliver after they were stopped; at most what one TLS read holds.
+    this.#rest = this.#rest === undefined ? Buffer.from(bytes) : Buffer.concat([this.#rest, bytes])
+    return false
+  }
+
+  /** Goes on reading after a sink said `false`, or after a sink was set. */
+  resume(): void {
+    if (!this.#paused) return
+    this.#paused = false
+    const rest = this.#rest
+    this.#rest = undefined
+    const flows = this.#advance(rest ?? Buffer.alloc(0))
+    if (!flows) return
+    if (this.#closed !== undefined) this.#conclude(this.#closed)
+    else this.#socket?.resume()
+  }
+
+  destroy(error?: Error): void {
+    this.#closed ??= error ?? new Error('closed')
+    const exchange = this.#exchange
+    this.#exchange = undefined
+    this.#rest = undefined
+    this.#socket?.destroy()
+    exchange?.fail(error ?? new ConnectionLostError('the connection was closed', false))
+    this.#onIdle(this, false)
+  }
+
+  /** Reads answers out of `input` until it is used up, the sink stops, or the answer is whole. */
+  #advance(input: Buffer): boolean {
+    let at = 0
+    try {
+      for (;;) {
+        const exchange = this.#exchange
+        if (exchange === undefined) return true
+        const step = this.#parser.read(input, at)
+        if (step.kind === 'more') return true
+        at = step.at
+        if (step.kind === 'end') {
+          this.#finish(exchange, at === input.length)
+          return true
+        }
+        const goOn =
+          step.kind === 'head'
+            ? exchange.takeHead(step.head)
+            : exchange.takeBody(input.subarray(step.from, at))
+        if (!goOn && this.#exchange !== undefined) {
+          this.#paused = true
+          const rest = input.subarray(at)
+          this.#rest = rest.length === 0 ? undefined : this.#stable ? rest : Buffer.from(rest)
+          return false
+        }
+      }
+    } catch (error) {
+      this.destroy(error as Error)
+      return true
+    }
+  }
+
+  #finish(exchange: Exchange, clean: boolean): void {
+    this.#exchange = undefined
+    const reusable =
+      clean && this.#parser.keepAlive && exchange.requestSent && this.#closed === undefined
+    if (!reusable) {
+      this.#closed ??= new Error('not reusable')
+      this.#socket?.destroy()
+    }
+    this.#onIdle(this, reusable)
+    exchange.complete()
+  }
+
+  #lost(error: Error | undefined): void {
+    if (this.#closed !== undefined) return
+    this.#closed = error ?? new Error('the peer closed the connection')
+    if (this.#paused) return
+    this.#conclude(this.#closed)
+  }
+
+  #conclude(error: Error): void {
+    const exchange = this.#exchange
+    this.#socket?.destroy()
+    if (exchange === undefined) {
+      this.#onIdle(this, false)
+      return
+    }
+    if (this.#parser.finish()) {
+      this.#finish(exchange, true)
+      return
+    }
+    this.#exchange = undefined
+    this.#onIdle(this, false)
+    exchange.fail(
+      new ConnectionLostError(
+        exchange.answered
+          ? 'the connection broke inside the answer'
+          : 'the connection broke before an answer',
+        !exchange.answered && !exchange.receivedBytes,
+        error,
+      ),
+    )
+  }
+}

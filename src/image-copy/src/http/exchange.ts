@@ -1,0 +1,206 @@
+import { StalledError } from './protocol-error.ts'
+import type { RequestHead } from './request-head.ts'
+import type { ResponseHead } from './response-parser.ts'
+
+/** How long an exchange may take without anything moving. All in milliseconds. */
+export interface ExchangeLimits {
+  /** From the last byte of the request to the head of the answer. */
+  readonly answerMs: number
+  /** Between two looks at a transfer there must have been movement; never a limit on the whole of it. */
+  readonly stallMs: number
+  /** For small requests only: from start to the end of the answer. */
+  readonly totalMs?: number | undefined
+}
+
+/** Takes a body's bytes; `false` stops reading until {@link Exchange.resume}. See {@link Exchange.stable}. */
+export type BodySink = (bytes: Buffer) => boolean
+
+/** What an exchange needs of the connection that carries it. */
+export interface Carrier {
+  readonly stable: boolean
+  write(bytes: Uint8Array, flushed: () => void): boolean
+  resume(): void
+  destroy(error: Error): void
+}
+
+interface ExchangeParts {
+  readonly connection: Carrier
+  readonly head: RequestHead
+  readonly limits: ExchangeLimits
+  readonly signal: AbortSignal
+}
+
+/** One request and its answer. The body waits in the connection's buffer until {@link Exchange.pipe} takes it. */
+export class Exchange {
+  readonly #connection: Carrier
+  readonly #limits: ExchangeLimits
+  readonly #signal: AbortSignal
+  /** The request was a HEAD: headers about the body, and none follows. */
+  readonly bodyless: boolean
+  readonly #head = Promise.withResolvers<ResponseHead>()
+  readonly #end = Promise.withResolvers<void>()
+  readonly #timers = new Set<NodeJS.Timeout>()
+  #sink: BodySink | undefined
+  #unsent: number
+  #unflushed = 0
+  #moves = 0
+  #received = false
+  #readPaused = false
+  #answered = false
+  #settled = false
+
+  constructor({ connection, head, limits, signal }: ExchangeParts) {
+    this.#connection = connection
+    this.#limits = limits
+    this.#signal = signal
+    this.#unsent = head.bodyBytes
+    this.bodyless = head.method === 'HEAD'
+    this.#head.promise.catch(() => {})
+    this.#end.promise.catch(() => {})
+    signal.addEventListener('abort', this.#onAbort)
+    this.#watch()
+    if (limits.totalMs !== undefined)
+      this.#after(limits.totalMs, 'the request took longer than it may')
+    if (this.#unsent === 0) this.#awaitAnswer()
+  }
+
+  /** Whether bytes given to a sink stay valid until resume(), or only during the call. */
+  get stable(): boolean {
+    return this.#connection.stable
+  }
+
+  /** Whether the request went out whole. */
+  get requestSent(): boolean {
+    return this.#unsent === 0 && this.#unflushed === 0
+  }
+
+  get answered(): boolean {
+    return this.#answered
+  }
+
+  /** Whether any byte of an answer came. */
+  get receivedBytes(): boolean {
+    return this.#received
+  }
+
+  get settled(): boolean {
+    return this.#settled
+  }
+
+  /** The head of the final answer. */
+  head(): Promise<ResponseHead> {
+    return this.#head.promise
+  }
+
+  /** Lets the body flow into `sink`. @returns when the answer is whole */
+  pipe(sink: BodySink): Promise<void> {
+    this.#sink = sink
+    this.resume()
+    return this.#end.promise
+  }
+
+  /** Goes on after the sink said `false`. */
+  resume(): void {
+    this.#readPaused = false
+    this.#connection.resume()
+  }
+
+  /**
+   * Sends bytes of the request's body.
+   *
+   * @param flushed called once the bytes were handed to the kernel and their memory is free again
+   * @returns whether that is so already; `flushed` is called all the same, later
+   */
+  write(bytes: Uint8Array, flushed?: () => void): boolean {
+    if (this.#settled) return false
+    if (bytes.length > this.#unsent) throw new RangeError('more body than was announced')
+    this.#unsent -= bytes.length
+    this.#unflushed += 1
+    return this.#connection.write(bytes, () => {
+      this.#unflushed -= 1
+      this.#moves += 1
+      if (this.requestSent && !this.#answered) this.#awaitAnswer()
+      flushed?.()
+    })
+  }
+
+  /** Ends the exchange and its connection. */
+  abort(error: Error): void {
+    if (!this.#settled) this.#connection.destroy(error)
+  }
+
+  /** For the connection: bytes came. */
+  moved(): void {
+    this.#received = true
+    this.#moves += 1
+  }
+
+  /** For the connection. @returns whether to go on reading */
+  takeHead(head: ResponseHead): boolean {
+    this.#answered = true
+    this.#head.resolve(head)
+    if (this.#sink !== undefined) return true
+    this.#readPaused = true
+    return false
+  }
+
+  /** For the connection. @returns whether to go on reading */
+  takeBody(bytes: Buffer): boolean {
+    const goOn = this.#sink?.(bytes) ?? true
+    this.#readPaused = !goOn
+    return goOn
+  }
+
+  /** For the connection: the answer is whole. */
+  complete(): void {
+    this.#settle()
+    this.#end.resolve()
+  }
+
+  /** For the connection: the answer will not come, or not whole. */
+  fail(error: Error): void {
+    this.#settle()
+    this.#head.reject(error)
+    this.#end.reject(error)
+  }
+
+  readonly #onAbort = (): void => {
+    const reason: unknown = this.#signal.reason
+    this.abort(reason instanceof Error ? reason : new Error('aborted', { cause: reason }))
+  }
+
+  #settle(): void {
+    this.#settled = true
+    this.#signal.removeEventListener('abort', this.#onAbort)
+    for (const timer of this.#timers) clearTimeout(timer)
+    this.#timers.clear()
+  }
+
+  #after(ms: number, why: string): void {
+    this.#timers.add(setTimeout(() => this.abort(new StalledError(`${why} (${ms} ms)`)), ms))
+  }
+
+  #awaitAnswer(): void {
+    const timer = setTimeout(() => {
+      if (!this.#answered)
+        this.abort(new StalledError(`no answer within ${this.#limits.answerMs} ms`))
+    }, this.#limits.answerMs)
+    this.#timers.add(timer)
+  }
+
+  /**
+   * Looks once per stallMs whether anything moved. One timer per exchange and a counter, not a timer per read. Waiting for
+   * our own side (a stopped sink, a body not given yet) is no stall.
+   */
+  #watch(): void {
+    let seen = -1
+    const timer = setInterval(() => {
+      const waitsForPeer = this.#unflushed > 0 || (this.#answered && !this.#readPaused)
+      if (waitsForPeer && seen === this.#moves) {
+        this.abort(new StalledError(`nothing moved for ${this.#limits.stallMs} ms`))
+      }
+      seen = waitsForPeer ? this.#moves : -1
+    }, this.#limits.stallMs)
+    this.#timers.add(timer)
+  }
+}

@@ -1,0 +1,93 @@
+import { BlockList, isIP } from 'node:net'
+import type { ProxyServer } from './origin.ts'
+
+/** Chooses the proxy for a URL; undefined: none. */
+export type ProxyChoice = (target: URL) => string | undefined
+
+/** The variables by which proxies are commonly set, in either case; values as in the environment. */
+export interface ProxyVariables {
+  readonly HTTP_PROXY?: string | undefined
+  readonly HTTPS_PROXY?: string | undefined
+  readonly ALL_PROXY?: string | undefined
+  readonly NO_PROXY?: string | undefined
+  readonly http_proxy?: string | undefined
+  readonly https_proxy?: string | undefined
+  readonly all_proxy?: string | undefined
+  readonly no_proxy?: string | undefined
+}
+
+/**
+ * Makes a choice of proxies from variables as in an environment, by the rules of Go's net/http, which other registry tools
+ * follow: lower case wins; NO_PROXY holds `*`, hosts (themselves and what is below them), `.domain` (only below), addresses,
+ * networks and ports; loopback is never proxied.
+ */
+export function proxyFromVariables(variables: ProxyVariables): ProxyChoice {
+  const httpProxy =
+    variables.http_proxy ||
+    variables.HTTP_PROXY ||
+    variables.all_proxy ||
+    variables.ALL_PROXY ||
+    undefined
+  const httpsProxy =
+    variables.https_proxy ||
+    variables.HTTPS_PROXY ||
+    variables.all_proxy ||
+    variables.ALL_PROXY ||
+    undefined
+  const exceptions = (variables.no_proxy || variables.NO_PROXY || '')
+    .split(',')
+    .map((entry) => entry.trim().toLowerCase())
+    .filter((entry) => entry !== '')
+  return (target) => {
+    const host = target.hostname.replace(/^\[|\]$/g, '').toLowerCase()
+    if (host === 'localhost' || host === '::1' || /^127\./.test(host)) return undefined
+    const port = target.port || (target.protocol === 'https:' ? '443' : '80')
+    if (exceptions.some((entry) => excepts(entry, host, port))) return undefined
+    return target.protocol === 'https:' ? httpsProxy : httpProxy
+  }
+}
+
+/** Reads a proxy URL. @throws TypeError, never holding the URL's password */
+export function parseProxy(text: string): ProxyServer {
+  const url = text.includes('://') ? text : `http://${text}`
+  if (!URL.canParse(url)) throw new TypeError('the proxy is no URL; write http://host:port')
+  const { protocol, hostname, port, username, password } = new URL(url)
+  if (protocol !== 'http:' && protocol !== 'https:') {
+    throw new TypeError(`proxies of kind ${protocol}// are not supported; use http:// or https://`)
+  }
+  const scheme = protocol === 'https:' ? 'https' : 'http'
+  const user = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
+  return {
+    scheme,
+    hostname: hostname.replace(/^\[|\]$/g, ''),
+    port: Number(port || (scheme === 'https' ? 443 : 80)),
+    ...(username === '' ? {} : { authorization: `Basic ${Buffer.from(user).toString('base64')}` }),
+  }
+}
+
+function excepts(entry: string, host: string, port: string): boolean {
+  if (entry === '*') return true
+  const cidr = /^([^/]+)\/(\d+)$/.exec(entry)
+  if (cidr !== null) return isIP(host) > 0 && inNetwork(host, cidr[1] ?? '', Number(cidr[2]))
+  const bracketed = /^\[(.+)\](?::(\d+))?$/.exec(entry)
+  const withPort = bracketed ?? (isIP(entry) === 6 ? null : /^(.+):(\d+)$/.exec(entry))
+  const name = bracketed?.[1] ?? withPort?.[1] ?? entry
+  const wanted = bracketed?.[2] ?? (bracketed === null ? withPort?.[2] : undefined)
+  if (wanted !== undefined && wanted !== port) return false
+  if (name.startsWith('*.')) return host.endsWith(name.slice(1))
+  if (name.startsWith('.')) return host.endsWith(name)
+  return host === name || (isIP(name) === 0 && host.endsWith(`.${name}`))
+}
+
+function inNetwork(address: string, network: string, bits: number): boolean {
+  const family = isIP(network) === 4 ? 'ipv4' : 'ipv6'
+  if (
+    isIP(network) === 0 ||
+    isIP(network) !== isIP(address) ||
+    bits > (family === 'ipv4' ? 32 : 128)
+  )
+    return false
+  const list = new BlockList()
+  list.addSubnet(network, bits, family)
+  return list.check(address, family)
+}

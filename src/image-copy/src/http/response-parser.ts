@@ -1,0 +1,244 @@
+import { ProtocolError } from './protocol-error.ts'
+
+/** Status and headers of one answer; names in lower case, repeated fields joined by `, `. */
+export interface ResponseHead {
+  readonly status: number
+  readonly headers: ReadonlyMap<string, string>
+}
+
+/** What {@link ResponseParser.read} found at the front of its input. Offsets are into that input. */
+export type ParserStep =
+  /** All of the input was taken; the answer goes on. */
+  | { readonly kind: 'more' }
+  | { readonly kind: 'head'; readonly head: ResponseHead; readonly at: number }
+  /** Bytes of the body from `from` up to `at`. */
+  | { readonly kind: 'body'; readonly from: number; readonly at: number }
+  /** The answer is whole; bytes from `at` on belong to nothing that was asked for. */
+  | { readonly kind: 'end'; readonly at: number }
+
+/** 32 KiB of head is four times what nginx and Go's defaults send at most in practice (CDN cookies included). */
+const maxHeadBytes = 32 * 1024
+const maxHeaders = 128
+/** Registries send none; proxies send 100 or 103 once. */
+const maxInterim = 8
+/** A chunk's size line with extensions, or one trailer line. */
+const maxLineBytes = 1024
+const maxTrailerBytes = 8 * 1024
+
+const statusLine = /^HTTP\/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?$/
+const headerName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+const headerValue = /^[\t\x20-\x7e\x80-\xff]*$/
+const chunkSize = /^([0-9A-Fa-f]{1,13})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/
+
+type State =
+  | 'idle'
+  | 'head'
+  | 'fixed'
+  | 'until-close'
+  | 'chunk-size'
+  | 'chunk-data'
+  | 'chunk-end'
+  | 'trailer'
+  | 'done'
+
+/**
+ * Reads HTTP/1.1 answers from bytes as they come, without copying bodies.
+ *
+ * It is strict where leniency lets two readers disagree about where an answer ends (RFC 9112 §6, §11): both
+ * Content-Length and Transfer-Encoding, repeated or malformed lengths, folded headers, bare CR or LF, white space before
+ * a colon, codings other than `chunked`, and NUL are all refused. Interim (1xx) answers are passed over.
+ */
+export class ResponseParser {
+  #state: State = 'idle'
+  #bodyless = false
+  #partial: Buffer | undefined
+  #line = ''
+  #left = 0
+  #interim = 0
+  #trailerBytes = 0
+  #keepAlive = false
+
+  /** Makes ready for the answer to a request of this method. */
+  begin(method: string): void {
+    this.#state = 'head'
+    this.#bodyless = method === 'HEAD'
+    this.#partial = undefined
+    this.#interim = 0
+    this.#trailerBytes = 0
+    this.#keepAlive = false
+  }
+
+  /** Whether the connection may carry another request once this answer is whole. */
+  get keepAlive(): boolean {
+    return this.#state === 'done' && this.#keepAlive
+  }
+
+  /** Takes what it can of `input` from `at` on. @throws ProtocolError */
+  read(input: Buffer, at: number): ParserStep {
+    switch (this.#state) {
+      case 'head':
+        return this.#readHead(input, at)
+      case 'fixed':
+        if (this.#left === 0) return this.#end(at)
+        return this.#body(input, at, 'fixed')
+      case 'until-close':
+        return at < input.length ? { kind: 'body', from: at, at: input.length } : { kind: 'more' }
+      case 'done':
+        return { kind: 'end', at }
+      case 'idle':
+        throw new ProtocolError('bytes came without a request')
+      default:
+        return this.#readChunked(input, at)
+    }
+  }
+
+  /** Tells that the connection ended. @returns whether the answer is whole by that */
+  finish(): boolean {
+    if (this.#state === 'until-close') this.#state = 'done'
+    return this.#state === 'done'
+  }
+
+  #end(at: number): ParserStep {
+    this.#state = 'done'
+    return { kind: 'end', at }
+  }
+
+  #body(input: Buffer, from: number, state: 'fixed' | 'chunk-data'): ParserStep {
+    if (from >= input.length) return { kind: 'more' }
+    const at = Math.min(input.length, from + this.#left)
+    this.#left -= at - from
+    if (state === 'chunk-data' && this.#left === 0) this.#state = 'chunk-end'
+    return { kind: 'body', from, at }
+  }
+
+  #readHead(input: Buffer, start: number): ParserStep {
+    let from = start
+    for (;;) {
+      const known = this.#partial?.length ?? 0
+      const fresh = input.subarray(from, from + maxHeadBytes + 4)
+      const text = this.#partial === undefined ? fresh : Buffer.concat([this.#partial, fresh])
+      const end = text.indexOf('\r\n\r\n', Math.max(0, known - 3), 'latin1')
+      if (end > maxHeadBytes || (end < 0 && text.length > maxHeadBytes)) {
+        throw new ProtocolError(`the head of the answer is larger than ${maxHeadBytes} bytes`)
+      }
+      if (end < 0) {
+        // Refuse early what can never become an answer, so that a peer of another protocol is named at once.
+        if (text.length >= 5 && text.toString('latin1', 0, 5) !== 'HTTP/') throw notHttp(text)
+        this.#partial = Buffer.from(text)
+        return { kind: 'more' }
+      }
+      this.#partial = undefined
+      from += end + 4 - known
+      const head = this.#interpret(text.toString('latin1', 0, end))
+      if (head !== undefined) return { kind: 'head', head, at: from }
+    }
+  }
+
+  /** @returns undefined for an interim answer */
+  #interpret(text: string): ResponseHead | undefined {
+    const lines = text.split('\r\n')
+    const status = statusLine.exec(lines[0] ?? '')
+    if (status === null) throw notHttp(Buffer.from(lines[0] ?? '', 'latin1'))
+    if (lines.length - 1 > maxHeaders) throw new ProtocolError(`more than ${maxHeaders} headers`)
+    const headers = new Map<string, string>()
+    for (const line of lines.slice(1)) addHeader(headers, line)
+    const code = Number(status[2])
+    if (code < 200) {
+      if (code === 101) throw new ProtocolError('101 Switching Protocols was not asked for')
+      this.#interim += 1
+      if (this.#interim > maxInterim) throw new ProtocolError('too many interim (1xx) answers')
+      return undefined
+    }
+    this.#frame(code, headers, status[1] === '0')
+    return { status: code, headers }
+  }
+
+  /** Decides where the body ends (RFC 9112 §6.3). */
+  #frame(status: number, headers: ReadonlyMap<string, string>, http10: boolean): void {
+    const coding = headers.get('transfer-encoding')
+    const length = headers.get('content-length')
+    const connection = (headers.get('connection') ?? '').toLowerCase()
+    this.#keepAlive = !http10 && !connection.split(',').some((token) => token.trim() === 'close')
+    if (coding !== undefined && length !== undefined) {
+      throw new ProtocolError('both Content-Length and Transfer-Encoding')
+    }
+    if (length !== undefined && !/^[0-9]{1,16}$/.test(length)) {
+      throw new ProtocolError('Content-Length is no plain number')
+    }
+    const size = Number(length ?? 0)
+    if (!Number.isSafeInteger(size)) throw new ProtocolError('Content-Length is too large')
+    if (coding !== undefined && (http10 || coding.toLowerCase() !== 'chunked')) {
+      throw new ProtocolError('a Transfer-Encoding other than chunked')
+    }
+    if (this.#bodyless || status === 204 || status === 304) {
+      this.#state = 'fixed'
+      this.#left = 0
+    } else if (coding !== undefined) {
+      this.#state = 'chunk-size'
+      this.#line = ''
+    } else if (length !== undefined) {
+      this.#state = 'fixed'
+      this.#left = size
+    } else {
+      this.#state = 'until-close'
+      this.#keepAlive = false
+    }
+  }
+
+  #readChunked(input: Buffer, start: number): ParserStep {
+    let at = start
+    for (;;) {
+      if (this.#state === 'chunk-data') return this.#body(input, at, 'chunk-data')
+      const line = this.#readLine(input, at)
+      if (line === undefined) return { kind: 'more' }
+      at = line.at
+      if (this.#state === 'chunk-end') {
+        if (line.text !== '') throw new ProtocolError('a chunk is longer than its size')
+        this.#state = 'chunk-size'
+      } else if (this.#state === 'chunk-size') {
+        const size = chunkSize.exec(line.text)?.[1]
+        if (size === undefined) throw new ProtocolError('a chunk size that is no hex number')
+        this.#left = Number.parseInt(size, 16)
+        this.#state = this.#left === 0 ? 'trailer' : 'chunk-data'
+      } else {
+        if (line.text === '') return this.#end(at)
+        this.#trailerBytes += line.text.length + 2
+        if (this.#trailerBytes > maxTrailerBytes) throw new ProtocolError('trailers are too large')
+        addHeader(new Map(), line.text)
+      }
+    }
+  }
+
+  #readLine(input: Buffer, at: number): { text: string; at: number } | undefined {
+    const end = input.indexOf(10, at)
+    const stop = end < 0 ? input.length : end + 1
+    if (this.#line.length + stop - at > maxLineBytes)
+      throw new ProtocolError('a chunk line is too long')
+    this.#line += input.toString('latin1', at, stop)
+    if (end < 0) return undefined
+    const line = this.#line
+    this.#line = ''
+    if (!line.endsWith('\r\n')) throw new ProtocolError('a line ends in a bare LF')
+    return { text: line.slice(0, -2), at: stop }
+  }
+}
+
+function addHeader(headers: Map<string, string>, line: string): void {
+  const colon = line.indexOf(':')
+  const name = line.slice(0, Math.max(0, colon))
+  const value = line.slice(colon + 1).replace(/^[\t ]+|[\t ]+$/g, '')
+  if (colon < 1 || !headerName.test(name)) throw new ProtocolError('a malformed header name')
+  if (!headerValue.test(value)) throw new ProtocolError(`a control character in header ${name}`)
+  const key = name.toLowerCase()
+  const before = headers.get(key)
+  headers.set(key, before === undefined ? value : `${before}, ${value}`)
+}
+
+function notHttp(bytes: Buffer): ProtocolError {
+  const tls = bytes[0] === 0x15 || bytes[0] === 0x16
+  return new ProtocolError(
+    tls
+      ? 'the answer is TLS, and plain http was spoken'
+      : 'the answer does not start like HTTP/1.1',
+  )
+}

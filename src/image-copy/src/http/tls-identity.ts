@@ -1,0 +1,32 @@
+import { createHash } from 'node:crypto'
+import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls'
+import type { TlsIdentity } from './origin.ts'
+
+/** Whom to trust besides the public authorities, and who to be. PEM texts. */
+export interface TlsMaterial {
+  readonly ca?: string | undefined
+  readonly cert?: string | undefined
+  readonly key?: string | undefined
+}
+
+/**
+ * Names a TLS configuration, and makes its context when it is first needed. Without any material it is Node's own, which
+ * costs nothing to share.
+ */
+export function tlsIdentity({ ca, cert, key }: TlsMaterial): TlsIdentity | undefined {
+  if (ca === undefined && cert === undefined && key === undefined) return undefined
+  let context: SecureContext | undefined
+  return {
+    key: createHash('sha256')
+      .update(JSON.stringify([ca, cert, key]))
+      .digest('base64url'),
+    context: () => {
+      context ??= createSecureContext({
+        ...(ca === undefined ? {} : { ca: [...getCACertificates('default'), ca] }),
+        ...(cert === undefined ? {} : { cert }),
+        ...(key === undefined ? {} : { key }),
+      })
+      return context
+    },
+  }
+}

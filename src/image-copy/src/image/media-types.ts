@@ -1,0 +1,39 @@
+/** Media types of manifests that are copied. */
+export const ociManifest = 'application/vnd.oci.image.manifest.v1+json'
+export const ociIndex = 'application/vnd.oci.image.index.v1+json'
+export const dockerManifest = 'application/vnd.docker.distribution.manifest.v2+json'
+export const dockerList = 'application/vnd.docker.distribution.manifest.list.v2+json'
+/** Withdrawn from the OCI specification before 1.1, and still found in registries. */
+export const ociArtifact = 'application/vnd.oci.artifact.manifest.v1+json'
+
+/** What a manifest request says it takes; indexes first, as some registries take the first they have. */
+export const acceptManifests: string = [
+  ociIndex,
+  dockerList,
+  ociManifest,
+  dockerManifest,
+  ociArtifact,
+].join(', ')
+
+const indexes = new Set([ociIndex, dockerList])
+const manifests = new Set([ociManifest, dockerManifest, ociArtifact])
+const schema1 = /^application\/vnd\.docker\.distribution\.manifest\.v1\+(?:json|prettyjws)$/
+const foreign =
+  /^application\/vnd\.(?:docker\.image\.rootfs\.foreign\.|oci\.image\.layer\.nondistributable\.)/
+
+export function isIndexType(mediaType: string): boolean {
+  return indexes.has(mediaType)
+}
+
+export function isManifestType(mediaType: string): boolean {
+  return manifests.has(mediaType)
+}
+
+export function isSchema1Type(mediaType: string): boolean {
+  return schema1.test(mediaType)
+}
+
+/** Layers that registries do not hold; their bytes are at URLs of somebody else. */
+export function isForeignType(mediaType: string): boolean {
+  return foreign.test(mediaType)
+}

@@ -1,0 +1,51 @@
+export type { Credential, CredentialSource } from './auth/credential.ts'
+export { type DockerCredentialsOptions, dockerCredentials } from './auth/credential-helper.ts'
+export { type DockerConfig, parseDockerConfig } from './auth/docker-config.ts'
+export { createKeyring, type Keyring } from './auth/keyring.ts'
+export { type CopyOptions, type CopyResult, copyImage } from './copy/copy-image.ts'
+export {
+  type CopyImagesOptions,
+  type CopyItem,
+  type CopyOutcome,
+  copyImages,
+} from './copy/copy-images.ts'
+export { describeImage, type ImageDescription } from './copy/describe-image.ts'
+export { type CopyPlan, type PlanOptions, planCopy } from './copy/plan-copy.ts'
+export { type ResolvedImage, resolveDigest } from './copy/resolve-digest.ts'
+export { type VerifyOptions, verifyImage } from './copy/verify-image.ts'
+export { isDigest } from './digest.ts'
+export {
+  CredentialConfigError,
+  ImageReferenceError,
+  RegistryError,
+  type RegistryErrorCode,
+  type RegistryErrorDetails,
+} from './errors.ts'
+export type { CopyEvent, Job, RateLimit } from './events.ts'
+export {
+  type AddressPolicyOptions,
+  type AllowAddress,
+  addressPolicy,
+  type DialPurpose,
+  defaultAddressPolicy,
+  publicAddressesOnly,
+} from './http/address.ts'
+export { type ProxyChoice, type ProxyVariables, proxyFromVariables } from './http/proxy.ts'
+export {
+  formatReference,
+  type ImageReference,
+  isRegistryHost,
+  isRepository,
+  isTag,
+  parseReference,
+} from './reference.ts'
+export {
+  createRegistryClient,
+  defaultTimeouts,
+  type HostOptions,
+  type RegistryClient,
+  type RegistryClientOptions,
+  type TokenExchange,
+} from './registry/client.ts'
+export type { Timeouts } from './registry/endpoint.ts'
+export { defaultRetry, type RetryOptions } from './registry/retry.ts'

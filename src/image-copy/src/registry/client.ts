@@ -1,0 +1,261 @@
+import type { LookupFunction } from 'node:net'
+import type { Credential, CredentialSource } from '../auth/credential.ts'
+import {
+  maxTokenAnswerBytes,
+  readToken,
+  type Token,
+  type TokenQuestion,
+  tokenRequest,
+} from '../auth/token-client.ts'
+import type { RateLimit } from '../events.ts'
+import { type AllowAddress, defaultAddressPolicy } from '../http/address.ts'
+import { Dialer } from '../http/dial.ts'
+import type { Origin } from '../http/origin.ts'
+import { type ProxyChoice, parseProxy } from '../http/proxy.ts'
+import { tlsIdentity } from '../http/tls-identity.ts'
+import { Transport } from '../http/transport.ts'
+import { isRegistryHost } from '../reference.ts'
+import { BlobLedger } from './blob-ledger.ts'
+import { Endpoint, type Timeouts } from './endpoint.ts'
+import { failureOfAnswer, failureOfExchange } from './failure.ts'
+import { defaultRetry, type RetryOptions } from './retry.ts'
+import { TaskLocks } from './task-locks.ts'
+
+/** What a caller knows about one registry host. */
+export interface HostOptions {
+  /** Speak plain http to it. Default false; there is no host that this is guessed for. */
+  readonly http?: boolean | undefined
+  /** Hosts, each with an optional path prefix, that are asked before it when reading: `mirror.example.com/docker-hub`. */
+  readonly mirrors?: readonly string[] | undefined
+  /** PEM of authorities trusted for this host, besides the client's. */
+  readonly ca?: string | undefined
+  /** PEM of a client certificate and its key. */
+  readonly cert?: string | undefined
+  readonly key?: string | undefined
+  /** Hosts that may be shown its credentials as token servers, besides those known to belong to it. */
+  readonly trustedRealms?: readonly string[] | undefined
+  /** Requests of one kind at a time. Default 16. */
+  readonly maxRequests?: number | undefined
+}
+
+/** Options of {@link createRegistryClient}; all optional. */
+export interface RegistryClientOptions {
+  readonly hosts?: ((host: string) => HostOptions) | undefined
+  /** PEM of authorities trusted besides Node's own. */
+  readonly ca?: string | undefined
+  readonly credentials?: CredentialSource | undefined
+  /**
+   * Exchanges credentials for a token in place of the registry's token server, for clouds with ways of their own.
+   * Undefined: not for this one.
+   */
+  readonly exchangeToken?:
+    | ((
+        question: TokenExchange,
+        signal: AbortSignal,
+      ) => Promise<{ token: string; expiresInSeconds: number } | undefined>)
+    | undefined
+  /** Asked at connect for every resolved address. Default {@link defaultAddressPolicy}. */
+  readonly allowAddress?: AllowAddress | undefined
+  /** Resolves names instead of the system. */
+  readonly lookup?: LookupFunction | undefined
+  /** Proxy URL for a target; see {@link proxyFromVariables}. */
+  readonly proxy?: ProxyChoice | undefined
+  readonly timeouts?: Partial<Timeouts> | undefined
+  readonly retry?: Partial<RetryOptions> | undefined
+  readonly userAgent?: string | undefined
+  /** Source of jitter, 0 to 1. Default Math.random. */
+  readonly random?: (() => number) | undefined
+}
+
+/** What {@link RegistryClientOptions.exchangeToken} is asked. */
+export interface TokenExchange {
+  readonly host: string
+  readonly realm: string
+  readonly service: string | undefined
+  readonly scopes: readonly string[]
+  readonly credential: Credential | undefined
+}
+
+/** Connections, tokens, and what was learned about hosts and blobs: one per process, shared by all copies. */
+export interface RegistryClient {
+  /** Pulls that a host still allows by its own word, if it said so. */
+  rateLimit(host: string): RateLimit | undefined
+  /** Ends every connection; calls under way fail. */
+  close(): Promise<void>
+}
+
+/** commitMs: a registry on object storage may copy a 10 GiB blob before it answers the last PUT. */
+export const defaultTimeouts: Timeouts = Object.freeze({
+  connectMs: 15_000,
+  answerMs: 60_000,
+  commitMs: 600_000,
+  stallMs: 60_000,
+  requestMs: 180_000,
+})
+
+const idleMs = 20_000
+const defaultMaxRequests = 16
+
+/** Makes a client. @throws TypeError for malformed options */
+export function createRegistryClient(options: RegistryClientOptions = {}): RegistryClient {
+  return new Client(options)
+}
+
+/** The inside of a client. @throws TypeError for an object that {@link createRegistryClient} did not make */
+export function internalsOf(client: RegistryClient): Client {
+  if (client instanceof Client) return client
+  throw new TypeError('the client must come from createRegistryClient')
+}
+
+/** A registry that a reference names, and its mirrors. */
+export interface Route {
+  /** Where it is written to. */
+  readonly main: Endpoint
+  /** Where it is read from, best first; `prefix` goes before the repository. */
+  readonly reads: readonly { readonly endpoint: Endpoint; readonly prefix: string }[]
+}
+
+export class Client implements RegistryClient {
+  readonly ledger: BlobLedger = new BlobLedger()
+  /** Writers of one fallback tag take turns. */
+  readonly locks: TaskLocks = new TaskLocks()
+  readonly #options: RegistryClientOptions
+  readonly #timeouts: Timeouts
+  readonly #transport: Transport
+  readonly #endpoints = new Map<string, Endpoint>()
+  readonly #identities = new Map<string, ReturnType<typeof tlsIdentity>>()
+
+  constructor(options: RegistryClientOptions) {
+    this.#options = options
+    this.#timeouts = { ...defaultTimeouts, ...options.timeouts }
+    const allowAddress = options.allowAddress ?? defaultAddressPolicy
+    const dialer = new Dialer({
+      allowAddress,
+      lookup: options.lookup,
+      connectMs: this.#timeouts.connectMs,
+    })
+    this.#transport = new Transport({ dialer, idleMs })
+  }
+
+  rateLimit(host: string): RateLimit | undefined {
+    return this.#endpoints.get(host)?.rateLimit
+  }
+
+  close(): Promise<void> {
+    this.#transport.close()
+    return Promise.resolve()
+  }
+
+  /** Where a registry is read and written. */
+  route(registry: string): Route {
+    const main = this.#endpoint(registry)
+    const mirrors = (this.#host(registry).mirrors ?? []).map((text) => {
+      const slash = text.indexOf('/')
+      const host = slash < 0 ? text : text.slice(0, slash)
+      if (!isRegistryHost(host))
+        throw new TypeError(`mirror "${text}" of ${registry} does not start with a host`)
+      return {
+        endpoint: this.#endpoint(host),
+        prefix: slash < 0 ? '' : `${text.slice(slash + 1).replace(/\/+$/, '')}/`,
+      }
+    })
+    return { main, reads: [...mirrors, { endpoint: main, prefix: '' }] }
+  }
+
+  #host(name: string): HostOptions {
+    return this.#options.hosts?.(name) ?? {}
+  }
+
+  #endpoint(name: string): Endpoint {
+    let endpoint = this.#endpoints.get(name)
+    if (endpoint === undefined) {
+      endpoint = this.#makeEndpoint(name)
+      this.#endpoints.set(name, endpoint)
+    }
+    return endpoint
+  }
+
+  #makeEndpoint(name: string): Endpoint {
+    if (!isRegistryHost(name)) throw new TypeError(`"${name}" is no registry host`)
+    const host = this.#host(name)
+    const scheme = host.http === true ? 'http' : 'https'
+    const base = new URL(`${scheme}://${name === 'docker.io' ? 'registry-1.docker.io' : name}/`)
+    return new Endpoint({
+      name,
+      base,
+      transport: this.#transport,
+      timeouts: this.#timeouts,
+      retry: { ...defaultRetry, ...this.#options.retry },
+      maxRequests: host.maxRequests ?? defaultMaxRequests,
+      userAgent: this.#options.userAgent ?? 'image-copy/0.1',
+      auth: {
+        credentials: this.#options.credentials,
+        trustedRealms: host.trustedRealms ?? [],
+        fetchToken: (question, signal) => this.#fetchToken(base, question, signal),
+      },
+      originOf: (url) => this.#originOf(url, { name, base }),
+      random: this.#options.random ?? Math.random,
+    })
+  }
+
+  /** The client certificate goes to the registry itself only. */
+  #originOf(url: URL, registry: { name: string; base: URL }): Origin {
+    const scheme = url.protocol === 'https:' ? 'https' : 'http'
+    const hostname = url.hostname.replace(/^\[|\]$/g, '')
+    const port = Number(url.port || (scheme === 'https' ? 443 : 80))
+    const proxy = this.#options.proxy?.(url)
+    const own = url.host === registry.base.host
+    const settings = this.#host(own ? registry.name : url.host)
+    const tls = scheme === 'https' ? this.#tls(settings) : undefined
+    return {
+      scheme,
+      hostname,
+      port,
+      tls,
+      proxy: proxy === undefined ? undefined : parseProxy(proxy),
+    }
+  }
+
+  #tls({ ca, cert, key }: HostOptions): ReturnType<typeof tlsIdentity> {
+    const trusted = [this.#options.ca, ca].filter((pem) => pem !== undefined)
+    const material = { ca: trusted.length === 0 ? undefined : trusted.join('\n'), cert, key }
+    const name = JSON.stringify(material)
+    if (!this.#identities.has(name)) this.#identities.set(name, tlsIdentity(material))
+    return this.#identities.get(name)
+  }
+
+  async #fetchToken(registry: URL, question: TokenQuestion, signal: AbortSignal): Promise<Token> {
+    const { realm, service, scopes, credential } = question
+    if (this.#options.exchangeToken !== undefined && realm.showCredential) {
+      const asked = { host: registry.host, realm: realm.url.href, service, scopes, credential }
+      const given = await this.#options.exchangeToken(asked, signal)
+      if (given !== undefined) return { value: given.token, lifeMs: given.expiresInSeconds * 1000 }
+    }
+    const { method, url, headers, body } = tokenRequest(question)
+    try {
+      const answer = await this.#transport.fetch(
+        {
+          origin: this.#originOf(url, { name: registry.host, base: registry }),
+          purpose: {
+            registry: registry.host,
+            derived: url.host !== registry.host,
+            registryAddress: this.#transport.addressOf(registry.host),
+          },
+          method,
+          path: url.pathname + url.search,
+          headers,
+          body,
+          limits: { ...this.#timeouts, totalMs: this.#timeouts.requestMs },
+          signal,
+        },
+        maxTokenAnswerBytes,
+      )
+      // Redirects are not followed: the realm was judged, where it sends on was not.
+      if (answer.status !== 200)
+        throw failureOfAnswer(method, url, answer.status, answer.headers, answer.body)
+      return readToken(answer.body, url.host)
+    } catch (error) {
+      throw failureOfExchange(error, method, url, signal)
+    }
+  }
+}

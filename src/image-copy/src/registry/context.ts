@@ -1,0 +1,16 @@
+import type { CopyEvent } from '../events.ts'
+
+/** What travels with every request of one call: how to stop it, and where its events go. */
+export interface Context {
+  readonly signal: AbortSignal
+  /** The image that events are about. */
+  readonly image: string
+  readonly emit: (event: CopyEvent) => void
+}
+
+const never = new AbortController().signal
+
+/** A context for calls that copy nothing and report no progress. */
+export function quietContext(signal: AbortSignal | undefined, image: string): Context {
+  return { signal: signal ?? never, image, emit: () => {} }
+}

@@ -1,0 +1,90 @@
+import { printable, RegistryError, type RegistryErrorCode } from '../errors.ts'
+import { AddressRefusedError, DialError } from '../http/dial.ts'
+import { ConnectionLostError, ProtocolError, StalledError } from '../http/protocol-error.ts'
+import { AnswerTooLargeError } from '../http/transport.ts'
+import { parseRetryAfter } from './retry.ts'
+
+/** Answers that may be different the next time, besides 429. 499, 522 and 524 are what CDNs say of their own origin. */
+const passing = new Set([408, 425, 500, 502, 503, 504, 520, 521, 522, 523, 524])
+
+/** A URL fit for messages: queries carry signatures and upload state. */
+export function describeUrl(url: URL): string {
+  return printable(
+    `${url.protocol}//${url.host}${url.pathname}${url.search === '' ? '' : '?…'}`,
+    400,
+  )
+}
+
+/** The error that an answer of the wrong status stands for. */
+export function failureOfAnswer(
+  method: string,
+  url: URL,
+  status: number,
+  headers: ReadonlyMap<string, string>,
+  body: Uint8Array,
+): RegistryError {
+  const retryAfterMs = parseRetryAfter(headers.get('retry-after'), Date.now())
+  const said = errorsIn(body)
+  const what = `${method} ${describeUrl(url)}: ${status}${said === '' ? '' : ` ${said}`}`
+  const make = (code: RegistryErrorCode, advice: string, retryable = false): RegistryError =>
+    new RegistryError(code, `${what}${advice}`, { host: url.host, status, retryAfterMs, retryable })
+  if (status === 429 || /TOOMANYREQUESTS/.test(said)) {
+    return make('COPY_RATE_LIMITED', '; the registry limits requests: log in, or try later', true)
+  }
+  if (status === 401)
+    return make('COPY_UNAUTHORIZED', '; check the credentials, and that the repository exists')
+  if (status === 403) return make('COPY_DENIED', '; the credentials do not allow this')
+  if (status === 404) return make('COPY_NOT_FOUND', '')
+  if (passing.has(status)) return make('COPY_SERVER_ERROR', '', true)
+  if (status >= 500) return make('COPY_SERVER_ERROR', '')
+  if (status >= 400) return make('COPY_REFUSED', '')
+  return make('COPY_PROTOCOL', '; no such answer was expected')
+}
+
+/** The error that a broken exchange stands for. Aborts pass through as they are. */
+export function failureOfExchange(
+  error: unknown,
+  method: string,
+  url: URL,
+  signal: AbortSignal,
+): unknown {
+  if (error instanceof RegistryError) return error
+  if (signal.aborted) return signal.reason
+  const what = `${method} ${describeUrl(url)}`
+  const make = (code: RegistryErrorCode, text: string, retryable: boolean): RegistryError =>
+    new RegistryError(code, `${what}: ${text}`, { host: url.host, retryable, cause: error })
+  if (error instanceof AddressRefusedError) {
+    return make('COPY_ADDRESS_REFUSED', `${error.message}; allow the address if it is meant`, false)
+  }
+  if (error instanceof DialError) {
+    const text = printable(error.message)
+    if (!error.tls) return make('COPY_UNREACHABLE', text, true)
+    return make('COPY_TLS', `${text}; give the registry's CA, or allow plain http for it`, false)
+  }
+  if (error instanceof StalledError) return make('COPY_TIMEOUT', error.message, true)
+  if (error instanceof ProtocolError)
+    return make('COPY_PROTOCOL', `malformed answer: ${error.message}`, true)
+  if (error instanceof ConnectionLostError) return make('COPY_UNREACHABLE', error.message, true)
+  if (error instanceof AnswerTooLargeError) return make('COPY_TOO_LARGE', error.message, false)
+  return error
+}
+
+/** Codes and messages of a distribution error body, bounded and made printable. */
+function errorsIn(body: Uint8Array): string {
+  const text = Buffer.from(body.buffer, body.byteOffset, Math.min(body.length, 8192)).toString(
+    'utf8',
+  )
+  try {
+    const { errors } = JSON.parse(text) as { errors?: unknown }
+    if (!Array.isArray(errors)) return ''
+    const parts = errors.slice(0, 3).map((entry: { code?: unknown; message?: unknown } | null) => {
+      const code = typeof entry?.code === 'string' ? entry.code : ''
+      const message = typeof entry?.message === 'string' ? entry.message : ''
+      return `${code} ${message}`.trim()
+    })
+    const more = errors.length > 3 ? ` and ${errors.length - 3} more` : ''
+    return printable(parts.join('; ') + more, 300)
+  } catch {
+    return ''
+  }
+}

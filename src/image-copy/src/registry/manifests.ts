@@ -1,0 +1,152 @@
+import { algorithmOf, digestOf, isDigest, requireDigest } from '../digest.ts'
+import { RegistryError } from '../errors.ts'
+import { maxManifestBytes } from '../image/manifest.ts'
+import { acceptManifests } from '../image/media-types.ts'
+import type { Context } from './context.ts'
+import type { RegistryAnswer } from './endpoint.ts'
+import { type Place, type Repository, readPlaces, writePlace } from './repository.ts'
+
+/** What a HEAD tells of a manifest. */
+export interface ManifestHead {
+  /** As the registry says; undefined when it does not. */
+  readonly digest: string | undefined
+  readonly mediaType: string
+  readonly size: number | undefined
+}
+
+/** A manifest's bytes with the digest they were verified against. */
+export interface ManifestBytes {
+  readonly bytes: Buffer
+  readonly digest: string
+  /** Content-Type of the answer. */
+  readonly mediaType: string
+}
+
+/** Asks each place of a repository in turn; a mirror that fails in any way is passed over. */
+export async function readFirst<T>(
+  repository: Repository,
+  context: Context,
+  read: (place: Place) => Promise<T | undefined>,
+): Promise<T | undefined> {
+  const places = readPlaces(repository)
+  for (const place of places.slice(0, -1)) {
+    try {
+      const found = await read(place)
+      if (found !== undefined) return found
+    } catch (error) {
+      if (context.signal.aborted || !(error instanceof RegistryError)) throw error
+    }
+  }
+  const main = places.at(-1)
+  return main === undefined ? undefined : read(main)
+}
+
+/** Whether and as what a tag or digest is there; undefined when it is not. */
+export function headManifest(
+  repository: Repository,
+  reference: string,
+  context: Context,
+): Promise<ManifestHead | undefined> {
+  return readFirst(repository, context, (place) => headManifestAt(place, reference, context))
+}
+
+/** The same at one place. */
+export async function headManifestAt(
+  place: Place,
+  reference: string,
+  context: Context,
+): Promise<ManifestHead | undefined> {
+  const answer = await place.endpoint.fetch(
+    { ...manifestRequest('HEAD', place, reference), expect: [200, 404] },
+    context,
+  )
+  if (answer.status === 404) return undefined
+  const digest = answer.headers.get('docker-content-digest')
+  const length = answer.headers.get('content-length')
+  return {
+    digest: isDigest(digest) ? digest : undefined,
+    mediaType: answer.headers.get('content-type') ?? '',
+    size: length === undefined ? undefined : Number(length),
+  }
+}
+
+/**
+ * Reads a manifest. Asked for by digest, its bytes must have that digest, whatever the registry's headers say; by tag, they
+ * must have the one that the registry announces, if it announces one.
+ *
+ * @throws RegistryError `COPY_NOT_FOUND`, `COPY_DIGEST_MISMATCH`, `COPY_TOO_LARGE`
+ */
+export async function getManifest(
+  repository: Repository,
+  reference: string,
+  context: Context,
+): Promise<ManifestBytes> {
+  const found = await readFirst(repository, context, async (place) => {
+    const answer = await place.endpoint.fetch(
+      { ...manifestRequest('GET', place, reference), expect: [200], maxBytes: maxManifestBytes },
+      context,
+    )
+    return verified(answer, reference)
+  })
+  if (found !== undefined) return found
+  throw new Error('no place answered')
+}
+
+/**
+ * Writes a manifest under a tag or digest.
+ *
+ * @returns whether the registry says that it keeps the list of referrers for its subject
+ * @throws RegistryError; `COPY_DIGEST_MISMATCH` when the registry stored it under another digest
+ */
+export async function putManifest(
+  repository: Repository,
+  reference: string,
+  { bytes, digest, mediaType }: ManifestBytes,
+  context: Context,
+): Promise<{ readonly keepsReferrers: boolean }> {
+  const place = writePlace(repository)
+  const answer = await place.endpoint.fetch(
+    {
+      ...manifestRequest('PUT', place, reference),
+      headers: { 'Content-Type': mediaType },
+      body: bytes,
+      expect: [200, 201, 202],
+    },
+    context,
+  )
+  const stored = answer.headers.get('docker-content-digest')
+  if (isDigest(stored) && algorithmOf(stored) === algorithmOf(digest) && stored !== digest) {
+    throw new RegistryError(
+      'COPY_DIGEST_MISMATCH',
+      `${place.endpoint.host} stored manifest ${digest} of ${repository.name} as ${stored}: it alters what it is given`,
+      { host: place.endpoint.host, status: answer.status },
+    )
+  }
+  return { keepsReferrers: answer.headers.has('oci-subject') }
+}
+
+function manifestRequest<M extends 'GET' | 'HEAD' | 'PUT'>(
+  method: M,
+  place: Place,
+  reference: string,
+) {
+  return {
+    method,
+    url: `/v2/${place.path}/manifests/${reference}`,
+    headers: { Accept: acceptManifests },
+    repository: place.path,
+    scopes: place.scopes,
+  }
+}
+
+function verified(answer: RegistryAnswer, reference: string): ManifestBytes {
+  const mediaType = answer.headers.get('content-type') ?? ''
+  const announced = answer.headers.get('docker-content-digest')
+  const digest = isDigest(reference)
+    ? reference
+    : isDigest(announced)
+      ? announced
+      : digestOf(answer.body)
+  requireDigest(answer.body, digest, `manifest ${reference}`, answer.url.host)
+  return { bytes: answer.body, digest, mediaType }
+}

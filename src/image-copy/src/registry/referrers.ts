@@ -1,0 +1,196 @@
+import { digestOf, isDigest } from '../digest.ts'
+import { RegistryError } from '../errors.ts'
+import {
+  type Descriptor,
+  type Manifest,
+  maxManifestBytes,
+  readDescriptor,
+} from '../image/manifest.ts'
+import { ociIndex } from '../image/media-types.ts'
+import type { Client } from './client.ts'
+import type { Context } from './context.ts'
+import { resolveLocation } from './location.ts'
+import { type ManifestBytes, putManifest } from './manifests.ts'
+import { type Place, type Repository, readPlaces, writePlace } from './repository.ts'
+
+const maxPages = 100
+/** What refers to one manifest: signatures, SBOMs, attestations; hundreds are already unusual. */
+const maxReferrers = 5000
+
+/** The tag under which referrers are kept where there is no API. https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#referrers-tag-schema */
+export function fallbackTag(digest: string): string {
+  return digest.replace(':', '-').slice(0, 128)
+}
+
+/** Manifests that name `subject` as their subject, by API or by fallback tag. */
+export async function listReferrers(
+  repository: Repository,
+  subject: string,
+  context: Context,
+): Promise<readonly Descriptor[]> {
+  const place = readPlaces(repository).at(-1)
+  if (place === undefined) return []
+  const entries =
+    place.endpoint.learned.referrers === 'tag'
+      ? undefined
+      : await referrersByApi(place, subject, context)
+  return (entries ?? (await referrersByTag(place, subject, context)).entries).map((entry, i) =>
+    descriptorOf(entry, i, place),
+  )
+}
+
+export interface AddReferrerParts {
+  readonly client: Client
+  readonly target: Repository
+  readonly subject: string
+  readonly manifest: Manifest
+  readonly found: ManifestBytes
+  readonly context: Context
+}
+
+/**
+ * Enters a manifest into the fallback tag of its subject, beside what the target has there. Needed where the registry did
+ * not say that it keeps the list itself. Writers of this client take turns.
+ */
+export async function addReferrer({
+  client,
+  target,
+  subject,
+  manifest,
+  found,
+  context,
+}: AddReferrerParts): Promise<void> {
+  const place = writePlace(target)
+  const tag = fallbackTag(subject)
+  await client.locks.run(`${place.endpoint.host}/${place.path}:${tag}`, async () => {
+    const { root, entries } = await referrersByTag(place, subject, context)
+    const known = entries.some(
+      (entry) => (entry as { digest?: unknown } | null)?.digest === found.digest,
+    )
+    if (known) return
+    const artifactType =
+      manifest.artifactType ?? (manifest.kind === 'image' ? manifest.config?.mediaType : undefined)
+    const entry = {
+      mediaType: manifest.mediaType,
+      digest: found.digest,
+      size: found.bytes.length,
+      ...(artifactType === undefined ? {} : { artifactType }),
+      ...(manifest.annotations === undefined ? {} : { annotations: manifest.annotations }),
+    }
+    const index = { schemaVersion: 2, mediaType: ociIndex, ...root, manifests: [...entries, entry] }
+    const bytes = Buffer.from(JSON.stringify(index))
+    await putManifest(target, tag, { bytes, digest: digestOf(bytes), mediaType: ociIndex }, context)
+  })
+}
+
+/** Whether the registry keeps lists of referrers itself; asked once. */
+export async function keepsReferrers(
+  repository: Repository,
+  subject: string,
+  context: Context,
+): Promise<boolean> {
+  const place = writePlace(repository)
+  if (place.endpoint.learned.referrers === 'unknown') await referrersByApi(place, subject, context)
+  return place.endpoint.learned.referrers === 'api'
+}
+
+/** @returns undefined where there is no API */
+async function referrersByApi(
+  place: Place,
+  subject: string,
+  context: Context,
+): Promise<unknown[] | undefined> {
+  const { endpoint, path, scopes } = place
+  const entries: unknown[] = []
+  const visited = new Set<string>()
+  let url = new URL(`/v2/${path}/referrers/${subject}`, endpoint.base)
+  for (let page = 0; page < maxPages && !visited.has(url.href); page += 1) {
+    visited.add(url.href)
+    const answer = await endpoint.fetch(
+      {
+        method: 'GET',
+        url,
+        headers: { Accept: ociIndex },
+        repository: path,
+        scopes,
+        expect: [200, 400, 404, 405, 501],
+        maxBytes: maxManifestBytes,
+      },
+      context,
+    )
+    // A server that knows nothing of this path may answer it with anything; only an index counts.
+    if (answer.status !== 200 || !/json/.test(answer.headers.get('content-type') ?? '')) {
+      if (page > 0) throw invalid(place, subject, 'a page of it is missing')
+      endpoint.learned.referrers = 'tag'
+      return undefined
+    }
+    endpoint.learned.referrers = 'api'
+    entries.push(...entriesIn(answer.body, place, subject).entries)
+    if (entries.length > maxReferrers)
+      throw invalid(place, subject, `it has more than ${maxReferrers} entries`)
+    const next = /<([^<>]{1,2000})>\s*;[^,]*\brel="?next"?/.exec(
+      answer.headers.get('link') ?? '',
+    )?.[1]
+    if (next === undefined) return entries
+    const destination = resolveLocation(answer.url, next)
+    if (!destination.same) throw invalid(place, subject, 'its next page is on another host')
+    url = destination.url
+  }
+  throw invalid(place, subject, 'its pages do not end')
+}
+
+async function referrersByTag(
+  place: Place,
+  subject: string,
+  context: Context,
+): Promise<{ root: Record<string, unknown>; entries: unknown[] }> {
+  const { endpoint, path, scopes } = place
+  const answer = await endpoint.fetch(
+    {
+      method: 'GET',
+      url: `/v2/${path}/manifests/${fallbackTag(subject)}`,
+      headers: { Accept: ociIndex },
+      repository: path,
+      scopes,
+      expect: [200, 404],
+      maxBytes: maxManifestBytes,
+    },
+    context,
+  )
+  return answer.status === 404 ? { root: {}, entries: [] } : entriesIn(answer.body, place, subject)
+}
+
+function entriesIn(
+  bytes: Buffer,
+  place: Place,
+  subject: string,
+): { root: Record<string, unknown>; entries: unknown[] } {
+  let root: unknown
+  try {
+    root = JSON.parse(bytes.toString('utf8'))
+  } catch {
+    throw invalid(place, subject, 'it is not JSON')
+  }
+  const { manifests } = (root ?? {}) as { manifests?: unknown }
+  if (manifests === null || manifests === undefined)
+    return { root: root as Record<string, unknown>, entries: [] }
+  if (!Array.isArray(manifests)) throw invalid(place, subject, 'it is no index')
+  if (manifests.length > maxReferrers)
+    throw invalid(place, subject, `it has more than ${maxReferrers} entries`)
+  return { root: root as Record<string, unknown>, entries: manifests }
+}
+
+function descriptorOf(entry: unknown, index: number, place: Place): Descriptor {
+  return readDescriptor(entry, `manifests[${index}]`, (why) => invalid(place, '', why))
+}
+
+function invalid(place: Place, subject: string, why: string): RegistryError {
+  const of = isDigest(subject) ? ` of ${subject}` : ''
+  return new RegistryError(
+    'COPY_MANIFEST_INVALID',
+    `list of referrers${of} in ${place.endpoint.host}/${place.path}: ${why}`,
+    {
+      host: place.endpoint.host,
+    },
+  )
+}

@@ -1,0 +1,51 @@
+/** How often and how patiently a request is tried again. */
+export interface RetryOptions {
+  /** Tries of one request in all. Default 6: with the delays below, a restart of a registry (about 10 s) is outlived. */
+  readonly attempts: number
+  /** Longest delay before the second try, in milliseconds; doubles from try to try. */
+  readonly baseMs: number
+  readonly maxMs: number
+  /** A registry that asks for more than this (Retry-After) is not waited for. In milliseconds. */
+  readonly maxRetryAfterMs: number
+}
+
+export const defaultRetry: RetryOptions = Object.freeze({
+  attempts: 6,
+  baseMs: 400,
+  maxMs: 15_000,
+  maxRetryAfterMs: 60_000,
+})
+
+/** Exponential, with the upper half random: clients that failed together do not come back together. */
+export function backoffMs(
+  attempt: number,
+  { baseMs, maxMs }: RetryOptions,
+  random: () => number,
+): number {
+  const ceiling = Math.min(maxMs, baseMs * 2 ** (attempt - 1))
+  return ceiling * (0.5 + random() / 2)
+}
+
+/** Retry-After in milliseconds, from seconds or a date (RFC 9110 §10.2.3). */
+export function parseRetryAfter(value: string | undefined, now: number): number | undefined {
+  if (value === undefined) return undefined
+  if (/^\d{1,9}$/.test(value)) return Number(value) * 1000
+  const at = Date.parse(value)
+  return Number.isNaN(at) ? undefined : Math.max(0, at - now)
+}
+
+/** Waits; rejects with the signal's reason as soon as that aborts, and leaves no timer behind. */
+export function delay(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted()
+    const aborted = (): void => {
+      clearTimeout(timer)
+      reject(signal.reason)
+    }
+    const timer = setTimeout(() => {
+      signal.removeEventListener('abort', aborted)
+      resolve()
+    }, ms)
+    signal.addEventListener('abort', aborted, { once: true })
+  })
+}

@@ -1,0 +1,89 @@
+/** Bounds of a {@link Window}. */
+export interface WindowLimits {
+  /** Requests at a time before anything is known of the host. */
+  readonly start: number
+  /** Never more than this. */
+  readonly max: number
+}
+
+/**
+ * How many requests of one kind may be under way at one host: additive increase, multiplicative decrease.
+ *
+ * Until the host first complains each success adds one; afterwards a whole window of successes does. A complaint (429,
+ * 503, a stall) halves the window, at most once per `holdMs`, since all requests under way then complain together.
+ */
+export class Window {
+  readonly #max: number
+  readonly #waiting: { go: () => void }[] = []
+  #size: number
+  #active = 0
+  #steady = false
+  #lastCut = Number.NEGATIVE_INFINITY
+
+  constructor({ start, max }: WindowLimits) {
+    this.#size = Math.min(start, max)
+    this.#max = max
+  }
+
+  /** Requests allowed at a time now. */
+  get size(): number {
+    return Math.floor(this.#size)
+  }
+
+  get active(): number {
+    return this.#active
+  }
+
+  /** Waits for a place. @returns gives it back; calling it twice does nothing */
+  async acquire(signal: AbortSignal): Promise<() => void> {
+    signal.throwIfAborted()
+    if (this.#active < this.size && this.#waiting.length === 0) this.#active += 1
+    else await this.#wait(signal)
+    let held = true
+    return () => {
+      if (!held) return
+      held = false
+      this.#active -= 1
+      this.#admit()
+    }
+  }
+
+  succeeded(): void {
+    const step = this.#steady ? 1 / this.#size : 1
+    this.#size = Math.min(this.#max, this.#size + step)
+    this.#admit()
+  }
+
+  congested(now: number, holdMs = 1000): void {
+    if (now - this.#lastCut < holdMs) return
+    this.#lastCut = now
+    this.#steady = true
+    this.#size = Math.max(1, this.#size / 2)
+  }
+
+  #admit(): void {
+    while (this.#active < this.size) {
+      const next = this.#waiting.shift()
+      if (next === undefined) return
+      this.#active += 1
+      next.go()
+    }
+  }
+
+  #wait(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const entry = {
+        go: () => {
+          signal.removeEventListener('abort', aborted)
+          resolve()
+        },
+      }
+      const aborted = (): void => {
+        this.#waiting.splice(this.#waiting.indexOf(entry), 1)
+        reject(signal.reason)
+      }
+      signal.addEventListener('abort', aborted, { once: true })
+      this.#waiting.push(entry)
+    })
+  }
+}
