@@ -1,0 +1,268 @@
+import type { Mapping } from '../images/mapping.ts'
+import { workloadKinds } from '../images/templates.ts'
+import type { KubeClient } from '../kube/client.ts'
+import { type Clock, systemClock } from '../kube/clock.ts'
+import type { EventRecorder } from '../kube/events.ts'
+import type { Log } from '../kube/log.ts'
+import { Reflector } from '../kube/reflector.ts'
+import { WorkQueue } from '../kube/work-queue.ts'
+import type { Metrics } from '../metrics/metrics.ts'
+import type { Exclusions } from '../state/exclusions.ts'
+import { ConflictError, type ImageStore } from '../state/store.ts'
+import { followCopies } from './copies.ts'
+import { InvalidReferences } from './invalid-references.ts'
+import { Inventory } from './inventory.ts'
+import { imagesPerNamespace, NamespaceLimit } from './namespace-limit.ts'
+import { createReader, type Used } from './reader.ts'
+import { staticReferences } from './static-images.ts'
+import { isCountsOnly, planUsage } from './usage.ts'
+
+/** A rollout changes the users of an image pod by pod: they are counted again once it has paused for breath. */
+const settleMs = 1_000
+/** Numbers of users are for people: fresh enough, and a busy image costs the API server six writes a minute. */
+const countsEveryMs = 10_000
+/** Writes at a time: some 400 a second against an API server that takes 10 ms, when a whole cluster is new. */
+const concurrency = 4
+/** Longer waits overflow a timer, which then fires at once. */
+const longestTimerMs = 2 ** 31 - 1
+
+export interface DiscoveryOptions {
+  readonly client: KubeClient
+  readonly store: ImageStore
+  readonly exclusions: Exclusions
+  readonly mapping: Mapping
+  readonly settings: {
+    readonly discovery: { readonly keepSeconds: number }
+    readonly puller: { readonly images: readonly { readonly image: string }[] }
+  }
+  readonly log: Log
+  readonly metrics: Metrics
+  /** Absent: invalid references are told in the log alone. */
+  readonly events?: EventRecorder
+  readonly clock?: Clock
+  /** Milliseconds since the epoch; default `Date.now`. */
+  readonly now?: () => number
+  /** Default {@link imagesPerNamespace}. */
+  readonly namespaceLimit?: number
+}
+
+/** One run, from a first look at everything to the abort. */
+export class Term {
+  readonly #options: DiscoveryOptions
+  readonly #clock: Clock
+  readonly #now: () => number
+  readonly #queue: WorkQueue
+  readonly #inventory: Inventory
+  readonly #limit: NamespaceLimit
+  readonly #invalid: InvalidReferences
+  readonly #static: ReadonlySet<string>
+  readonly #unsynced = new Set<string>()
+  /** Images whose users were opted out, until that is written. */
+  readonly #optedOut = new Set<string>()
+  /** When the users of an image were last written, on the clock that never jumps. */
+  readonly #writtenAt = new Map<string, number>()
+  /** Namespaces that were named as exceeding the limit. */
+  readonly #exceeding = new Set<string>()
+  readonly #inUse: { set(value: number): void }
+  #live = false
+
+  constructor(options: DiscoveryOptions) {
+    const { log, metrics, clock = systemClock, now = Date.now, settings } = options
+    this.#options = options
+    this.#clock = clock
+    this.#now = now
+    this.#queue = new WorkQueue({ log, clock, baseDelayMs: 50, maxDelayMs: 60_000 })
+    this.#inventory = new Inventory((reference, optedOut) => this.#touch(reference, optedOut))
+    this.#limit = new NamespaceLimit(options.namespaceLimit ?? imagesPerNamespace)
+    this.#invalid = new InvalidReferences({ log, metrics, events: options.events })
+    this.#static = new Set(staticReferences(settings.puller.images))
+    this.#inUse = metrics.gauge('kip_discovery_images', 'Images that stand in pods or workloads.')
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const { store, exclusions, mapping } = this.#options
+    // What a copy is of, and whether a namespace counts, is asked while objects are read.
+    if (!(await settled([store.synced, exclusions.synced], signal))) return
+    const copies = followCopies(store, mapping)
+    const reader = createReader({ mapping, sourceOfCopy: copies.sourceOf })
+    const reflectors = [podKind, ...workloadKinds].map((kind) => this.#reflect(kind, reader))
+    const stops = [
+      copies.stop,
+      store.onChange((reference) => this.#storeChanged(reference)),
+      exclusions.onChange((namespace) => {
+        if (!this.#live) return
+        // One that was deleted is left out too, but nobody opted it out.
+        this.#inventory.touchNamespace(namespace, exclusions.names().includes(namespace))
+      }),
+    ]
+    const watches = reflectors.map((reflector) => reflector.run(signal))
+    try {
+      const synced = reflectors.map((reflector) => reflector.synced)
+      if (await settled(synced, signal)) {
+        this.#goLive()
+        await this.#queue.run((reference, signal) => this.#reconcile(reference, signal), {
+          concurrency,
+          signal,
+        })
+      }
+    } finally {
+      for (const stop of stops) stop()
+      await Promise.all(watches)
+    }
+  }
+
+  sight(references: readonly string[]): void {
+    if (!this.#live) return
+    for (const reference of references) this.#queue.add(reference)
+  }
+
+  waiting(): readonly string[] {
+    return [...this.#unsynced]
+  }
+
+  #reflect(
+    { kind, group, version, plural }: typeof podKind,
+    read: ReturnType<typeof createReader>,
+  ): Reflector<Used> {
+    const { client, exclusions, log } = this.#options
+    this.#unsynced.add(plural)
+    const reflector = new Reflector<Used>({
+      client,
+      resource: { group, version, plural },
+      project: (raw) => {
+        const used = read(kind, raw)
+        const { namespace = '', name = '', uid = '' } = raw.metadata ?? {}
+        if (used.invalid.length > 0 && !exclusions.excluded(namespace)) {
+          const apiVersion = group === '' ? version : `${group}/${version}`
+          this.#invalid.tell(used, { apiVersion, kind, metadata: { namespace, name, uid } })
+        }
+        return used
+      },
+      onEvent: ({ type, value }) => {
+        if (type === 'deleted') this.#inventory.delete(value.key)
+        else this.#inventory.set(value)
+        this.#inUse.set(this.#inventory.size)
+      },
+      onReplaced: () => this.#unsynced.delete(plural),
+      log,
+    })
+    return reflector
+  }
+
+  /** Everything was read once: from now on an image without users has none. */
+  #goLive(): void {
+    const { store, log } = this.#options
+    this.#live = true
+    this.#inventory.goLive()
+    // Images that are known come first: they keep their places under the namespace limit.
+    for (const { reference } of store.list()) this.#queue.add(reference)
+    for (const reference of this.#static) this.#queue.add(reference)
+    for (const reference of this.#inventory.references()) this.#queue.add(reference)
+    log.info({ images: this.#inventory.size }, 'all workloads read')
+  }
+
+  #touch(reference: string, optedOut: boolean): void {
+    if (optedOut) this.#optedOut.add(reference)
+    const isNew = this.#options.store.get(reference) === undefined
+    this.#queue.addAfter(reference, isNew ? 0 : settleMs)
+  }
+
+  #storeChanged(reference: string): void {
+    if (!this.#live) return
+    const image = this.#options.store.get(reference)
+    this.#queue.addAfter(reference, image?.usage === undefined ? 0 : settleMs)
+  }
+
+  async #reconcile(reference: string, signal: AbortSignal): Promise<void> {
+    const { store, settings } = this.#options
+    const image = store.get(reference)
+    const plan = planUsage({
+      users: this.#usersOf(reference),
+      image,
+      isStatic: this.#static.has(reference),
+      optedOut: this.#optedOut.has(reference),
+      keepSeconds: settings.discovery.keepSeconds,
+      now: this.#now(),
+    })
+    if (plan.action === 'put' && plan.recheckAt !== undefined) {
+      const wait = Math.min(plan.recheckAt - this.#now(), longestTimerMs)
+      this.#queue.addAfter(reference, Math.max(wait, 1))
+    }
+    try {
+      if (plan.action === 'remove' && image !== undefined) await store.remove(image, signal)
+      if (plan.action === 'put') {
+        const early = this.#writtenTooRecently(reference)
+        if (early > 0 && isCountsOnly(image?.usage, plan.usage)) {
+          this.#queue.addAfter(reference, early)
+          return
+        }
+        await store.putUsage(reference, plan.usage, signal)
+        if (store.get(reference) !== image) this.#writtenAt.set(reference, this.#clock.now())
+      } else {
+        this.#writtenAt.delete(reference)
+      }
+      this.#optedOut.delete(reference)
+    } catch (error) {
+      if (!(error instanceof ConflictError)) throw error
+      this.#queue.addRateLimited(reference)
+    }
+  }
+
+  #writtenTooRecently(reference: string): number {
+    const at = this.#writtenAt.get(reference)
+    return at === undefined ? 0 : at + countsEveryMs - this.#clock.now()
+  }
+
+  #usersOf(reference: string): ReturnType<Inventory['usersOf']> {
+    const { exclusions } = this.#options
+    const asked = new Set<string>()
+    const users = this.#inventory.usersOf(reference, (namespace) => {
+      if (exclusions.excluded(namespace)) return false
+      asked.add(namespace)
+      return this.#limit.take(namespace, reference)
+    })
+    for (const admitted of this.#limit.keepOnly(reference, asked)) this.#queue.add(admitted)
+    for (const namespace of asked) this.#tellLimit(namespace)
+    return users
+  }
+
+  /** Names a namespace when it goes over the limit, once. */
+  #tellLimit(namespace: string): void {
+    const { log, events, namespaceLimit = imagesPerNamespace } = this.#options
+    if (this.#limit.exceeding(namespace) === 0) {
+      this.#exceeding.delete(namespace)
+      return
+    }
+    if (this.#exceeding.has(namespace)) return
+    this.#exceeding.add(namespace)
+    log.warn({ namespace, limit: namespaceLimit }, 'namespace uses more images than its limit')
+    events?.record({
+      regarding: { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } },
+      type: 'Warning',
+      reason: 'TooManyImages',
+      action: 'Discovering',
+      note: `more than ${namespaceLimit} images are used here: kip leaves out those that came last`,
+    })
+  }
+}
+
+const podKind: Pick<(typeof workloadKinds)[number], 'kind' | 'group' | 'version' | 'plural'> = {
+  kind: 'Pod',
+  group: '',
+  version: 'v1',
+  plural: 'pods',
+}
+
+/** Waits for all; false when the signal aborts first. */
+async function settled(promises: readonly Promise<void>[], signal: AbortSignal): Promise<boolean> {
+  if (signal.aborted) return false
+  const aborted = Promise.withResolvers<void>()
+  const onAbort = (): void => aborted.resolve()
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    await Promise.race([Promise.all(promises), aborted.promise])
+    return !signal.aborted
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}
