@@ -205,6 +205,7 @@ class SeriesRecorder implements EventRecorder {
       plural: 'events',
       namespace: series.namespace,
     }
+    series.written = series.count
     const tail = { count: series.count, lastObservedTime: microTime(series.lastDate) }
     const signal = this.#stop.signal
     try {

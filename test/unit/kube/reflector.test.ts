@@ -139,4 +139,261 @@ describe('reflector', () => {
       })
     })
   }
+
+  test('a server without WatchList is paged, and not asked for it again', async () => {
+    await fake({ watchList: false })
+    for (let at = 0; at < 7; at += 1) kube.put(pods, pod(`p${at}`))
+    const { reflector } = reflect({ pageSize: 3 })
+    await reflector.synced
+    assert.equal(reflector.size, 7)
+    const lists = kube.requests.filter(({ query }) => query.watch === undefined)
+    assert.deepEqual(
+      lists.map(({ query }) => [query.limit, query.continue !== undefined]),
+      [
+        ['3', false],
+        ['3', true],
+        ['3', true],
+      ],
+    )
+    kube.store.compact()
+    await until(() => kube.watches === 1, 'a watch')
+    kube.put(pods, pod('q'))
+    kube.store.compact()
+    kube.endWatches()
+    await until(() => reflector.size === 8, 'the new pod')
+    assert.equal(
+      kube.requests.filter(({ query }) => query.sendInitialEvents !== undefined).length,
+      1,
+    )
+  })
+
+  test('a continue token that expires begins the list anew, and in the end asks for it whole', async () => {
+    await fake({ watchList: false })
+    for (let at = 0; at < 6; at += 1) kube.put(pods, pod(`p${at}`))
+    kube.fault = ({ query }) => {
+      if (query.continue !== undefined) kube.put(pods, pod('p0', `p0:${kube.requests.length}`))
+      if (query.continue !== undefined) kube.store.compact()
+      return undefined
+    }
+    const { reflector } = reflect({ pageSize: 2 })
+    await reflector.synced
+    assert.equal(reflector.size, 6)
+    assert.deepEqual(
+      kube.requests
+        .filter(({ query }) => query.watch === undefined)
+        .map(({ query }) => query.limit),
+      ['2', '2', '2', '2', undefined],
+    )
+  })
+
+  test('bookmarks move the version that a watch goes on from', async () => {
+    await fake({ bookmarkEveryMs: 5 })
+    kube.put(pods, pod('x'))
+    const { reflector } = reflect()
+    await reflector.synced
+    // Elsewhere things change, so that the version known of pods grows old.
+    for (let at = 0; at < 5; at += 1) {
+      kube.put({ group: '', version: 'v1', plural: 'secrets' }, { metadata: { name: `s${at}` } })
+    }
+    const version = String(kube.store.version)
+    await delay(20)
+    kube.store.compact()
+    kube.requests.length = 0
+    kube.endWatches()
+    await until(() => kube.requests.length > 0, 'a new watch')
+    assert.equal(kube.requests[0]?.query.resourceVersion, version)
+  })
+
+  test('a connection that fell silent is left, and nothing is missed', async () => {
+    const { reflector, told } = reflect({
+      timing: { minWatchMs: 3e8, maxWatchMs: 6e8, graceMs: 3e7, silenceMs: 40_000 },
+    })
+    await reflector.synced
+    kube.silent = true
+    kube.put(pods, pod('x'))
+    await delay(20)
+    assert.deepEqual(told(), [])
+    kube.silent = false
+    await until(() => told().length === 1, 'the pod')
+    assert.match(
+      JSON.stringify(log.lines.map(({ fields }) => String(Object(fields).err))),
+      /fell silent/,
+    )
+  })
+
+  test('a watch that the server does not end is ended', async () => {
+    const { reflector } = reflect({
+      timing: { minWatchMs: 10_000, maxWatchMs: 20_000, graceMs: 10_000, silenceMs: 9e7 },
+    })
+    await reflector.synced
+    await until(() => kube.requests.length >= 2, 'a second watch')
+    assert.ok(kube.requests.slice(1).every(({ query }) => query.sendInitialEvents === undefined))
+    const seconds = kube.requests.map(({ query }) => Number(query.timeoutSeconds))
+    assert.ok(seconds.every((value) => value >= 10 && value <= 20))
+  })
+
+  test('429 is waited for as long as the server asks, other refusals with growing waits', async () => {
+    let refusals = 5
+    kube.fault = () => {
+      if (refusals === 0) return undefined
+      refusals -= 1
+      return refusals === 4
+        ? { status: 429, reason: 'TooManyRequests', headers: { 'retry-after': '20' } }
+        : { status: 500, reason: 'InternalError' }
+    }
+    const { reflector } = reflect({ random: () => 0.5 })
+    await reflector.synced
+    const waits = log.lines.map(({ fields }) => Object(fields).waitMs)
+    assert.deepEqual(waits, [20_000, 2400, 4800, 9600, 19_200])
+  })
+
+  test('a version that the server has not reached (restored from a backup) means a new list', async () => {
+    kube.put(pods, pod('x'))
+    kube.put(pods, pod('y'))
+    const { reflector, told } = reflect()
+    await reflector.synced
+    await until(() => kube.watches === 1, 'a watch')
+    await kube.stop()
+    kube.delete({ ...pods, namespace: 'a' }, 'y')
+    kube.store.rewind(500)
+    await kube.start()
+    await until(() => told().includes('deleted a/y'), 'the deletion')
+    assert.equal(reflector.size, 1)
+  })
+
+  test('a namesake is another object, even when its making was not watched', async () => {
+    const first = kube.put(pods, pod('x'))
+    const { reflector, events } = reflect()
+    await reflector.synced
+    await until(() => kube.watches === 1, 'a watch')
+    await kube.stop()
+    kube.delete({ ...pods, namespace: 'a' }, 'x')
+    const second = kube.put(pods, pod('x'))
+    kube.store.compact()
+    await kube.start()
+    await until(() => events.length === 3, 'deletion and addition')
+    assert.deepEqual(
+      events.map(({ type, uid }) => [type, uid]),
+      [
+        ['added', first.metadata?.uid],
+        ['deleted', first.metadata?.uid],
+        ['added', second.metadata?.uid],
+      ],
+    )
+  })
+
+  test('a list that tells nothing new tells nothing', async () => {
+    kube.put(pods, pod('x'))
+    let replaced = 0
+    const { reflector, events } = reflect({ onReplaced: () => (replaced += 1) })
+    await reflector.synced
+    await until(() => kube.watches === 1, 'a watch')
+    kube.put({ group: '', version: 'v1', plural: 'secrets' }, { metadata: { name: 's' } })
+    kube.store.compact()
+    kube.endWatches()
+    await until(() => replaced === 2, 'a second list')
+    assert.equal(events.length, 1)
+  })
+
+  test('objects that the projection leaves out, or cannot read, are not there', async () => {
+    kube.put(pods, pod('x'))
+    kube.put(pods, pod('odd'))
+    const { reflector, told } = reflect({
+      project: (raw) => {
+        if (raw.metadata?.name === 'odd') throw new Error('cannot read it')
+        return imageOf(raw) === 'x:2' ? undefined : imageOf(raw)
+      },
+    })
+    await reflector.synced
+    assert.deepEqual(told(), ['added a/x'])
+    kube.put(pods, pod('x', 'x:2'))
+    await until(() => told().length === 2, 'its leaving')
+    assert.deepEqual(told(), ['added a/x', 'deleted a/x'])
+    assert.equal(reflector.size, 0)
+    assert.ok(log.lines.some(({ level, message }) => level === 'error' && /left out/.test(message)))
+  })
+
+  test('selectors go with every request, and what leaves them is deleted', async () => {
+    const labelled = (value: string) => {
+      const { metadata, ...rest } = pod('x')
+      return { ...rest, metadata: { ...metadata, labels: { app: value } } }
+    }
+    kube.put(pods, labelled('a'))
+    kube.put(pods, pod('y'))
+    const { reflector, told } = reflect({ labelSelector: 'app=a' })
+    await reflector.synced
+    assert.deepEqual(told(), ['added a/x'])
+    kube.put(pods, labelled('b'))
+    await until(() => told().length === 2, 'its leaving')
+    assert.deepEqual(told(), ['added a/x', 'deleted a/x'])
+  })
+
+  for (const [name, at] of [
+    ['while the list is awaited', 'list'],
+    ['while a watch is opened', 'open'],
+    ['while a watch is read', 'watch'],
+    ['while it waits after a failure', 'wait'],
+  ] as const) {
+    test(`stops at once ${name}`, async () => {
+      if (at === 'list') await fake({ watchList: false })
+      if (at === 'list') kube.fault = ({ query }) => (query.watch ? undefined : 'hang')
+      if (at === 'open') kube.fault = () => 'hang'
+      if (at === 'wait') kube.fault = () => ({ status: 500 })
+      const { reflector } = reflect(at === 'wait' ? { random: () => 30_000 } : {})
+      if (at === 'watch') await reflector.synced
+      await until(() => kube.requests.length >= (at === 'list' ? 2 : 1), 'a request')
+      await delay(10)
+      const before = performance.now()
+      stop.abort()
+      await Promise.all(ends)
+      assert.ok(performance.now() - before < 200)
+      const asked = kube.requests.length
+      await delay(20)
+      assert.equal(kube.requests.length, asked)
+    })
+  }
+
+  test('run again after a stop lists again and tells what changed meanwhile', async () => {
+    kube.put(pods, pod('x'))
+    const { reflector, told } = reflect()
+    await reflector.synced
+    await assert.rejects(reflector.run(stop.signal), /runs already/)
+    stop.abort()
+    await Promise.all(ends)
+    kube.delete({ ...pods, namespace: 'a' }, 'x')
+    kube.put(pods, pod('y'))
+    stop = new AbortController()
+    const client = kube.client()
+    const events: string[] = told()
+    const again = new Reflector<string>({
+      client,
+      resource: pods,
+      project: imageOf,
+      log,
+      clock: quickClock,
+    })
+    ends = [again.run(stop.signal).then(() => client.close())]
+    await again.synced
+    assert.deepEqual([...again.values()], ['y:1'])
+    assert.deepEqual(events, ['added a/x'])
+  })
+
+  test('metrics: lists, watches, events, failures', async () => {
+    const seen: string[] = []
+    kube.put(pods, pod('x'))
+    const { reflector } = reflect({
+      metrics: {
+        listed: (objects) => seen.push(`listed ${objects}`),
+        watched: () => seen.push('watched'),
+        event: (type) => seen.push(type),
+        failed: (reason) => seen.push(`failed ${reason}`),
+      },
+    })
+    await reflector.synced
+    await until(() => kube.watches === 1, 'a watch')
+    kube.store.compact()
+    kube.put(pods, pod('x', 'x:2'))
+    await until(() => seen.includes('modified'), 'the change')
+    assert.deepEqual(seen, ['watched', 'added', 'bookmark', 'listed 1', 'modified'])
+  })
 })
