@@ -190,8 +190,8 @@ describe('a bad image', () => {
   })
 
   it('joins those set apart while their good copies stay held', () => {
-    const driver = start(3, ...images(6))
-    const bad = new Set<string>()
+    const driver = start(3, ...images(6), 'r.test/bad:1')
+    const bad = new Set(['r.test/bad:1'])
     driver.cluster.behave = (reference, node) => {
       if (reference === 'r.test/image-000:1') return node === 'n3' ? 'missing' : 'good'
       return bad.has(reference) ? 'missing' : 'good'

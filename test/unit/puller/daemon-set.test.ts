@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { describe, it } from 'node:test'
+import type { Container, PodSpec } from '../../../src/kube/types.ts'
+import { buildDaemonSet, readDaemonSet } from '../../../src/puller/daemon-set.ts'
+import type { Shard, ShardKind } from '../../../src/puller/shard.ts'
+import { pullerSettings } from './driver.ts'
+
+const shard = (kind: ShardKind): Shard => ({
+  kind,
+  index: 1,
+  members: [
+    { container: 'nginx', reference: 'docker.io/library/nginx:1.27' },
+    { container: 'redis', reference: 'backup.test:5001/redis:7@sha256:0' },
+  ],
+})
+const options = { namespace: 'kip', settings: pullerSettings, owner: undefined }
+const specOf = (kind: ShardKind, settings = pullerSettings): PodSpec =>
+  buildDaemonSet(shard(kind), { ...options, settings }).spec?.template?.spec ?? {}
+
+describe('buildDaemonSet', () => {
+  for (const kind of ['holding', 'fresh'] as const) {
+    // A changed template rolls every shard of every user at an upgrade: this must not happen unnoticed.
+    // KIP_UPDATE_GOLDEN=1 writes the files anew.
+    it(`gives the ${kind} shard the template that it always had`, () => {
+      const made = buildDaemonSet(shard(kind), options)
+      const file = new URL(`golden/${kind}.json`, import.meta.url)
+      if (process.env.KIP_UPDATE_GOLDEN === '1') writeFileSync(file, JSON.stringify(made))
+      assert.deepEqual(made, JSON.parse(readFileSync(file, 'utf8')))
+    })
+  }
+
+  for (const kind of ['holding', 'originals', 'fresh', 'apart'] as const) {
+    it(`keeps to Pod Security restricted in the ${kind} shard`, () => {
+      const spec = specOf(kind)
+      assert.equal(spec.securityContext?.runAsNonRoot, true)
+      assert.equal(spec.securityContext?.seccompProfile?.type, 'RuntimeDefault')
+      assert.equal(spec.automountServiceAccountToken, false)
+      assert.equal(spec.hostNetwork, undefined)
+      for (const container of all(spec)) {
+        assert.equal(container.securityContext?.allowPrivilegeEscalation, false)
+        assert.deepEqual(container.securityContext?.capabilities, { drop: ['ALL'] })
+        assert.equal(container.securityContext?.readOnlyRootFilesystem, true)
+        assert.ok(container.resources?.requests?.cpu && container.resources.requests.memory)
+        assert.ok(container.resources?.limits?.cpu && container.resources.limits.memory)
+        assert.equal(container.imagePullPolicy, 'IfNotPresent')
+      }
+      for (const volume of spec.volumes ?? []) assert.ok(volume.emptyDir)
+    })
+
+    it(`can be read back from the ${kind} shard`, () => {
+      const read = readDaemonSet(buildDaemonSet(shard(kind), options), 'kip')
+      assert.deepEqual(
+        { kind: read?.kind, index: read?.index, members: read?.members },
+        shard(kind),
+      )
+    })
+  }
+
+  it('reserves the same however many images there are', () => {
+    for (const kind of ['holding', 'fresh'] as const) {
+      const { initContainers = [], containers = [] } = specOf(kind)
+      const cpu = (list: readonly Container[]): string[] =>
+        list.map(({ resources }) => resources?.requests?.cpu ?? '')
+      const many = cpu([...initContainers, ...containers]).filter((text) => text !== '0')
+      assert.ok(many.every((text) => text === '10m'))
+      assert.ok(cpu(containers).filter((text) => text !== '0').length <= 1)
+    }
+  })
+
+  it('gives CACHING_* to the holder under init and to each image under sleep', () => {
+    const set = { ...pullerSettings, cpuRequest: '.05', memoryRequest: '10Mi' }
+    const holder = specOf('holding', set).containers ?? []
+    assert.deepEqual(
+      holder.map(({ resources }) => resources?.requests?.memory),
+      ['10Mi'],
+    )
+    const sleepers = specOf('holding', { ...set, strategy: 'sleep' }).containers ?? []
+    assert.deepEqual(
+      sleepers.map(({ resources }) => resources?.requests?.cpu),
+      ['.05', '.05'],
+    )
+  })
+
+  it("copies the program out of upstream's image by its shell, which knows no infinity", () => {
+    const sleepImage = 'quay.io/eclipse/kubernetes-image-puller:next'
+    const { initContainers = [], containers = [] } = specOf('holding', {
+      ...pullerSettings,
+      sleepImage,
+    })
+    assert.deepEqual(initContainers[0]?.command, ['/bin/sh', '-c', 'cp /bin/sleep /kip/sleep'])
+    assert.deepEqual(containers[0]?.command, ['/kip/sleep', '720h'])
+  })
+
+  it('puts selector, affinity, tolerations, secrets and annotations where KIP does', () => {
+    const set = {
+      ...pullerSettings,
+      nodeSelector: { disk: 'ssd' },
+      affinity: { nodeAffinity: {} },
+      tolerations: [{ operator: 'Exists' }],
+      imagePullSecrets: ['regcred'],
+      daemonSetAnnotations: { team: 'x' },
+    }
+    const owner = { apiVersion: 'apps/v1', kind: 'Deployment', name: 'kip', uid: 'u' }
+    const made = buildDaemonSet(shard('holding'), { ...options, settings: set, owner })
+    const spec = made.spec?.template?.spec
+    assert.deepEqual(spec?.nodeSelector, { 'kubernetes.io/os': 'linux', disk: 'ssd' })
+    assert.deepEqual(spec?.affinity, { nodeAffinity: {} })
+    assert.deepEqual(spec?.tolerations, [{ operator: 'Exists' }])
+    assert.deepEqual(spec?.imagePullSecrets, [{ name: 'regcred' }])
+    assert.equal(made.metadata?.annotations?.team, 'x')
+    assert.deepEqual(made.metadata?.ownerReferences, [owner])
+  })
+
+  it('gives the same fingerprint whatever the order of settings', () => {
+    const one = { ...pullerSettings, nodeSelector: { a: '1', b: '2' } }
+    const two = { ...pullerSettings, nodeSelector: { b: '2', a: '1' } }
+    assert.deepEqual(
+      buildDaemonSet(shard('holding'), { ...options, settings: one }).metadata?.annotations,
+      buildDaemonSet(shard('holding'), { ...options, settings: two }).metadata?.annotations,
+    )
+  })
+
+  it('takes nothing for its own that another puller or KIP made', () => {
+    const other = { ...pullerSettings, daemonSetName: 'other' }
+    const made = buildDaemonSet(shard('holding'), { ...options, settings: other })
+    assert.equal(readDaemonSet(made, 'kip'), undefined)
+    assert.equal(readDaemonSet({ metadata: { name: 'kip' } }, 'kip'), undefined)
+  })
+})
+
+function all({ initContainers = [], containers = [] }: PodSpec): readonly Container[] {
+  return [...initContainers, ...containers]
+}

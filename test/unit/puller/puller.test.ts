@@ -1,0 +1,228 @@
+import assert from 'node:assert/strict'
+import { afterEach, beforeEach, describe, it } from 'node:test'
+import { loadSettings } from '../../../src/config/load.ts'
+import type { Settings } from '../../../src/config/settings.ts'
+import { createMapping } from '../../../src/images/mapping.ts'
+import { createMetrics } from '../../../src/metrics/metrics.ts'
+import { createPuller } from '../../../src/puller/puller.ts'
+import { createMemoryStore } from '../../../src/state/memory-store.ts'
+import type { ImageStore } from '../../../src/state/store.ts'
+import { type FakeKube, startFakeKube } from '../../support/fake-kube.ts'
+import { silentLog } from '../../support/silent-log.ts'
+import { waitUntil } from '../../support/wait-until.ts'
+import { connect, daemonSets, fastClock } from './cluster-bridge.ts'
+import { SimulatedCluster } from './simulated-cluster.ts'
+
+const deployments = { group: 'apps', version: 'v1', plural: 'deployments', namespace: 'kip' }
+const images = ['r.test/a:1', 'r.test/b:1', 'r.test/c:1']
+
+describe('createPuller', () => {
+  let kube: FakeKube
+  let cluster: SimulatedCluster
+  let store: ImageStore
+  let disconnect: () => void
+  let stops: (() => Promise<void>)[]
+
+  beforeEach(async () => {
+    kube = await startFakeKube()
+    cluster = new SimulatedCluster(['n1', 'n2'])
+    store = createMemoryStore()
+    disconnect = connect(kube, cluster)
+    stops = []
+  })
+
+  afterEach(async () => {
+    for (const stop of stops) await stop()
+    disconnect()
+    await kube.stop()
+  })
+
+  function settings(env: Readonly<Record<string, string>> = {}): Settings {
+    return loadSettings({
+      argv: [],
+      env: {
+        NAMESPACE: 'kip',
+        DAEMONSET_NAME: 'kip',
+        IMAGES: images.map((image, index) => `image${index}=${image}`).join(';'),
+        ...env,
+      },
+      readFile: () => '',
+    }).settings
+  }
+
+  /** Runs a puller; gives how to end it. */
+  function start(chosen = settings()): {
+    stop: () => Promise<void>
+    log: ReturnType<typeof silentLog>
+  } {
+    const log = silentLog()
+    const client = kube.client()
+    const controller = new AbortController()
+    const ended = createPuller({
+      client,
+      store,
+      settings: chosen,
+      mapping: createMapping({ registry: '', mapping: 'path' }),
+      log,
+      metrics: createMetrics({ processMetrics: false }),
+      clock: fastClock,
+    }).run(controller.signal)
+    const stop = async (): Promise<void> => {
+      controller.abort()
+      await ended
+      await client.close()
+    }
+    stops.push(stop)
+    return { stop, log }
+  }
+
+  const names = (): readonly string[] =>
+    kube.list(daemonSets).map(({ metadata }) => metadata?.name ?? '')
+  const versions = (): readonly string[] =>
+    kube.list(daemonSets).map(({ metadata }) => `${metadata?.uid}/${metadata?.generation}`)
+  const isSettled = (): boolean =>
+    names().join() === 'kip' &&
+    cluster.members('kip').join() === images.join() &&
+    images.every((image) => cluster.isHeld('n1', image) && cluster.isHeld('n2', image))
+  const writes = (): number => kube.requests.filter(({ method }) => method !== 'GET').length
+
+  it('leads the images to a holding DaemonSet and says so in the store', async () => {
+    for (const image of images) await store.putUsage(image, usage(), new AbortController().signal)
+    start()
+    await waitUntil('the images to be held', isSettled, 10_000)
+    await waitUntil('the counts', () => store.get('r.test/a:1')?.nodes?.cached === 2)
+    assert.deepEqual(store.get('r.test/a:1')?.nodes, {
+      desired: 2,
+      cached: 2,
+      pulling: 0,
+      failed: 0,
+      failures: [],
+    })
+    assert.deepEqual(cluster.losses, [])
+  })
+
+  it('makes no change after a restart, and no write while all is well', async () => {
+    const first = start()
+    await waitUntil('the images to be held', isSettled, 10_000)
+    await first.stop()
+    const before = versions()
+    const count = writes()
+    start()
+    // One apply a shard puts right what was changed meanwhile: here nothing.
+    await waitUntil('the shard to be looked at', () => writes() > count)
+    const after = writes()
+    await waitUntil('two minutes', elapsed(120), 5000)
+    assert.deepEqual(versions(), before)
+    assert.equal(writes(), after)
+  })
+
+  it('gets there however often it is cut off after a write', async () => {
+    let answers = 0
+    kube.fault = ({ method, path }) => {
+      if (method === 'GET' || !path.includes('daemonsets')) return undefined
+      answers += 1
+      return answers % 2 === 1 ? 'lose-answer' : undefined
+    }
+    for (let term = 0; term < 4; term++) {
+      const { stop } = start()
+      const before = answers
+      await waitUntil('a write', () => answers > before || isSettled(), 10_000)
+      await stop()
+    }
+    kube.fault = undefined
+    start()
+    await waitUntil('the images to be held', isSettled, 10_000)
+    assert.deepEqual(cluster.losses, [])
+  })
+
+  it('puts right what somebody else changed, and makes again what was deleted', async () => {
+    start()
+    await waitUntil('the images to be held', isSettled, 10_000)
+    const live = kube.get(daemonSets, 'kip')
+    assert.ok(live)
+    const text = JSON.stringify(live).replace('"maxSurge":"25%"', '"maxSurge":"1%"')
+    kube.put(daemonSets, JSON.parse(text))
+    await waitUntil(
+      'the shard to be put right',
+      () => JSON.stringify(kube.get(daemonSets, 'kip')).includes('"maxSurge":"25%"'),
+      5000,
+    )
+    kube.delete(daemonSets, 'kip')
+    await waitUntil('the shard to be made again', isSettled, 5000)
+    assert.ok(!names().includes('kip-fresh'))
+  })
+
+  it('is owned by the Deployment that is named', async () => {
+    kube.put(deployments, {
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata: { name: 'puller', namespace: 'kip' },
+    })
+    start(settings({ DEPLOYMENT_NAME: 'puller' }))
+    const made = await waitUntil('a shard', () => kube.get(daemonSets, 'kip-fresh'))
+    const [owner] = made.metadata?.ownerReferences ?? []
+    assert.equal(owner?.uid, kube.get(deployments, 'puller')?.metadata?.uid)
+  })
+
+  it("leaves somebody else's DaemonSet of its name alone and says so", async () => {
+    kube.put(daemonSets, {
+      apiVersion: 'apps/v1',
+      kind: 'DaemonSet',
+      metadata: { name: 'kip', namespace: 'kip' },
+      spec: {},
+    })
+    const { log } = start()
+    await waitUntil('another name', () => names().includes('kip-2'), 10_000)
+    assert.deepEqual(kube.get(daemonSets, 'kip')?.spec, {})
+    assert.ok(log.lines.some(({ message }) => message.includes('left alone')))
+  })
+
+  it('goes on when a write is refused, and says why', async () => {
+    let refused = 0
+    kube.fault = ({ method }) => {
+      if (method !== 'PATCH' || refused >= 2) return undefined
+      refused += 1
+      return { status: 403, reason: 'Forbidden' }
+    }
+    const { log } = start()
+    await waitUntil('the images to be held', isSettled, 10_000)
+    assert.equal(log.lines.filter(({ level }) => level === 'error').length, 2)
+  })
+
+  it('tells of a bad image by node and in its own words', async () => {
+    const bad = 'r.test/bad:1'
+    await store.putUsage(bad, usage(), new AbortController().signal)
+    cluster.behave = (reference) => (reference === bad ? 'missing' : 'good')
+    const { log } = start()
+    await waitUntil(
+      'the others to be held',
+      () => cluster.members('kip').join() === images.join(),
+      10_000,
+    )
+    await waitUntil('the counts', () => store.get(bad)?.nodes?.failed === 2)
+    assert.deepEqual(store.get(bad)?.nodes?.failures[0], {
+      node: 'n1',
+      reason: 'ErrImagePull',
+      message: 'the registry does not have it',
+    })
+    await waitUntil('the log', () =>
+      log.lines.some(({ message }) => message.startsWith('image set apart')),
+    )
+  })
+})
+
+function elapsed(seconds: number): () => boolean {
+  const end = fastClock.now() + seconds * 1000
+  return () => fastClock.now() >= end
+}
+
+function usage() {
+  return {
+    wanted: ['Static' as const],
+    pods: 0,
+    workloads: 0,
+    namespaces: 0,
+    owners: [],
+    firstSeen: '2026-01-01T00:00:00Z',
+  }
+}
