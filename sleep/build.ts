@@ -56,7 +56,7 @@ export async function buildSleep(options: {
 }): Promise<void> {
   const architecture = options.architecture ?? hostArchitecture()
   if (!architecture) throw new Error(`sleep has not been ported to ${process.arch}`)
-  const compiler = COMPILERS[architecture]
+  const compiler = architecture === hostArchitecture() ? 'gcc' : COMPILERS[architecture]
   const extra = architecture === 'amd64' ? ['-fcf-protection=none'] : []
   const temporary = `${options.output}.${process.pid}`
   const source = new URL('sleep.c', import.meta.url).pathname

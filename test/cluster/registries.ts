@@ -169,6 +169,7 @@ async function writeConfig(place: RegistryHost, options: RegistriesOptions): Pro
   const config = registryConfig({
     listen: `${place.address}:${place.port}`,
     storageFolder: file('storage'),
+    quiet: true,
     ...(secure && { tls }),
   })
   await writeFile(file('config.yml'), config)

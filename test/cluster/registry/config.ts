@@ -10,13 +10,15 @@ export interface RegistryConfig {
   readonly storageFolder: string
   /** PEM files; default: plain http. */
   readonly tls?: { readonly certificateFile: string; readonly keyFile: string }
+  /** Log requests and errors only; default: what it does, too, such as the port that it listens on. */
+  readonly quiet?: boolean
   /** File with the users that are let in; default: everybody. */
   readonly htpasswdFile?: string
 }
 
 /**
  * The configuration file of Debian's docker-registry (distribution 2.8): images can be deleted, each request is one line of the
- * combined log format on standard output, and the port that it listens on is said at level info.
+ * combined log format on standard output.
  */
 export function registryConfig(options: RegistryConfig): string {
   const tls = options.tls && {
@@ -28,7 +30,7 @@ export function registryConfig(options: RegistryConfig): string {
   // JSON is YAML.
   return JSON.stringify({
     version: 0.1,
-    log: { level: 'info', accesslog: { disabled: false } },
+    log: { level: options.quiet ? 'error' : 'info', accesslog: { disabled: false } },
     storage: {
       filesystem: { rootdirectory: options.storageFolder, maxthreads: 100 },
       delete: { enabled: true },

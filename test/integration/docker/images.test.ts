@@ -32,6 +32,11 @@ async function whyNoBuildah(): Promise<string | undefined> {
   )
 }
 
+function nameAndValue(variable: string): [string, string] {
+  const at = variable.indexOf('=')
+  return [variable.slice(0, at), variable.slice(at + 1)]
+}
+
 describe('the images of kip', { skip: missing ?? false }, () => {
   let folder = ''
   let registry: TestRegistry
@@ -75,10 +80,10 @@ describe('the images of kip', { skip: missing ?? false }, () => {
     return { root, layers, config: JSON.parse(bytes.toString()).config }
   }
 
-  const runIn = (root: string, command: readonly string[]) =>
+  const runIn = (root: string, command: readonly string[], env: readonly string[] = []) =>
     execFileSync('chroot', ['--userspec=65532:65532', root, ...command], {
       encoding: 'utf8',
-      env: { PATH: '/usr/sbin' },
+      env: { ...Object.fromEntries(env.map(nameAndValue)), PATH: '/usr/sbin' },
       timeout: 30_000,
     })
 
@@ -97,9 +102,20 @@ describe('the images of kip', { skip: missing ?? false }, () => {
     assert.equal(runIn(root, ['/kip/sleep', '0s']), '')
     assert.deepEqual(readdirSync(join(root, 'kip')).sort().slice(0, 2), ['chunks', 'main.js'])
     assert.throws(() => statSync(join(root, 'bin/sh')))
-    const authorities = readFileSync(join(root, 'etc/ssl/certs/ca-certificates.crt'), 'utf8')
-    assert.ok((authorities.match(/BEGIN CERTIFICATE/g)?.length ?? 0) > 100)
     assert.equal(layers.length, 3, 'base, Node, kip')
+  })
+
+  it('trust the authorities of the base image, or what is mounted over them', async () => {
+    const { root, config } = await unpack(images.kip)
+    const script = "tls.getCACertificates('system').length"
+    const count = () => Number(runIn(root, [config.Entrypoint[0], '-p', script], config.Env))
+    assert.ok(count() > 100, `${count()} authorities`)
+    const file = join(root, 'etc/ssl/certs/ca-certificates.crt')
+    const first = /-----BEGIN[\s\S]*?-----END CERTIFICATE-----\n/.exec(
+      readFileSync(file, 'utf8'),
+    )?.[0]
+    writeFileSync(file, first ?? '')
+    assert.equal(count(), 1)
   })
 
   it('hold sleep alone, in a few kilobytes', async () => {

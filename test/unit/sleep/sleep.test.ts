@@ -16,10 +16,19 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { buildSleep, hostArchitecture } from '../../../sleep/build.ts'
+import { ensurePackages } from '../../cluster/packages.ts'
+import { reportToStderr } from '../../cluster/progress.ts'
 
-const missing = hostArchitecture()
-  ? spawnSync('gcc', ['--version']).error && 'probe failed: gcc --version'
-  : `probe failed: sleep is not ported to ${process.arch}`
+const missing = await whyNoCompiler()
+
+async function whyNoCompiler(): Promise<string | undefined> {
+  if (!hostArchitecture()) return `probe failed: sleep is not ported to ${process.arch}`
+  if (!spawnSync('gcc', ['--version']).error) return undefined
+  return ensurePackages(['gcc', 'linux-libc-dev'], { report: reportToStderr }).then(
+    () => undefined,
+    (error) => `probe failed: gcc --version (${error.message})`,
+  )
+}
 
 describe('sleep', { skip: missing ?? false }, () => {
   let folder = ''
