@@ -38,7 +38,7 @@ export interface PlanInput {
   readonly base: string
   readonly strategy: StrategyName
   /** The fingerprint that a shard's DaemonSet would get under the present settings. */
-  readonly fingerprint: (shard: Shard) => string
+  readonly fingerprint: (shard: ObservedShard) => string
   readonly pace: Pace
   /** Milliseconds of a clock that never jumps. */
   readonly now: number
@@ -149,6 +149,8 @@ class Draft {
   readonly #input: PlanInput
   readonly #scene: Scene
   readonly #places: ReadonlyMap<string, Place>
+  /** Repositories with images on their way, once asked for. */
+  #arriving: ReadonlySet<string> | undefined
 
   constructor(input: PlanInput, scene: Scene, places: ReadonlyMap<string, Place>) {
     this.#input = input
@@ -329,11 +331,12 @@ class Draft {
 
   /** An old version stays until the wanted ones of its repository are where they are to stay. */
   #isReplaced(reference: string): boolean {
-    const repository = repositoryOf(reference)
-    return ![...this.#places].some(
-      ([other, place]) =>
-        (place === 'fresh' || place === 'proven') && repositoryOf(other) === repository,
+    this.#arriving ??= new Set(
+      [...this.#places]
+        .filter(([, place]) => place === 'fresh' || place === 'proven')
+        .map(([other]) => repositoryOf(other)),
     )
+    return !this.#arriving.has(repositoryOf(reference))
   }
 
   /** The shard where an image is to be, if one has it already. */
