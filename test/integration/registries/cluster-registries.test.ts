@@ -3,6 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { type TestImageName, testImages, testImageTags } from '../../cluster/images/catalogue.ts'
+import { pushTestImages } from '../../cluster/images/fill.ts'
 import { tinyImage } from '../../cluster/images/tiny.ts'
 import { enterNamespaces, holderReady, namespaceHolder } from '../../cluster/namespaces.ts'
 import { setUpControlPlaneNetwork } from '../../cluster/network.ts'
@@ -63,6 +65,17 @@ for (const level of ['control-plane', 'nodes'] as const) {
       assert.equal(await backup.digest('origin-only', '1'), undefined)
       assert.equal(plain.authorityFile, undefined)
       assert.equal(origin.authorityFile, authority.certificateFile)
+    })
+
+    it('are filled with the test images', async () => {
+      const program = await sleepProgram({ report: reportToStderr })
+      const images = await testImages({ sleepProgram: program, report: reportToStderr })
+      const references = await pushTestImages(registries.origin, images)
+      assert.equal(references.redis, 'origin.test:5000/redis:7')
+      for (const [name, tag] of Object.entries(testImageTags)) {
+        const digest = images[name as TestImageName].digest
+        assert.equal(await registries.origin.digest(name, tag), digest, name)
+      }
     })
 
     it('log the requests since a mark', async () => {
