@@ -41,7 +41,10 @@ export class NamespaceDialer {
     readonly authority?: string
     readonly connections: number
   }): Dispatcher {
-    const secure = buildConnector({ ...(options.authority && { ca: options.authority }) })
+    const secure = buildConnector({
+      ...(options.authority && { ca: options.authority }),
+      allowH2: false,
+    })
     const connect: buildConnector.connector = (target, done) => {
       this.connect(options.address, Number(target.port)).then(
         (socket) =>
@@ -51,7 +54,7 @@ export class NamespaceDialer {
         (error) => done(error, null),
       )
     }
-    return new Agent({ connections: options.connections, connect })
+    return new Agent({ connections: options.connections, allowH2: false, connect })
   }
 
   close(): void {
