@@ -19,8 +19,8 @@ import { isCountsOnly, planUsage } from './usage.ts'
 
 /** A rollout changes the users of an image pod by pod: they are counted again once it has paused for breath. */
 const settleMs = 1_000
-/** Numbers of users are for people: fresh enough, and a busy image costs the API server six writes a minute. */
-const countsEveryMs = 10_000
+/** Numbers of users are for people: fresh enough, and a busy image costs the API server twelve writes a minute. */
+const countsEveryMs = 5_000
 /** Writes at a time: some 400 a second against an API server that takes 10 ms, when a whole cluster is new. */
 const concurrency = 4
 /** Longer waits overflow a timer, which then fires at once. */
