@@ -1,0 +1,81 @@
+import type { KubeClient } from '../kube/client.ts'
+import type { Log } from '../kube/log.ts'
+import { Reflector } from '../kube/reflector.ts'
+import type { ResourcePath } from '../kube/resource.ts'
+import type { ObjectMeta, OwnerReference } from '../kube/types.ts'
+import { ignoreFlag } from './flags.ts'
+
+export interface FlaggedWorkloadsOptions {
+  readonly client: KubeClient
+  /** The kinds that make pods: `workloadKinds`. */
+  readonly kinds: readonly (ResourcePath & { readonly kind: string })[]
+  readonly log: Log
+}
+
+/** The workloads that bear the opt-out flag as a label of their own; kept by watch while {@link run} runs. */
+export interface FlaggedWorkloads {
+  run(signal: AbortSignal): Promise<void>
+  /** Resolves when all are known. */
+  readonly synced: Promise<void>
+  /** Whether a pod belongs to one of them, itself or through a ReplicaSet or Job. */
+  ownsPod(pod: ObjectMeta | undefined, namespace: string): boolean
+}
+
+/**
+ * Follows flagged workloads for replicas that look at pods but do not watch all workloads: only objects with the label
+ * are sent.
+ *
+ * What owns a pod's ReplicaSet or Job is told from names, as the controllers make them: a Deployment's ReplicaSet is its
+ * name and the pods' `pod-template-hash`, a CronJob's Job its name and a number.
+ */
+export function createFlaggedWorkloads({
+  client,
+  kinds,
+  log,
+}: FlaggedWorkloadsOptions): FlaggedWorkloads {
+  const reflectors = new Map(
+    kinds.map(({ kind, group, version, plural }) => [
+      `${kind}.${group}`,
+      new Reflector<true>({
+        client,
+        resource: { group, version, plural },
+        labelSelector: `${ignoreFlag}=true`,
+        project: () => true,
+        log,
+      }),
+    ]),
+  )
+  const isFlagged = (kind: string, group: string, namespace: string, name: string): boolean =>
+    reflectors.get(`${kind}.${group}`)?.get(`${namespace}/${name}`) === true
+
+  return {
+    async run(signal) {
+      await Promise.all([...reflectors.values()].map((reflector) => reflector.run(signal)))
+    },
+    synced: Promise.all([...reflectors.values()].map(({ synced }) => synced)).then(() => undefined),
+    ownsPod(pod, namespace) {
+      const owner = pod?.ownerReferences?.find(({ controller }) => controller === true)
+      if (owner === undefined) return false
+      const group = groupOf(owner)
+      if (isFlagged(owner.kind, group, namespace, owner.name)) return true
+      const above = aboveOf(owner, pod?.labels?.['pod-template-hash'])
+      return above !== undefined && isFlagged(above.kind, group, namespace, above.name)
+    },
+  }
+}
+
+function aboveOf(
+  { kind, name }: OwnerReference,
+  hash: string | undefined,
+): { kind: string; name: string } | undefined {
+  if (kind === 'ReplicaSet' && hash !== undefined && name.endsWith(`-${hash}`)) {
+    return { kind: 'Deployment', name: name.slice(0, -hash.length - 1) }
+  }
+  const scheduled = kind === 'Job' ? /^(.+)-\d+$/.exec(name)?.[1] : undefined
+  return scheduled === undefined ? undefined : { kind: 'CronJob', name: scheduled }
+}
+
+function groupOf({ apiVersion }: OwnerReference): string {
+  const slash = apiVersion.indexOf('/')
+  return slash < 0 ? '' : apiVersion.slice(0, slash)
+}
