@@ -231,7 +231,9 @@ class Draft {
       const room = capacity - shard.members.length + gone.size
       const entering = waiting.slice(0, Math.max(0, room))
       waiting = waiting.slice(entering.length)
-      this.#change(shard, entering)
+      // What has gone on may stay beside the others till they go too: their pulls are not begun anew for it.
+      if (entering.length > 0 || this.#isDrifted(shard)) this.#change(shard, entering)
+      else this.#deleteWhenEmpty(shard)
     }
     if (waiting.length > 0 && shards.length < freshShards) {
       this.#create('fresh', waiting.slice(0, capacity))

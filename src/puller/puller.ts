@@ -281,7 +281,10 @@ class Term {
   #tell({ seen, places }: Plan, wanted: WantedSet, taken: ReadonlySet<string>): void {
     const { store, settings, log } = this.#options
     for (const [image, references] of wanted.images) {
-      this.#status.offer(image, nodesOf(references, seen, store.get(image)?.nodes))
+      const before = store.get(image)?.nodes
+      const nodes = nodesOf(references, seen, before)
+      // Before the first DaemonSet is there it is not known how many nodes there are.
+      if (before !== undefined || nodes.desired > 0) this.#status.offer(image, nodes)
     }
     for (const { reference, nodes } of store.list()) {
       if (nodes === undefined || wanted.images.has(reference)) continue
