@@ -47,7 +47,6 @@ for (const name of chosen) {
       files,
       concurrency: group.parallel ? Math.max(2, cpus().length) : 1,
       env: { ...process.env, ...bed.env, ...(values.long ? { KIP_TEST_LONG: '1' } : {}) },
-      wrap: bed.wrap,
       name: (file) => relative(root, file),
       report,
       signal: interrupted.signal,

@@ -9,8 +9,6 @@ export interface RunFilesOptions {
   readonly files: readonly string[]
   readonly concurrency: number
   readonly env: NodeJS.ProcessEnv
-  /** Turns a command into one that runs it where the group's servers can be reached. */
-  readonly wrap: (command: readonly string[]) => readonly string[]
   readonly name: (file: string) => string
   readonly report: Report
   readonly signal: AbortSignal
@@ -36,19 +34,18 @@ export async function runFiles(options: RunFilesOptions): Promise<void> {
 }
 
 async function runFile(file: string, options: RunFilesOptions): Promise<void> {
-  const { env, wrap, report, signal } = options
+  const { env, report, signal } = options
   const name = options.name(file)
   const reporter = new URL('./events.ts', import.meta.url).pathname
-  const [command = '', ...args] = wrap([
-    process.execPath,
+  const args = [
     '--disable-warning=ExperimentalWarning',
     '--enable-source-maps',
     `--test-reporter=${reporter}`,
     '--test-reporter-destination=stdout',
     file,
-  ])
+  ]
   const started = performance.now()
-  const child = spawn(command, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
   const output: string[] = []
   let counted = 0
   let hung = false

@@ -1,0 +1,292 @@
+import { mkdir } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import type { ApiClient } from './api.ts'
+import { type CommandOptions, runCommand } from './command.ts'
+import { controlPlaneFiles } from './control-plane/arguments.ts'
+import {
+  adminClient,
+  type ControlPlaneOptions,
+  enterControlPlane,
+  HOLDER,
+  makeControlPlaneNetwork,
+  restartApiServer,
+  startControlPlane,
+} from './control-plane/control-plane.ts'
+import { ClusterError } from './errors.ts'
+import { enterNode, nodeDaemons, nodeReady, startKubelet, startNode } from './node/node.ts'
+import { type Authority, openAuthority } from './pki.ts'
+import { type NodePlan, nodePlan } from './plan.ts'
+import { Daemons } from './process.ts'
+import type { Report } from './progress.ts'
+import { openRegistries, type Registries, startRegistries } from './registries.ts'
+import { type RegistryName, registryHosts } from './registry-hosts.ts'
+import { type ClusterState, clusterFolder, readState, updateState } from './state.ts'
+
+export interface OpenOptions {
+  readonly report: Report
+  readonly signal?: AbortSignal
+}
+
+/**
+ * A test cluster, and the levers that tests pull.
+ *
+ * Everything is known by the cluster's folder, so any number of processes may hold one at the same time. Closing it lets go
+ * of connections; the cluster runs on until it is taken down.
+ */
+export class Cluster implements AsyncDisposable {
+  readonly name: string
+  readonly folder: string
+  /** For the machine and for the control plane's namespace alike. */
+  readonly kubeconfig: string
+  /** PEM file of the authority that API server, registries and kubelets are under. */
+  readonly authorityFile: string
+  readonly registries: Registries
+  readonly daemons: Daemons
+  readonly #authority: Authority
+  readonly #api: ApiClient
+  readonly #pause: string
+  readonly #options: OpenOptions
+  #state: ClusterState
+
+  private constructor(
+    state: ClusterState,
+    parts: {
+      readonly daemons: Daemons
+      readonly authority: Authority
+      readonly api: ApiClient
+      readonly registries: Registries
+      readonly pause: string
+    },
+    options: OpenOptions,
+  ) {
+    this.#state = state
+    this.name = state.name
+    this.folder = clusterFolder(state.name)
+    this.kubeconfig = controlPlaneFiles(this.folder).adminKubeconfig
+    this.daemons = parts.daemons
+    this.registries = parts.registries
+    this.authorityFile = parts.authority.certificateFile
+    this.#authority = parts.authority
+    this.#api = parts.api
+    this.#pause = parts.pause
+    this.#options = options
+  }
+
+  /** Makes the namespaces and the network of a cluster that was planned, which {@link open} needs. */
+  static async prepare(name: string, options: OpenOptions): Promise<void> {
+    const state = planned(name)
+    const folder = clusterFolder(name)
+    const daemons = new Daemons({ folder })
+    const authority = await openAuthority(controlPlaneFiles(folder).pki)
+    const { signal } = options
+    await makeControlPlaneNetwork({
+      state,
+      folder,
+      daemons,
+      authority,
+      ...(signal && { signal }),
+    })
+  }
+
+  /** Takes hold of a cluster whose namespaces are there. @throws ClusterError when there is none of that name */
+  static async open(name: string, options: OpenOptions): Promise<Cluster> {
+    const state = planned(name)
+    const folder = clusterFolder(name)
+    const daemons = new Daemons({ folder })
+    const authority = await openAuthority(controlPlaneFiles(folder).pki)
+    const api = await adminClient({ state, folder, daemons, authority })
+    const holder = daemons.identity(HOLDER)
+    const registries = await openRegistries({
+      folder,
+      addresses: state.addresses,
+      authority,
+      daemons,
+      ...(holder && { holder: holder.pid, enter: enterControlPlane(daemons, state) }),
+    })
+    const pause = join(folder, 'pause.tar')
+    return new Cluster(state, { daemons, authority, api, registries, pause }, options)
+  }
+
+  get state(): ClusterState {
+    return this.#state
+  }
+
+  get nodes(): readonly NodePlan[] {
+    return this.#state.nodes
+  }
+
+  /** Starts control plane, registries and nodes, as much as possible at the same time. */
+  async start(): Promise<void> {
+    await Promise.all([
+      startControlPlane(this.#controlPlane),
+      startRegistries(this.registries, this.#options),
+    ])
+    await Promise.all(this.nodes.map((node) => startNode(this.#node(node))))
+  }
+
+  /** Runs the cluster's own kubectl as administrator. @returns what it printed */
+  async kubectl(args: readonly string[], options: CommandOptions = {}): Promise<string> {
+    const program = join(this.#state.programs.kubernetes, 'kubectl')
+    return await runCommand(program, [`--kubeconfig=${this.kubeconfig}`, ...args], {
+      timeoutMs: 60_000,
+      ...options,
+    })
+  }
+
+  /** A command line that runs another in the control plane's network, where the registries' names resolve. */
+  enter(command: readonly string[], folder?: string): readonly string[] {
+    return [...enterControlPlane(this.daemons, this.#state, folder), ...command]
+  }
+
+  /** Runs a command on a node, in all its namespaces. @returns what it printed */
+  async onNode(
+    node: string,
+    command: readonly string[],
+    options: CommandOptions = {},
+  ): Promise<string> {
+    const [program = '', ...args] = [...enterNode(this.daemons, node), ...command]
+    return await runCommand(program, args, { timeoutMs: 60_000, ...options })
+  }
+
+  /** Names of the images in a node's containerd, as the kubelet's client sees them: names with tag or digest, no ids. */
+  async imagesOn(node: string): Promise<readonly string[]> {
+    const listed = await this.ctr(node, ['images', 'ls', '-q'])
+    return listed.split('\n').filter((name) => name !== '' && !name.startsWith('sha256:'))
+  }
+
+  /** Removes images from a node's containerd, with their content. */
+  async removeImages(node: string, names: readonly string[]): Promise<void> {
+    if (names.length > 0) await this.ctr(node, ['images', 'rm', '--sync', ...names])
+  }
+
+  /** Runs containerd's client on a node, on the kubelet's images and containers. */
+  async ctr(node: string, args: readonly string[]): Promise<string> {
+    const program = join(this.#state.programs.containerd, 'ctr')
+    return await this.onNode(node, [program, '-n', 'k8s.io', ...args])
+  }
+
+  async stopApiServer(): Promise<void> {
+    await this.daemons.stop('kube-apiserver')
+  }
+
+  async startApiServer(): Promise<void> {
+    await restartApiServer(this.#controlPlane)
+  }
+
+  async stopKubelet(node: string): Promise<void> {
+    await this.daemons.stop(nodeDaemons(node).kubelet)
+  }
+
+  /** Starts a node's kubelet again, or nothing when it runs; returns when the node is Ready. */
+  async startKubelet(node: string): Promise<void> {
+    const options = this.#node(this.#planned(node))
+    await startKubelet(options)
+    await nodeReady(options)
+  }
+
+  /** Adds an empty node; returns when it is Ready. */
+  async addNode(): Promise<NodePlan> {
+    const last = Math.max(0, ...this.nodes.map(({ index }) => index))
+    const node = nodePlan(this.#state.addresses, last + 1)
+    this.#state = await updateState(this.name, (state) => ({
+      ...state,
+      nodes: [...state.nodes, node],
+    }))
+    await startNode(this.#node(node))
+    return node
+  }
+
+  /** A power cut: every process of the node ends at once. What it stored stays for {@link reviveNode}. */
+  async killNode(node: string): Promise<void> {
+    await this.daemons.stop(nodeDaemons(node).holder)
+    const { holder, ...others } = nodeDaemons(node)
+    for (const name of Object.values(others)) await this.daemons.stop(name)
+    void holder
+  }
+
+  async reviveNode(node: string): Promise<void> {
+    await startNode(this.#node(this.#planned(node)))
+  }
+
+  /** Drops everything that a node, its pods included, sends to a registry. */
+  async cut(node: string, registry: RegistryName): Promise<void> {
+    await this.onNode(node, ['ip', 'route', 'replace', 'blackhole', this.#addressOf(registry)])
+  }
+
+  /** Ends {@link cut}. */
+  async mend(node: string, registry: RegistryName): Promise<void> {
+    await this.onNode(node, ['ip', 'route', 'del', 'blackhole', this.#addressOf(registry)])
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#api.close()
+    await this.registries.close()
+  }
+
+  get #controlPlane(): ControlPlaneOptions {
+    const { folder, daemons } = this
+    const { signal } = this.#options
+    return {
+      state: this.#state,
+      folder,
+      daemons,
+      authority: this.#authority,
+      ...(signal && { signal }),
+    }
+  }
+
+  #node(node: NodePlan) {
+    return { ...this.#controlPlane, node, api: this.#api, pause: this.#pause }
+  }
+
+  #planned(name: string): NodePlan {
+    const node = this.nodes.find((node) => node.name === name)
+    if (node) return node
+    throw new ClusterError('KIP_CLUSTER_USAGE', `cluster ${this.name} has no node ${name}`)
+  }
+
+  #addressOf(registry: RegistryName): string {
+    const found = registryHosts(this.#state.addresses).find(({ name }) => name === registry)
+    return `${found?.address}/32`
+  }
+}
+
+function planned(name: string): ClusterState {
+  const state = readState(name)
+  if (state) return state
+  throw new ClusterError(
+    'KIP_CLUSTER_USAGE',
+    `there is no cluster ${name}; npm run cluster -- up --name ${name} brings it up`,
+  )
+}
+
+/** Ports of the machine's loopback that nobody listens on. */
+export async function freePorts(count: number): Promise<readonly number[]> {
+  const servers = Array.from({ length: count }, () => createServer())
+  try {
+    return await Promise.all(
+      servers.map(
+        (server) =>
+          new Promise<number>((resolve, reject) => {
+            server.once('error', reject)
+            server.listen(0, '127.0.0.1', () => {
+              const address = server.address()
+              resolve(typeof address === 'object' && address ? address.port : 0)
+            })
+          }),
+      ),
+    )
+  } finally {
+    await Promise.all(
+      servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))),
+    )
+  }
+}
+
+/** Makes the folder of a cluster's own. */
+export async function makeFolder(name: string): Promise<string> {
+  const folder = clusterFolder(name)
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  return folder
+}

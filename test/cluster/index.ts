@@ -1,0 +1,6 @@
+export { Cluster } from './cluster.ts'
+export { ClusterError } from './errors.ts'
+export { attachCluster, downCluster, eventually, removeLeftovers, upCluster } from './lifecycle.ts'
+export { missingForNodes } from './prerequisites.ts'
+export { type Report, reportToStderr } from './progress.ts'
+export type { Registry } from './registries.ts'

@@ -1,0 +1,240 @@
+import { copyFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { Cluster, freePorts, makeFolder } from './cluster.ts'
+import { runCommand } from './command.ts'
+import { ClusterError } from './errors.ts'
+import { clusterCgroups, removeCgroups } from './node/cgroups.ts'
+import { pauseArchive } from './node/pause-image.ts'
+import { ensurePackages } from './packages.ts'
+import { type ClusterLevel, nodePlan, pickAddresses } from './plan.ts'
+import { missingForNodes } from './prerequisites.ts'
+import { Daemons } from './process.ts'
+import { bootId, ownIdentity } from './process-identity.ts'
+import { containerdPrograms, kubernetesPrograms } from './programs.ts'
+import type { Report } from './progress.ts'
+import { sleepProgram } from './sleep-program.ts'
+import {
+  type ClusterState,
+  clusterFolder,
+  clusterNames,
+  leftoverReason,
+  newClusterId,
+  readState,
+  removeState,
+  withClustersLock,
+  writeState,
+} from './state.ts'
+import { kubernetesVersion } from './versions.ts'
+
+/** What nodes need of Debian; `docker-registry` comes with the registries. */
+const NODE_PACKAGES = [
+  ...['runc', 'containernetworking-plugins', 'iptables', 'conntrack', 'iproute2', 'util-linux'],
+]
+/** A port that was free may be taken a moment later. */
+const PORT_TRIES = 3
+
+export interface UpOptions {
+  readonly name: string
+  /** 0: control plane and registries on the machine's loopback, without root. */
+  readonly nodes: number
+  /** The cluster goes with this process: once it is gone, the cluster is a leftover. Default: it stays until `down`. */
+  readonly owned?: boolean
+  /** A minor or a release; default: the pinned one. */
+  readonly kubernetes?: string
+  readonly report: Report
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Brings a cluster up, and takes all of it down again when that fails or is aborted.
+ *
+ * @throws ClusterError when one of that name is there, or a component does not start
+ */
+export async function upCluster(options: UpOptions): Promise<Cluster> {
+  const { name, nodes, report, signal } = options
+  await removeLeftovers({ report })
+  const level: ClusterLevel = nodes > 0 ? 'nodes' : 'control-plane'
+  const missing = level === 'nodes' ? missingForNodes() : undefined
+  if (missing) throw new ClusterError('KIP_CLUSTER_PREREQUISITE', `nodes need ${missing}`)
+  const programs = await buildPrograms(level, options)
+  for (let attempt = 1; ; attempt++) {
+    await plan(options, level, programs)
+    let cluster: Cluster | undefined
+    try {
+      const open = { report, ...(signal && { signal }) }
+      await Cluster.prepare(name, open)
+      cluster = await Cluster.open(name, open)
+      await copyFile(programs.pause, join(cluster.folder, 'pause.tar'))
+      await cluster.start()
+      await markReady(cluster.state, options.owned === true)
+      return cluster
+    } catch (error) {
+      await cluster?.[Symbol.asyncDispose]()
+      const taken = portTaken(name)
+      await downCluster(name, { report: () => undefined })
+      if (!taken || attempt === PORT_TRIES || signal?.aborted) throw error
+      report(`${taken}: its port was taken in the meantime, trying others`)
+    }
+  }
+}
+
+/** Takes hold of a cluster that is up. */
+export async function attachCluster(
+  name: string,
+  options: { readonly report: Report; readonly signal?: AbortSignal },
+): Promise<Cluster> {
+  const state = readState(name)
+  if (state && leftoverReason(state) === undefined && state.phase === 'ready')
+    return await Cluster.open(name, options)
+  const what = state ? `cluster ${name} is not up` : `there is no cluster ${name}`
+  throw new ClusterError(
+    'KIP_CLUSTER_USAGE',
+    `${what}; npm run cluster -- up --name ${name} brings one up`,
+  )
+}
+
+/**
+ * Ends every process of a cluster and removes what it left: cgroups and files. Namespaces, links and mounts go with the
+ * processes.
+ *
+ * @returns whether there was one
+ */
+export async function downCluster(
+  name: string,
+  { report }: { readonly report: Report },
+): Promise<boolean> {
+  if (!clusterNames().includes(name)) return false
+  const state = readState(name)
+  // After a restart of the machine the recorded numbers are other processes'.
+  if (state === undefined || state.bootId === bootId()) {
+    const daemons = new Daemons({ folder: clusterFolder(name) })
+    const names = daemons.names()
+    const inits = names.filter((daemon) => daemon.startsWith('node-'))
+    const first = [...inits, ...names.filter((daemon) => !inits.includes(daemon))]
+    await Promise.all(inits.map((daemon) => daemons.stop(daemon)))
+    await Promise.all(first.map((daemon) => daemons.stop(daemon)))
+  }
+  if (state) await removeCgroups(state.id)
+  await removeState(name)
+  report(`cluster ${name} is down`)
+  return true
+}
+
+/** Takes down what killed processes left behind, and says so. */
+export async function removeLeftovers({ report }: { readonly report: Report }): Promise<void> {
+  for (const name of clusterNames()) {
+    const reason = leftoverReason(readState(name))
+    if (reason === undefined) continue
+    report(`cluster ${name} is a leftover (${reason}): removing it`)
+    await downCluster(name, { report: () => undefined })
+  }
+}
+
+/** What a cluster has running and lying about; empty for one that is gone. */
+export function remains(state: ClusterState): readonly string[] {
+  const daemons = clusterNames().includes(state.name)
+    ? new Daemons({ folder: clusterFolder(state.name) })
+    : undefined
+  const running = (daemons?.names() ?? []).filter((name) => daemons?.isRunning(name))
+  return [...running.map((name) => `process ${name}`), ...clusterCgroups(state.id)]
+}
+
+interface Programs {
+  readonly kubernetes: string
+  readonly containerd: string
+  readonly sleep: string
+  readonly pause: string
+}
+
+async function buildPrograms(level: ClusterLevel, options: UpOptions): Promise<Programs> {
+  const build = { report: options.report, ...(options.signal && { signal: options.signal }) }
+  const version = kubernetesVersion(options.kubernetes ?? process.env.KIP_KUBE_VERSION)
+  if (level === 'nodes') await ensurePackages(NODE_PACKAGES, build)
+  const sleep = await sleepProgram(build)
+  const pause = await pauseArchive(sleep, build)
+  const kubernetes = await kubernetesPrograms(version, build)
+  const containerd = level === 'nodes' ? await containerdPrograms(build) : ''
+  return { kubernetes, containerd, sleep: join(sleep, '..'), pause }
+}
+
+/** Chooses what clusters must not share, and writes it down before anything is made. */
+async function plan(options: UpOptions, level: ClusterLevel, programs: Programs): Promise<void> {
+  const { name, signal } = options
+  const routes = level === 'nodes' ? await machineRoutes(signal) : []
+  await withClustersLock(
+    async () => {
+      if (clusterNames().includes(name))
+        throw new ClusterError(
+          'KIP_CLUSTER_USAGE',
+          `cluster ${name} is there already; npm run cluster -- down --name ${name} takes it down`,
+        )
+      const taken = clusterNames().flatMap((other) => readState(other)?.addresses.range ?? [])
+      const addresses = pickAddresses({ level, routes, taken })
+      if (!addresses)
+        throw new ClusterError(
+          'KIP_CLUSTER_PREREQUISITE',
+          'every range of addresses for a cluster is taken by a route or another cluster',
+        )
+      const [api = 0, etcd = 0, etcdPeer = 0] = await freePorts(3)
+      await makeFolder(name)
+      await writeState({
+        name,
+        id: newClusterId(),
+        phase: 'starting',
+        owner: ownIdentity(),
+        bootId: bootId(),
+        kubernetes: kubernetesVersion(options.kubernetes ?? process.env.KIP_KUBE_VERSION).release,
+        addresses,
+        ports: { api, etcd, etcdPeer },
+        programs: {
+          kubernetes: programs.kubernetes,
+          containerd: programs.containerd,
+          sleep: programs.sleep,
+        },
+        nodes: Array.from({ length: options.nodes }, (_, index) => nodePlan(addresses, index + 1)),
+      })
+    },
+    signal ? { signal } : {},
+  )
+}
+
+async function markReady(state: ClusterState, owned: boolean): Promise<void> {
+  const { owner, ...rest } = state
+  await writeState({ ...rest, phase: 'ready', ...(owned && owner ? { owner } : {}) })
+}
+
+async function machineRoutes(signal?: AbortSignal): Promise<readonly string[]> {
+  const listed = await runCommand('ip', ['-4', '-o', 'route', 'show', 'table', 'all'], {
+    ...(signal && { signal }),
+  })
+  const destination = /^(?:broadcast|local|unicast|blackhole|unreachable)?\s*(\d[\d./]*)/
+  return listed.split('\n').flatMap((line) => destination.exec(line)?.[1] ?? [])
+}
+
+/** The daemon that ended because its port was taken, if one did. */
+function portTaken(name: string): string | undefined {
+  const daemons = new Daemons({ folder: clusterFolder(name) })
+  return daemons.names().find((daemon) => /address already in use/.test(daemons.logTail(daemon, 5)))
+}
+
+/** Waits until a condition holds; for tests that watch the cluster from outside. */
+export async function eventually<T>(
+  what: string,
+  look: () => Promise<T | undefined | false>,
+  options: { readonly timeoutMs: number; readonly everyMs?: number; readonly signal?: AbortSignal },
+): Promise<T> {
+  const deadline = performance.now() + options.timeoutMs
+  let last: unknown
+  for (;;) {
+    try {
+      const found = await look()
+      if (found !== undefined && found !== false) return found
+    } catch (error) {
+      last = error
+    }
+    if (performance.now() > deadline)
+      throw new Error(`no ${what} after ${options.timeoutMs / 1000} s`, { cause: last })
+    await delay(options.everyMs ?? 200, undefined, options.signal && { signal: options.signal })
+  }
+}

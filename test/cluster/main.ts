@@ -1,0 +1,133 @@
+/** `npm run cluster -- COMMAND`: test clusters by hand. */
+import { spawn } from 'node:child_process'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import type { Cluster } from './cluster.ts'
+import { ClusterError } from './errors.ts'
+import { attachCluster, downCluster, removeLeftovers, upCluster } from './lifecycle.ts'
+import { reportToStderr as report } from './progress.ts'
+import { clusterNames, readState } from './state.ts'
+
+const USAGE = `usage: npm run cluster -- COMMAND [--name NAME]
+
+  up [--nodes N]      bring a cluster up (default 2 nodes; 0: control plane alone, without root)
+  down                take it down, with all that it left
+  status              what there is, and what of it runs
+  kubectl ARGUMENT…   the cluster's own kubectl, as administrator
+  env                 lines for a shell: eval "$(npm run --silent cluster -- env)"
+  exec -- COMMAND…    run a command where the registries' names resolve
+
+Kubernetes is another minor with KIP_KUBE_VERSION.`
+
+async function main(): Promise<number> {
+  const [command = '', ...rest] = process.argv.slice(2)
+  const separator = rest.indexOf('--')
+  const passed = command === 'kubectl' ? afterName(rest) : rest.slice(separator + 1)
+  const own =
+    command === 'kubectl'
+      ? rest.slice(0, rest.length - passed.length)
+      : separator < 0
+        ? rest
+        : rest.slice(0, separator)
+  const { values } = parseArgs({
+    args: [...own],
+    options: {
+      name: { type: 'string', default: 'kip' },
+      nodes: { type: 'string', default: '2' },
+    },
+  })
+  const { name } = values
+  switch (command) {
+    case 'up':
+      return await up(name, values.nodes)
+    case 'down': {
+      await removeLeftovers({ report })
+      if (!(await downCluster(name, { report }))) report(`there is no cluster ${name}`)
+      return 0
+    }
+    case 'status':
+      return await status()
+    case 'kubectl':
+      return await withCluster(name, (cluster) =>
+        runHere([
+          join(cluster.state.programs.kubernetes, 'kubectl'),
+          `--kubeconfig=${cluster.kubeconfig}`,
+          ...passed,
+        ]),
+      )
+    case 'env':
+      return await withCluster(name, async (cluster) => {
+        console.log(`export KUBECONFIG='${cluster.kubeconfig}'`)
+        console.log(`export PATH='${cluster.state.programs.kubernetes}':"$PATH"`)
+        return 0
+      })
+    case 'exec':
+      if (separator < 0 || passed.length === 0) break
+      return await withCluster(name, (cluster) => runHere(cluster.enter(passed, process.cwd())))
+  }
+  console.error(USAGE)
+  return command === 'help' || command === '--help' ? 0 : 2
+}
+
+async function up(name: string, nodes: string): Promise<number> {
+  if (!/^\d{1,2}$/.test(nodes))
+    throw new ClusterError('KIP_CLUSTER_USAGE', `--nodes ${nodes}: a number from 0 to 99`)
+  const interrupted = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(signal, () => interrupted.abort(new Error(`stopped by ${signal}`)))
+  const started = performance.now()
+  const { signal } = interrupted
+  await using cluster = await upCluster({ name, nodes: Number(nodes), report, signal })
+  const seconds = ((performance.now() - started) / 1000).toFixed(1)
+  const named = cluster.nodes.map((node) => node.name).join(', ') || 'no nodes'
+  report(`cluster ${name} is up after ${seconds} s: ${named}`)
+  report(`  npm run cluster -- kubectl ${name === 'kip' ? '' : `--name ${name} `}get nodes`)
+  return 0
+}
+
+async function status(): Promise<number> {
+  await removeLeftovers({ report })
+  for (const name of clusterNames()) {
+    await using cluster = await attachCluster(name, { report })
+    const { kubernetes, addresses } = cluster.state
+    console.log(
+      `${name}: Kubernetes ${kubernetes}, ${cluster.nodes.length} nodes, ${addresses.range}`,
+    )
+    for (const daemon of cluster.daemons.names())
+      console.log(`  ${cluster.daemons.isRunning(daemon) ? 'runs ' : 'ended'}  ${daemon}`)
+    console.log(`  logs in ${join(cluster.folder, 'logs')}`)
+  }
+  if (clusterNames().length === 0) console.log('there is no cluster')
+  return 0
+}
+
+async function withCluster(
+  name: string,
+  work: (cluster: Cluster) => Promise<number>,
+): Promise<number> {
+  if (readState(name)?.phase === 'starting') report(`cluster ${name} is still starting`)
+  await using cluster = await attachCluster(name, { report })
+  return await work(cluster)
+}
+
+/** `--name NAME` may stand before kubectl's own arguments, which are its own affair. */
+function afterName(args: readonly string[]): readonly string[] {
+  if (args[0] === '--name') return args.slice(2)
+  return args[0]?.startsWith('--name=') ? args.slice(1) : args
+}
+
+/** Runs a command on this terminal. @returns its exit code */
+async function runHere([program = '', ...args]: readonly string[]): Promise<number> {
+  const child = spawn(program, args, { stdio: 'inherit' })
+  // Ctrl-C reaches the child by the terminal; this process waits for what it makes of it.
+  for (const signal of ['SIGINT', 'SIGQUIT'] as const) process.on(signal, () => undefined)
+  return await new Promise((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', (code) => resolve(code ?? 128))
+  })
+}
+
+process.exitCode = await main().catch((error: unknown) => {
+  console.error(error instanceof ClusterError ? error.message : error)
+  return 1
+})

@@ -1,0 +1,86 @@
+import type { AddressPlan, NodePlan } from '../plan.ts'
+
+/** The image of every pod's sandbox, put into each node so that nodes need no registry for it. */
+export const PAUSE_IMAGE = 'kip.test/pause:1'
+
+/** containerd's configuration: CRI with overlayfs, runc, and registries by `certs.d`. */
+export function containerdConfig(): string {
+  const unused = ['btrfs', 'devmapper', 'zfs', 'blockfile', 'erofs']
+    .map((name) => `"io.containerd.snapshotter.v1.${name}"`)
+    .concat('"io.containerd.nri.v1.nri"')
+  return `version = 3
+disabled_plugins = [${unused.join(', ')}]
+[plugins."io.containerd.cri.v1.images"]
+  snapshotter = "overlayfs"
+  [plugins."io.containerd.cri.v1.images".pinned_images]
+    sandbox = "${PAUSE_IMAGE}"
+  [plugins."io.containerd.cri.v1.images".registry]
+    config_path = "/etc/containerd/certs.d"
+[plugins."io.containerd.cri.v1.runtime"]
+  # Without CAP_SYS_RESOURCE nothing may lower its oom_score_adj, and runc gives up where it cannot.
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.cri.v1.runtime".cni]
+    bin_dirs = ["/usr/lib/cni"]
+    conf_dir = "/etc/cni/net.d"
+  [plugins."io.containerd.cri.v1.runtime".containerd]
+    default_runtime_name = "runc"
+    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+      [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+        SystemdCgroup = false
+        BinaryName = "/usr/sbin/runc"
+`
+}
+
+/** A bridge for the pods of one node; their addresses are routed, so nothing is masqueraded. */
+export function cniConfig(node: NodePlan): string {
+  const bridge = {
+    type: 'bridge',
+    bridge: 'cni0',
+    isGateway: true,
+    ipMasq: false,
+    hairpinMode: true,
+    ipam: {
+      type: 'host-local',
+      // Gone with the node: addresses of a killed node's pods are free again.
+      dataDir: '/run/containerd/cni-ipam',
+      ranges: [[{ subnet: node.podRange }]],
+      routes: [{ dst: '0.0.0.0/0' }],
+    },
+  }
+  return JSON.stringify({ cniVersion: '1.0.0', name: 'kip', plugins: [bridge] })
+}
+
+/** The kubelet's configuration; JSON, which is YAML too. */
+export function kubeletConfig(options: {
+  readonly addresses: AddressPlan
+  readonly authorityFile: string
+  /** Path of the node's cgroup below each hierarchy. */
+  readonly cgroup: string
+}): string {
+  return JSON.stringify({
+    apiVersion: 'kubelet.config.k8s.io/v1beta1',
+    kind: 'KubeletConfiguration',
+    failCgroupV1: false,
+    cgroupDriver: 'cgroupfs',
+    cgroupRoot: options.cgroup,
+    containerRuntimeEndpoint: 'unix:///run/containerd/containerd.sock',
+    address: '0.0.0.0',
+    authentication: {
+      anonymous: { enabled: false },
+      webhook: { enabled: true },
+      x509: { clientCAFile: options.authorityFile },
+    },
+    authorization: { mode: 'Webhook' },
+    failSwapOn: false,
+    maxPods: 250,
+    resolvConf: '',
+    // Nobody answers there; without an address every pod gets a warning.
+    clusterDNS: [options.addresses.services.replace(/\.0\/\d+$/, '.10')],
+    nodeStatusUpdateFrequency: '5s',
+    volumeStatsAggPeriod: '10s',
+    evictionPressureTransitionPeriod: '5s',
+    // Images here are small and registries near: the default of 5 a second is what would be measured.
+    registryPullQPS: 0,
+  })
+}
