@@ -17,7 +17,7 @@ import { createReader, type Used } from './reader.ts'
 import { staticReferences } from './static-images.ts'
 import { isCountsOnly, planUsage } from './usage.ts'
 
-/** A rollout changes the users of an image pod by pod: they are counted again once it has paused for breath. */
+/** A rollout changes the users of an image pod by pod: what a second brings is counted at once. */
 const settleMs = 1_000
 /** Numbers of users are for people: fresh enough, and a busy image costs the API server twelve writes a minute. */
 const countsEveryMs = 5_000
@@ -76,7 +76,10 @@ export class Term {
     this.#limit = new NamespaceLimit(options.namespaceLimit ?? imagesPerNamespace)
     this.#invalid = new InvalidReferences({ log, metrics, events: options.events })
     this.#static = new Set(staticReferences(settings.puller.images))
-    this.#inUse = metrics.gauge('kip_discovery_images', 'Images that stand in pods or workloads.')
+    this.#inUse = metrics.gauge(
+      'kip_discovery_images',
+      'Images that stand in pods or workloads, those of excluded namespaces too.',
+    )
   }
 
   async run(signal: AbortSignal): Promise<void> {
