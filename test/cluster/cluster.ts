@@ -22,6 +22,7 @@ import type { Report } from './progress.ts'
 import { openRegistries, type Registries, startRegistries } from './registries.ts'
 import { type RegistryName, registryHosts } from './registry-hosts.ts'
 import { type ClusterState, clusterFolder, readState, updateState } from './state.ts'
+import { together } from './together.ts'
 
 export interface OpenOptions {
   readonly report: Report
@@ -118,11 +119,15 @@ export class Cluster implements AsyncDisposable {
 
   /** Starts control plane, registries and nodes, as much as possible at the same time. */
   async start(): Promise<void> {
-    await Promise.all([
-      startControlPlane(this.#controlPlane),
-      startRegistries(this.registries, this.#options),
+    const { signal, report } = this.#options
+    await together(signal, [
+      (signal) => startControlPlane({ ...this.#controlPlane, signal }),
+      (signal) => startRegistries(this.registries, { report, signal }),
     ])
-    await Promise.all(this.nodes.map((node) => startNode(this.#node(node))))
+    await together(
+      signal,
+      this.nodes.map((node) => (signal) => startNode({ ...this.#node(node), signal })),
+    )
   }
 
   /** Runs the cluster's own kubectl as administrator. @returns what it printed */

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Cluster, freePorts, makeFolder } from './cluster.ts'
 import { runCommand } from './command.ts'
 import { ClusterError } from './errors.ts'
+import { endInhabitants, networkOf } from './inhabitants.ts'
 import { clusterCgroups, removeCgroups } from './node/cgroups.ts'
 import { pauseArchive } from './node/pause-image.ts'
 import { ensurePackages } from './packages.ts'
@@ -25,6 +26,7 @@ import {
   withClustersLock,
   writeState,
 } from './state.ts'
+import { together } from './together.ts'
 import { kubernetesVersion } from './versions.ts'
 
 /** What nodes need of Debian; `docker-registry` comes with the registries. */
@@ -71,7 +73,7 @@ export async function upCluster(options: UpOptions): Promise<Cluster> {
       return cluster
     } catch (error) {
       await cluster?.[Symbol.asyncDispose]()
-      const taken = portTaken(name)
+      const taken = portTaken(name, error)
       await downCluster(name, { report: () => undefined })
       if (!taken || attempt === PORT_TRIES || signal?.aborted) throw error
       report(`${taken}: its port was taken in the meantime, trying others`)
@@ -106,14 +108,18 @@ export async function downCluster(
 ): Promise<boolean> {
   if (!clusterNames().includes(name)) return false
   const state = readState(name)
+  // Should this process be killed here, what is left is a leftover.
+  if (state) await writeState({ ...state, phase: 'stopping', owner: ownIdentity() })
   // After a restart of the machine the recorded numbers are other processes'.
   if (state === undefined || state.bootId === bootId()) {
     const daemons = new Daemons({ folder: clusterFolder(name) })
-    const names = daemons.names()
-    const inits = names.filter((daemon) => daemon.startsWith('node-'))
-    const first = [...inits, ...names.filter((daemon) => !inits.includes(daemon))]
-    await Promise.all(inits.map((daemon) => daemons.stop(daemon)))
-    await Promise.all(first.map((daemon) => daemons.stop(daemon)))
+    const networks = namespacesOf(daemons)
+    await together(
+      undefined,
+      daemons.names().map((daemon) => () => daemons.stop(daemon)),
+    )
+    const ended = await endInhabitants(networks)
+    if (ended.length > 0) report(`cluster ${name}: ended ${ended.length} processes still inside`)
   }
   if (state) await removeCgroups(state.id)
   await removeState(name)
@@ -121,13 +127,28 @@ export async function downCluster(
   return true
 }
 
+/** Networks of a cluster's daemons other than the machine's, where a cluster without nodes lives. */
+function namespacesOf(daemons: Daemons): ReadonlySet<string> {
+  const networks = daemons
+    .names()
+    .flatMap((name) => networkOf(daemons.identity(name)?.pid ?? 0) ?? [])
+    .filter((network) => network !== networkOf(1))
+  return new Set(networks)
+}
+
 /** Takes down what killed processes left behind, and says so. */
 export async function removeLeftovers({ report }: { readonly report: Report }): Promise<void> {
+  const reasonFor = (name: string): string | undefined =>
+    clusterNames().includes(name) ? leftoverReason(readState(name)) : undefined
   for (const name of clusterNames()) {
-    const reason = leftoverReason(readState(name))
-    if (reason === undefined) continue
-    report(`cluster ${name} is a leftover (${reason}): removing it`)
-    await downCluster(name, { report: () => undefined })
+    if (reasonFor(name) === undefined) continue
+    // A folder whose state is just being written looks like a leftover, but not to who holds the lock.
+    await withClustersLock(async () => {
+      const reason = reasonFor(name)
+      if (reason === undefined) return
+      report(`cluster ${name} is a leftover (${reason}): removing it`)
+      await downCluster(name, { report: () => undefined })
+    })
   }
 }
 
@@ -212,8 +233,9 @@ async function machineRoutes(signal?: AbortSignal): Promise<readonly string[]> {
   return listed.split('\n').flatMap((line) => destination.exec(line)?.[1] ?? [])
 }
 
-/** The daemon that ended because its port was taken, if one did. */
-function portTaken(name: string): string | undefined {
+/** What could not start because its port was taken, if that was why. */
+function portTaken(name: string, error: unknown): string | undefined {
+  if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') return 'relay'
   const daemons = new Daemons({ folder: clusterFolder(name) })
   return daemons.names().find((daemon) => /address already in use/.test(daemons.logTail(daemon, 5)))
 }

@@ -5,8 +5,9 @@ import { parseArgs } from 'node:util'
 import type { Cluster } from './cluster.ts'
 import { ClusterError } from './errors.ts'
 import { attachCluster, downCluster, removeLeftovers, upCluster } from './lifecycle.ts'
+import { Daemons } from './process.ts'
 import { reportToStderr as report } from './progress.ts'
-import { clusterNames, readState } from './state.ts'
+import { clusterFolder, clusterNames, readState } from './state.ts'
 
 const USAGE = `usage: npm run cluster -- COMMAND [--name NAME]
 
@@ -73,8 +74,9 @@ async function up(name: string, nodes: string): Promise<number> {
   if (!/^\d{1,2}$/.test(nodes))
     throw new ClusterError('KIP_CLUSTER_USAGE', `--nodes ${nodes}: a number from 0 to 99`)
   const interrupted = new AbortController()
+  // Ctrl-C comes twice, from the terminal and from the parent; the second one must not cut the cleaning short.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-    process.once(signal, () => interrupted.abort(new Error(`stopped by ${signal}`)))
+    process.on(signal, () => interrupted.abort(new Error(`stopped by ${signal}`)))
   const started = performance.now()
   const { signal } = interrupted
   await using cluster = await upCluster({ name, nodes: Number(nodes), report, signal })
@@ -87,17 +89,18 @@ async function up(name: string, nodes: string): Promise<number> {
 
 async function status(): Promise<number> {
   await removeLeftovers({ report })
-  for (const name of clusterNames()) {
-    await using cluster = await attachCluster(name, { report })
-    const { kubernetes, addresses } = cluster.state
+  const states = clusterNames().flatMap((name) => readState(name) ?? [])
+  for (const { name, phase, kubernetes, nodes, addresses } of states) {
+    const folder = clusterFolder(name)
+    const daemons = new Daemons({ folder })
     console.log(
-      `${name}: Kubernetes ${kubernetes}, ${cluster.nodes.length} nodes, ${addresses.range}`,
+      `${name}: ${phase}, Kubernetes ${kubernetes}, ${nodes.length} nodes, ${addresses.range}`,
     )
-    for (const daemon of cluster.daemons.names())
-      console.log(`  ${cluster.daemons.isRunning(daemon) ? 'runs ' : 'ended'}  ${daemon}`)
-    console.log(`  logs in ${join(cluster.folder, 'logs')}`)
+    for (const daemon of daemons.names())
+      console.log(`  ${daemons.isRunning(daemon) ? 'runs ' : 'ended'}  ${daemon}`)
+    console.log(`  logs in ${join(folder, 'logs')}`)
   }
-  if (clusterNames().length === 0) console.log('there is no cluster')
+  if (states.length === 0) console.log('there is no cluster')
   return 0
 }
 

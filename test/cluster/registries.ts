@@ -17,6 +17,7 @@ import { TestRegistryClient } from './registry/client.ts'
 import { registryConfig } from './registry/config.ts'
 import { isElsewhere, NamespaceDialer } from './registry/dialer.ts'
 import { type RegistryHost, type RegistryName, registryHosts } from './registry-hosts.ts'
+import { together } from './together.ts'
 
 export interface RegistriesOptions {
   /** The cluster's folder; the registries keep their images, certificates and configuration in `registries/` there. */
@@ -95,8 +96,10 @@ export async function startRegistries(
 ): Promise<void> {
   await ensurePackages(['docker-registry'], options)
   const { origin, backup, plain } = registries
-  const signal = options.signal && { signal: options.signal }
-  await Promise.all([origin, backup, plain].map((registry) => registry.start({ ...signal })))
+  await together(
+    options.signal,
+    [origin, backup, plain].map((registry) => (signal) => registry.start({ signal })),
+  )
 }
 
 /** Name of a registry's daemon: its record and its log. */

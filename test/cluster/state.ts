@@ -13,7 +13,7 @@ export interface ClusterState {
   readonly name: string
   /** Eight random hex digits: what cgroups bear in their names, so that a later cluster of the same name is another. */
   readonly id: string
-  readonly phase: 'starting' | 'ready'
+  readonly phase: 'starting' | 'ready' | 'stopping'
   /** The process without which the cluster is a leftover; a cluster that is to stay has none once it is ready. */
   readonly owner?: ProcessIdentity
   readonly bootId: string
@@ -132,7 +132,7 @@ export function leftoverReason(
   if (!state) return 'its state cannot be read'
   if (state.bootId !== now.bootId) return 'the machine was started anew since'
   if (state.owner && !now.isAlive(state.owner)) {
-    const unfinished = state.phase === 'starting' ? ' while it was starting' : ''
+    const unfinished = state.phase === 'ready' ? '' : ` while it was ${state.phase}`
     return `process ${state.owner.pid}, which it belonged to, is gone${unfinished}`
   }
   return undefined

@@ -16,6 +16,7 @@ import { kubernetesServiceAddress } from '../plan.ts'
 import type { Daemons } from '../process.ts'
 import { hostsFile } from '../registry-hosts.ts'
 import type { ClusterState } from '../state.ts'
+import { together } from '../together.ts'
 import {
   apiServerArguments,
   type ControlPlaneFiles,
@@ -88,7 +89,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<v
     return daemons.start({ name, command: [first, ...rest] })
   }
   const [etcd, apiServer, ...controllers] = parts
-  await Promise.all([start(etcd), start(apiServer)])
+  await together(signal, [() => start(etcd), () => start(apiServer)])
   if (state.addresses.level === 'nodes') await startRelay(options)
   const api = await adminClient(options)
   try {
@@ -100,7 +101,10 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<v
       ...(signal && { signal }),
     })
     // Before the API server answers they would end and come back only by a start of their own.
-    await Promise.all(controllers.map(start))
+    await together(
+      signal,
+      controllers.map((part) => () => start(part)),
+    )
     await daemons.waitUntil({
       what: 'default service account, without which no pod is taken',
       needs: ['kube-controller-manager', 'kube-apiserver', 'kube-scheduler'],

@@ -13,6 +13,7 @@ import type { NodePlan } from '../plan.ts'
 import type { DaemonSpec, Daemons } from '../process.ts'
 import { hostsFile, hostsToml, registryHosts } from '../registry-hosts.ts'
 import type { ClusterState } from '../state.ts'
+import { together } from '../together.ts'
 import { nodeCgroup } from './cgroups.ts'
 import { cniConfig, containerdConfig, kubeletConfig } from './configuration.ts'
 
@@ -55,9 +56,9 @@ export async function startNode(options: NodeOptions): Promise<void> {
   const controlPlane = daemons.identity(HOLDER)
   if (!controlPlane) throw daemons.failure(HOLDER, 'is not running')
   const quiet = signal ? { signal } : {}
-  await Promise.all([
-    connectNode(controlPlane.pid, pid, node, state.addresses, quiet),
-    makeSurroundings(pid, node, state, place, quiet),
+  await together(signal, [
+    (signal) => connectNode(controlPlane.pid, pid, node, state.addresses, { signal }),
+    (signal) => makeSurroundings(pid, node, state, place, { signal }),
   ])
   await daemons.start(containerdSpec(options, pid))
   await daemons.waitUntil({
@@ -71,9 +72,9 @@ export async function startNode(options: NodeOptions): Promise<void> {
     ...quiet,
   })
   await ctr(options, pid, ['images', 'import', '--base-name', 'kip.test/pause', options.pause])
-  await Promise.all([
-    daemons.start(kubeletSpec(options, pid)),
-    daemons.start(proxySpec(options, pid)),
+  await together(signal, [
+    () => daemons.start(kubeletSpec(options, pid)),
+    () => daemons.start(proxySpec(options, pid)),
   ])
   await nodeReady(options)
 }
