@@ -59,9 +59,7 @@ export function verdictOf(status: ContainerStatus | undefined): Verdict {
   }
   const reason = waiting?.reason ?? ''
   if (pullReasons.has(reason)) return 'failed'
-  if (startReasons.has(reason)) {
-    return last !== undefined && endedFromOutside.has(last.exitCode) ? 'started' : 'unstartable'
-  }
-  if ((status.imageID ?? '') !== '' || last !== undefined) return 'started'
-  return 'pending'
+  if (last !== undefined) return endedFromOutside.has(last.exitCode) ? 'started' : 'unstartable'
+  if (startReasons.has(reason)) return 'unstartable'
+  return (status.imageID ?? '') === '' ? 'pending' : 'started'
 }

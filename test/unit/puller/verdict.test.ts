@@ -37,6 +37,15 @@ describe('verdictOf', () => {
       'started',
     ],
     [
+      'one that could not be executed and is made anew',
+      {
+        name: 'a',
+        state: { waiting: { reason: 'ContainerCreating' } },
+        lastState: { terminated: { exitCode: 128, reason: 'StartError' } },
+      },
+      'unstartable',
+    ],
+    [
       'one that crashes and runs for a moment',
       {
         name: 'a',
