@@ -1,0 +1,223 @@
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { createObject } from '../../src/kube/apply.ts'
+import type { KubeClient } from '../../src/kube/client.ts'
+import { connectCluster } from '../../src/kube/connect.ts'
+import { ownCluster } from '../support/own-cluster.ts'
+import { waitUntil } from '../support/wait-until.ts'
+import { buildElector, type Contender, Contest, seconds } from './contest.ts'
+
+const leases = {
+  group: 'coordination.k8s.io',
+  version: 'v1',
+  plural: 'leases',
+  namespace: 'default',
+}
+const leaseMs = seconds.lease * 1000
+
+const cluster = await ownCluster()
+
+describe('one Lease, electors of ours and of client-go', () => {
+  let client: KubeClient
+  let elector: string
+  let contest: Contest
+
+  before(async () => {
+    client = await connectCluster({ kubeconfig: cluster.kubeconfig })
+    elector = await buildElector()
+  })
+  after(async () => {
+    await client.close()
+  })
+
+  beforeEach(async () => {
+    const name = `interop-${randomUUID().slice(0, 8)}`
+    await createObject(
+      client,
+      leases,
+      { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata: { name } },
+      { signal: AbortSignal.timeout(10_000) },
+    )
+    contest = new Contest(client, cluster.kubeconfig, name, elector)
+  })
+  afterEach(async () => {
+    await contest.end()
+  })
+
+  /** Waits until a contender holds the Lease and, if it is one of ours, says so. */
+  async function holds(contender: Contender, timeoutMs = 15_000): Promise<number> {
+    await waitUntil(
+      `${contender.identity} holds the Lease`,
+      () =>
+        contest.holder === contender.identity &&
+        contender.lines.some(({ event }) => event === 'started'),
+      timeoutMs,
+    )
+    return performance.timeOrigin + performance.now()
+  }
+
+  const now = (): number => performance.timeOrigin + performance.now()
+  const saying = (contender: Contender): boolean =>
+    contender.lines.findLast(({ event }) => /^(says-|still)/.test(event))?.event !== 'says-not' &&
+    contender.lines.some(({ event }) => event === 'says-leader')
+
+  test('graceful hand-over, there and back, each within a second or one retry of theirs', async (t) => {
+    const one = contest.ours('ours')
+    await holds(one)
+    const two = contest.theirs('theirs', { release: true })
+    await waitUntil(
+      'theirs knows the leader',
+      () => two.lines.some(({ leader }) => leader === 'ours'),
+      15_000,
+    )
+    one.signal('SIGTERM')
+    const toTheirs = now()
+    // client-go polls after 1 to 2.2 times its retry period.
+    t.diagnostic(`ours to client-go: ${Math.round((await holds(two, 5000)) - toTheirs)} ms`)
+    const three = contest.ours('ours-again')
+    await waitUntil(
+      'ours knows the leader',
+      () => three.lines.some(({ leader }) => leader === 'theirs'),
+      15_000,
+    )
+    two.signal('SIGTERM')
+    const toOurs = now()
+    const took = (await holds(three, 5000)) - toOurs
+    t.diagnostic(`client-go to ours: ${Math.round(took)} ms`)
+    assert.ok(took <= 1000, `${took} ms`)
+    assert.deepEqual(contest.overlaps(), [])
+  })
+
+  test('kill -9 of client-go: ours leads within a lease and a second', async (t) => {
+    const one = contest.theirs('theirs', { release: true })
+    await holds(one)
+    const two = contest.ours('ours')
+    await waitUntil(
+      'ours watches',
+      () => two.lines.some(({ leader }) => leader === 'theirs'),
+      15_000,
+    )
+    await delay(1000)
+    one.signal('SIGKILL')
+    await holds(two)
+    const last = contest.sights.findLast(({ lease }) => lease?.spec?.holderIdentity === 'theirs')
+    const led = two.lines.find(({ event }) => event === 'says-leader')
+    const waited = (led?.at ?? Number.POSITIVE_INFINITY) - (last?.at ?? 0)
+    t.diagnostic(`after the last renewal: ${Math.round(waited)} ms`)
+    assert.ok(waited >= leaseMs - 50 && waited <= leaseMs + 1000, `${waited} ms`)
+    assert.deepEqual(contest.overlaps(), [])
+  })
+
+  test('kill -9 of ours: ours and client-go follow', async () => {
+    const one = contest.ours('ours')
+    await holds(one)
+    one.signal('SIGKILL')
+    const two = contest.ours('ours-2')
+    await holds(two)
+    const three = contest.theirs('theirs', { release: false })
+    await waitUntil(
+      'theirs knows the leader',
+      () => three.lines.some(({ leader }) => leader === 'ours-2'),
+      15_000,
+    )
+    two.signal('SIGKILL')
+    await holds(three)
+    assert.deepEqual(contest.overlaps(), [])
+  })
+
+  test('ours is stopped (SIGSTOP) beyond its lease: it does not lead when it wakes, and takes nothing back', async () => {
+    const one = contest.ours('ours')
+    await holds(one)
+    const two = contest.theirs('theirs', { release: false })
+    await waitUntil(
+      'theirs knows the leader',
+      () => two.lines.some(({ leader }) => leader === 'ours'),
+      15_000,
+    )
+    one.signal('SIGSTOP')
+    await holds(two)
+    const wakes = now()
+    one.signal('SIGCONT')
+    await waitUntil('ours woke', () =>
+      one.lines.some(({ at, event }) => at > wakes && event === 'says-not'),
+    )
+    await delay(leaseMs + 1000)
+    assert.equal(contest.holder, 'theirs')
+    assert.ok(
+      one.lines.every(({ at, event }) => at < wakes || !/^(says-leader|still)$/.test(event)),
+    )
+    assert.ok(
+      contest.sights.every(
+        ({ at, lease }) => at < wakes || lease?.spec?.holderIdentity === 'theirs',
+      ),
+    )
+    assert.deepEqual(contest.overlaps(), [])
+  })
+
+  test('a client-go that wakes from a stop finds the Lease taken, and ours leads on', async () => {
+    const one = contest.theirs('theirs', { release: true })
+    await holds(one)
+    const two = contest.ours('ours')
+    await waitUntil(
+      'ours watches',
+      () => two.lines.some(({ leader }) => leader === 'theirs'),
+      15_000,
+    )
+    one.signal('SIGSTOP')
+    await holds(two)
+    one.signal('SIGCONT')
+    await delay(leaseMs * 2)
+    assert.equal(contest.holder, 'ours')
+    assert.equal(two.lines.filter(({ event }) => event === 'started').length, 1)
+    assert.deepEqual(contest.overlaps(), [])
+  })
+
+  test('a client-go wipes the Lease of ours, as when it is stopped amid a renewal: ours survives it', async () => {
+    const one = contest.ours('ours')
+    await holds(one)
+    const two = contest.ours('ours-2')
+    await waitUntil(
+      'ours-2 watches',
+      () => two.lines.some(({ leader }) => leader === 'ours'),
+      15_000,
+    )
+    for (let times = 0; times < 3; times += 1) {
+      await contest.theirs('theirs', { wipe: true }).exited
+      await delay(700)
+      assert.equal(contest.holder, 'ours')
+    }
+    assert.ok(saying(one))
+    const wipes = contest.sights.slice(1).filter(({ lease }) => lease?.spec?.holderIdentity === '')
+    assert.equal(wipes.length, 3)
+    assert.equal(one.lines.filter(({ event }) => event === 'started').length, 1, 'the term went on')
+    assert.ok(!two.lines.some(({ event }) => event === 'says-leader'))
+    assert.deepEqual(contest.overlaps(), [])
+  })
+
+  test('the API server restarts: ours keeps or loses the Lease in time, and contends again', async (t) => {
+    const one = contest.ours('ours')
+    await holds(one)
+    const two = contest.theirs('theirs', { release: false })
+    await waitUntil(
+      'theirs knows the leader',
+      () => two.lines.some(({ leader }) => leader === 'ours'),
+      15_000,
+    )
+    const stopped = now()
+    await cluster.stopApiServer()
+    await waitUntil('ours steps down', () => !saying(one), seconds.renew * 1000 + 2000)
+    const stepped = one.lines.findLast(({ event }) => event === 'says-not')?.at ?? 0
+    t.diagnostic(`stepped down ${Math.round(stepped - stopped)} ms after`)
+    await cluster.startApiServer()
+    await waitUntil(
+      'somebody leads',
+      () => saying(one) || two.lines.some(({ event }) => event === 'started'),
+      30_000,
+    )
+    await delay(leaseMs)
+    assert.notEqual(contest.holder, '')
+    assert.deepEqual(contest.overlaps(), [])
+  })
+})
