@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { join } from 'node:path'
+import { delimiter, join } from 'node:path'
 import type { ApiClient } from './api.ts'
 import { type CommandOptions, runCommand } from './command.ts'
 import { controlPlaneFiles } from './control-plane/arguments.ts'
@@ -128,6 +128,12 @@ export class Cluster implements AsyncDisposable {
       signal,
       this.nodes.map((node) => (signal) => startNode({ ...this.#node(node), signal })),
     )
+  }
+
+  /** For commands about this cluster: its kubeconfig, and its own kubectl first in the path. */
+  get environment(): { readonly KUBECONFIG: string; readonly PATH: string } {
+    const path = [this.#state.programs.kubernetes, process.env.PATH ?? '']
+    return { KUBECONFIG: this.kubeconfig, PATH: path.join(delimiter) }
   }
 
   /** Runs the cluster's own kubectl as administrator. @returns what it printed */

@@ -58,7 +58,10 @@ export async function upCluster(options: UpOptions): Promise<Cluster> {
   await removeLeftovers({ report })
   const level: ClusterLevel = nodes > 0 ? 'nodes' : 'control-plane'
   const missing = level === 'nodes' ? missingForNodes() : undefined
-  if (missing) throw new ClusterError('KIP_CLUSTER_PREREQUISITE', `nodes need ${missing}`)
+  if (missing) {
+    const instead = 'the control plane alone does not: --nodes 0'
+    throw new ClusterError('KIP_CLUSTER_PREREQUISITE', `nodes need ${missing}; ${instead}`)
+  }
   const programs = await buildPrograms(level, options)
   for (let attempt = 1; ; attempt++) {
     await plan(options, level, programs)

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util'
 import type { Cluster } from './cluster.ts'
 import { ClusterError } from './errors.ts'
 import { attachCluster, downCluster, removeLeftovers, upCluster } from './lifecycle.ts'
+import { missingForNodes } from './prerequisites.ts'
 import { Daemons } from './process.ts'
 import { reportToStderr as report } from './progress.ts'
 import { clusterFolder, clusterNames, readState } from './state.ts'
@@ -34,7 +35,7 @@ async function main(): Promise<number> {
     args: [...own],
     options: {
       name: { type: 'string', default: 'kip' },
-      nodes: { type: 'string', default: '2' },
+      nodes: { type: 'string' },
     },
   })
   const { name } = values
@@ -57,29 +58,37 @@ async function main(): Promise<number> {
         ]),
       )
     case 'env':
-      return await withCluster(name, async (cluster) => {
-        console.log(`export KUBECONFIG='${cluster.kubeconfig}'`)
-        console.log(`export PATH='${cluster.state.programs.kubernetes}':"$PATH"`)
+      return await withCluster(name, async ({ environment }) => {
+        for (const [variable, value] of Object.entries(environment))
+          console.log(`export ${variable}='${value.replaceAll("'", "'\\''")}'`)
         return 0
       })
     case 'exec':
       if (separator < 0 || passed.length === 0) break
-      return await withCluster(name, (cluster) => runHere(cluster.enter(passed, process.cwd())))
+      return await withCluster(name, (cluster) =>
+        runHere(cluster.enter(passed, process.cwd()), cluster.environment),
+      )
   }
   console.error(USAGE)
   return command === 'help' || command === '--help' ? 0 : 2
 }
 
-async function up(name: string, nodes: string): Promise<number> {
-  if (!/^\d{1,2}$/.test(nodes))
-    throw new ClusterError('KIP_CLUSTER_USAGE', `--nodes ${nodes}: a number from 0 to 99`)
+/** As many as a test of kip needs: an image on one node is not on the other. */
+const DEFAULT_NODES = 2
+
+async function up(name: string, wanted: string | undefined): Promise<number> {
+  if (wanted !== undefined && !/^\d{1,2}$/.test(wanted))
+    throw new ClusterError('KIP_CLUSTER_USAGE', `--nodes ${wanted}: a number from 0 to 99`)
+  const missing = wanted === undefined ? missingForNodes() : undefined
+  if (missing) report(`nodes need ${missing}: starting the control plane alone, as --nodes 0 does`)
+  const nodes = missing ? 0 : Number(wanted ?? DEFAULT_NODES)
   const interrupted = new AbortController()
   // Ctrl-C comes twice, from the terminal and from the parent; the second one must not cut the cleaning short.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.on(signal, () => interrupted.abort(new Error(`stopped by ${signal}`)))
   const started = performance.now()
   const { signal } = interrupted
-  await using cluster = await upCluster({ name, nodes: Number(nodes), report, signal })
+  await using cluster = await upCluster({ name, nodes, report, signal })
   const seconds = ((performance.now() - started) / 1000).toFixed(1)
   const named = cluster.nodes.map((node) => node.name).join(', ') || 'no nodes'
   report(`cluster ${name} is up after ${seconds} s: ${named}`)
@@ -120,8 +129,14 @@ function afterName(args: readonly string[]): readonly string[] {
 }
 
 /** Runs a command on this terminal. @returns its exit code */
-async function runHere([program = '', ...args]: readonly string[]): Promise<number> {
-  const child = spawn(program, args, { stdio: 'inherit' })
+async function runHere(
+  [program = '', ...args]: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<number> {
+  const child = spawn(program, args, {
+    stdio: 'inherit',
+    env: { ...process.env, ...environment },
+  })
   // Ctrl-C reaches the child by the terminal; this process waits for what it makes of it.
   for (const signal of ['SIGINT', 'SIGQUIT'] as const) process.on(signal, () => undefined)
   return await new Promise((resolve, reject) => {

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ApiClient } from '../api.ts'
 import { runCommand } from '../command.ts'
+import { clusterDomains } from '../dns.ts'
 import { kubeconfig } from '../kubeconfig.ts'
 import { enterNamespaces, holderReady, namespaceHolder } from '../namespaces.ts'
 import { setUpControlPlaneNetwork } from '../network.ts'
@@ -90,7 +91,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<v
   }
   const [etcd, apiServer, ...controllers] = parts
   await together(signal, [() => start(etcd), () => start(apiServer)])
-  if (state.addresses.level === 'nodes') await startRelay(options)
+  if (state.addresses.level === 'nodes') {
+    await together(signal, [() => startRelay(options), () => startNameServer(options)])
+  }
   const api = await adminClient(options)
   try {
     await daemons.waitUntil({
@@ -199,6 +202,15 @@ async function writeIdentity(folder: string, name: string, identity: Identity): 
 
 async function writeSecret(file: string, text: string): Promise<void> {
   await writeFile(file, text, { mode: 0o600 })
+}
+
+async function startNameServer({ state, daemons }: ControlPlaneOptions): Promise<void> {
+  const { addresses } = state
+  const program = fileURLToPath(new URL('name-server.ts', import.meta.url))
+  const names = [...clusterDomains(addresses)].map((pair) => pair.join('='))
+  const command = [process.execPath, program, addresses.controlPlane, ...names]
+  const [first = '', ...rest] = [...enterControlPlane(daemons, state), ...command]
+  await daemons.start({ name: 'name-server', command: [first, ...rest] })
 }
 
 /** The API server of a namespace, on the machine's loopback too. */

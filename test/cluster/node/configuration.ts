@@ -1,10 +1,28 @@
+import { join } from 'node:path'
 import type { AddressPlan, NodePlan } from '../plan.ts'
 
 /** The image of every pod's sandbox, put into each node so that nodes need no registry for it. */
 export const PAUSE_IMAGE = 'kip.test/pause:1'
 
-/** containerd's configuration: CRI with overlayfs, runc, and registries by `certs.d`. */
-export function containerdConfig(): string {
+/** Where a node's configuration lies, below its folder. */
+export const NODE_FILES = {
+  hosts: 'hosts',
+  containerd: 'containerd.toml',
+  registries: 'certs.d',
+  cni: 'cni',
+  kubelet: 'kubelet.json',
+  kubeletKubeconfig: 'kubelet.kubeconfig',
+  proxyKubeconfig: 'kube-proxy.kubeconfig',
+} as const
+
+/**
+ * containerd's configuration: CRI with overlayfs, runc, and registries by `certs.d`.
+ *
+ * @param folder - the node's
+ */
+export function containerdConfig(folder: string): string {
+  const path = (name: keyof typeof NODE_FILES): string =>
+    JSON.stringify(join(folder, NODE_FILES[name]))
   const unused = ['btrfs', 'devmapper', 'zfs', 'blockfile', 'erofs']
     .map((name) => `"io.containerd.snapshotter.v1.${name}"`)
     .concat('"io.containerd.nri.v1.nri"')
@@ -15,13 +33,13 @@ disabled_plugins = [${unused.join(', ')}]
   [plugins."io.containerd.cri.v1.images".pinned_images]
     sandbox = "${PAUSE_IMAGE}"
   [plugins."io.containerd.cri.v1.images".registry]
-    config_path = "/etc/containerd/certs.d"
+    config_path = ${path('registries')}
 [plugins."io.containerd.cri.v1.runtime"]
   # Without CAP_SYS_RESOURCE nothing may lower its oom_score_adj, and runc gives up where it cannot.
   restrict_oom_score_adj = true
   [plugins."io.containerd.cri.v1.runtime".cni]
     bin_dirs = ["/usr/lib/cni"]
-    conf_dir = "/etc/cni/net.d"
+    conf_dir = ${path('cni')}
   [plugins."io.containerd.cri.v1.runtime".containerd]
     default_runtime_name = "runc"
     [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
@@ -75,8 +93,8 @@ export function kubeletConfig(options: {
     failSwapOn: false,
     maxPods: 250,
     resolvConf: '',
-    // Nobody answers there; without an address every pod gets a warning.
-    clusterDNS: [options.addresses.services.replace(/\.0\/\d+$/, '.10')],
+    clusterDNS: [options.addresses.controlPlane],
+    clusterDomain: 'cluster.local',
     nodeStatusUpdateFrequency: '5s',
     volumeStatsAggPeriod: '10s',
     evictionPressureTransitionPeriod: '5s',

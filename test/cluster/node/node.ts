@@ -15,7 +15,7 @@ import { hostsFile, hostsToml, registryHosts } from '../registry-hosts.ts'
 import type { ClusterState } from '../state.ts'
 import { together } from '../together.ts'
 import { nodeCgroup } from './cgroups.ts'
-import { cniConfig, containerdConfig, kubeletConfig } from './configuration.ts'
+import { cniConfig, containerdConfig, kubeletConfig, NODE_FILES } from './configuration.ts'
 
 const NAMESPACES = ['net', 'mount', 'pid', 'uts'] as const
 /** On two busy cores; idle ones take 2 s. */
@@ -117,23 +117,26 @@ async function writeFiles(options: NodeOptions, place: string): Promise<void> {
   const { state, node, authority } = options
   const { addresses } = state
   const files: Record<string, string> = {
-    hosts: hostsFile(addresses, new Map([[node.name, node.address]])),
-    'etc-containerd/config.toml': containerdConfig(),
-    'etc-cni/10-kip.conflist': `${JSON.stringify(JSON.parse(cniConfig(node)))}\n`,
-    'kubelet/config.json': kubeletConfig({
+    [NODE_FILES.hosts]: hostsFile(addresses, new Map([[node.name, node.address]])),
+    [NODE_FILES.containerd]: containerdConfig(place),
+    [`${NODE_FILES.cni}/10-kip.conflist`]: cniConfig(node),
+    [NODE_FILES.kubelet]: kubeletConfig({
       addresses,
       authorityFile: authority.certificateFile,
       cgroup: `/${nodeCgroup(state.id, node.name)}`,
     }),
   }
   for (const registry of registryHosts(addresses))
-    files[`etc-containerd/certs.d/${registry.host}/hosts.toml`] = hostsToml(
+    files[`${NODE_FILES.registries}/${registry.host}/hosts.toml`] = hostsToml(
       registry,
       authority.certificateFile,
     )
   const users = {
-    'kubelet/kubeconfig': { commonName: `system:node:${node.name}`, organization: 'system:nodes' },
-    'kube-proxy.kubeconfig': { commonName: 'system:kube-proxy' },
+    [NODE_FILES.kubeletKubeconfig]: {
+      commonName: `system:node:${node.name}`,
+      organization: 'system:nodes',
+    },
+    [NODE_FILES.proxyKubeconfig]: { commonName: 'system:kube-proxy' },
   }
   for (const [file, request] of Object.entries(users)) {
     if (existsSync(join(place, file))) continue
@@ -160,14 +163,20 @@ async function makeSurroundings(
   const script = fileURLToPath(new URL('surroundings.sh', import.meta.url))
   const [enter, ...args] = enterNamespaces(pid, ['mount', 'uts'])
   const cgroup = `/${nodeCgroup(state.id, node.name)}`
-  await runCommand(enter, [...args, 'sh', script, node.name, place, cgroup], options)
+  const visible = [join(place, '../..'), state.programs.kubernetes, state.programs.containerd]
+  const surroundings = [script, node.name, place, cgroup, ...visible]
+  await runCommand(enter, [...args, 'sh', ...surroundings], options)
+}
+
+function fileOf({ folder, node }: NodeOptions, name: keyof typeof NODE_FILES): string {
+  return join(folder, 'nodes', node.name, NODE_FILES[name])
 }
 
 function containerdSpec(options: NodeOptions, pid: number): DaemonSpec {
   const program = join(options.state.programs.containerd, 'containerd')
   return onNode(options, pid, nodeDaemons(options.node.name).containerd, [
     program,
-    '--config=/etc/containerd/config.toml',
+    `--config=${fileOf(options, 'containerd')}`,
   ])
 }
 
@@ -175,8 +184,8 @@ function kubeletSpec(options: NodeOptions, pid: number): DaemonSpec {
   const { state, node } = options
   return onNode(options, pid, nodeDaemons(node.name).kubelet, [
     join(state.programs.kubernetes, 'kubelet'),
-    '--config=/var/lib/kubelet/config.json',
-    '--kubeconfig=/var/lib/kubelet/kubeconfig',
+    `--config=${fileOf(options, 'kubelet')}`,
+    `--kubeconfig=${fileOf(options, 'kubeletKubeconfig')}`,
     `--hostname-override=${node.name}`,
     `--node-ip=${node.address}`,
     '--cert-dir=/var/lib/kubelet/pki',
@@ -185,10 +194,10 @@ function kubeletSpec(options: NodeOptions, pid: number): DaemonSpec {
 }
 
 function proxySpec(options: NodeOptions, pid: number): DaemonSpec {
-  const { state, node, folder } = options
+  const { state, node } = options
   return onNode(options, pid, nodeDaemons(node.name).proxy, [
     join(state.programs.kubernetes, 'kube-proxy'),
-    `--kubeconfig=${join(folder, 'nodes', node.name, 'kube-proxy.kubeconfig')}`,
+    `--kubeconfig=${fileOf(options, 'proxyKubeconfig')}`,
     `--hostname-override=${node.name}`,
     '--proxy-mode=iptables',
     // The limits of connection tracking are the machine's, not this namespace's.
