@@ -119,7 +119,7 @@ export class Exchange {
     return this.#connection.write(bytes, () => {
       this.#unflushed -= 1
       this.#moves += 1
-      if (this.requestSent && !this.#answered) this.#awaitAnswer()
+      if (this.requestSent && !this.#answered && !this.#settled) this.#awaitAnswer()
       flushed?.()
     })
   }

@@ -68,6 +68,7 @@ export class Transport {
   readonly #open = new Set<Connection>()
   /** Where each registry was last reached, for rules about what it may point to. */
   readonly #addresses = new Map<string, string>()
+  readonly #stop = new AbortController()
   #closed = false
 
   constructor(options: TransportOptions) {
@@ -126,6 +127,7 @@ export class Transport {
   /** Ends every connection. */
   close(): void {
     this.#closed = true
+    this.#stop.abort(new Error('the registry client is closed'))
     for (const pool of this.#pools.values()) for (const { timer } of pool.idle) clearTimeout(timer)
     this.#pools.clear()
     for (const connection of [...this.#open])
@@ -157,14 +159,14 @@ export class Transport {
       origin.scheme === 'http' ? plainBufferBytes : tlsBufferBytes,
     )
     const connection = new Connection((idle, reusable) => {
-      if (reusable && !this.#closed) this.#keep(key, idle)
+      if (reusable) this.#keep(key, idle)
       else this.#open.delete(idle)
     })
     const dialed = await this.#options.dialer.dial(
       origin,
       purpose,
       { buffer, onBytes: connection.onBytes },
-      request.signal,
+      AbortSignal.any([request.signal, this.#stop.signal]),
     )
     connection.attach(dialed)
     this.#open.add(connection)

@@ -1,0 +1,383 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import {
+  copyImage,
+  copyImages,
+  createRegistryClient,
+  describeImage,
+  formatReference,
+  type ImageReference,
+  planCopy,
+  type RegistryClient,
+  type RegistryClientOptions,
+  RegistryError,
+  resolveDigest,
+  verifyImage,
+} from '../../src/image-copy/src/index.ts'
+import type { Image } from '../cluster/images/image.ts'
+import type { TestRegistryClient } from '../cluster/registry/client.ts'
+import { noise, sampleArtifact, sampleImage, sampleIndex } from './sample-images.ts'
+
+/** A registry as the behaviour below needs it, whether real or made here. */
+export interface SuiteRegistry {
+  readonly host: string
+  /** Fills it and looks into it without the copier. */
+  readonly client: TestRegistryClient
+}
+
+export interface SuiteWorld {
+  readonly source: SuiteRegistry
+  readonly target: SuiteRegistry
+  readonly options: RegistryClientOptions
+  /** Requests that the target has answered since the last call, as `METHOD path status`. */
+  readonly targetLog: () => Promise<string[]>
+}
+
+let names = 0
+
+/** What every registry must see of the copier; registers its tests with node:test. */
+export function copySuite(world: () => SuiteWorld): void {
+  const fresh = (): {
+    name: string
+    from: (tag: string) => ImageReference
+    to: (tag: string) => ImageReference
+  } => {
+    names += 1
+    const name = `suite/case${names}`
+    return {
+      name,
+      from: (tag) => ({ registry: world().source.host, repository: name, tag }),
+      to: (tag) => ({ registry: world().target.host, repository: `copy/${name}`, tag }),
+    }
+  }
+  const withClient = async (work: (client: RegistryClient) => Promise<void>): Promise<void> => {
+    const client = createRegistryClient(world().options)
+    try {
+      await work(client)
+    } finally {
+      await client.close()
+    }
+  }
+  /** Byte for byte, seen through another client. */
+  const requireSame = async (
+    image: Image,
+    repository: string,
+    reference: string,
+  ): Promise<void> => {
+    const { client } = world().target
+    const held = await client.manifest(repository, reference)
+    assert.ok(held, `${repository} ${reference} is missing`)
+    assert.ok(held.bytes.equals(image.bytes), 'the manifest has other bytes')
+    assert.equal(held.mediaType, image.mediaType)
+    for (const blob of image.blobs) {
+      const bytes = await client.blob(repository, blob.digest)
+      assert.ok(
+        bytes?.equals(await blob.read()),
+        `blob ${blob.digest} is missing or has other bytes`,
+      )
+    }
+    for (const child of image.children) await requireSame(child, repository, child.digest)
+  }
+
+  const samples: Readonly<Record<string, () => Image>> = {
+    'an OCI image': () => sampleImage({ layers: [noise('oci', 300_000), noise('oci2', 10)] }),
+    'a Docker schema 2 image': () =>
+      sampleImage({ layers: [noise('docker', 70_000)], format: 'docker' }),
+    'an image with zstd layers': () =>
+      sampleImage({
+        layers: [noise('zstd', 5000)],
+        layerType: 'application/vnd.oci.image.layer.v1.tar+zstd',
+      }),
+    'an image with one layer twice and an empty blob': () =>
+      sampleImage({ layers: [noise('twice', 4000), noise('twice', 4000), Buffer.alloc(0)] }),
+    'an image of 40 layers': () =>
+      sampleImage({ layers: Array.from({ length: 40 }, (_, i) => noise(`many${i}`, 2000 + i)) }),
+    'an image with a layer of 20 MiB': () =>
+      sampleImage({ layers: [noise('large', 20 * 1024 * 1024 + 7)] }),
+    'an index of platforms with attestations': () => {
+      const amd64 = sampleImage({ layers: [noise('amd64', 9000)] })
+      const arm64 = sampleImage({ layers: [noise('arm64', 8000)], platform: 'linux/arm64' })
+      const attestation = sampleImage({
+        layers: [noise('in-toto', 700)],
+        platform: 'unknown/unknown',
+        layerType: 'application/vnd.in-toto+json',
+      })
+      return sampleIndex([
+        { image: amd64, platform: 'linux/amd64' },
+        { image: arm64, platform: 'linux/arm64' },
+        { image: attestation, attestationOf: amd64 },
+      ])
+    },
+    'a Docker manifest list': () =>
+      sampleIndex(
+        [
+          {
+            image: sampleImage({ layers: [noise('list', 3000)], format: 'docker' }),
+            platform: 'linux/amd64',
+          },
+        ],
+        'docker',
+      ),
+    'an index within an index': () =>
+      sampleIndex([
+        {
+          image: sampleIndex([
+            { image: sampleImage({ layers: [noise('nested', 100)] }), platform: 'linux/amd64' },
+          ]),
+        },
+      ]),
+    'an artifact without a subject': () =>
+      sampleImage({
+        layers: [Buffer.from('chart')],
+        layerType: 'application/vnd.cncf.helm.chart.content.v1.tar+gzip',
+      }),
+  }
+  for (const [what, make] of Object.entries(samples)) {
+    test(`copies ${what} byte for byte, and verifies it`, () =>
+      withClient(async (client) => {
+        const { name, from, to } = fresh()
+        const image = make()
+        await world().source.client.push(image, name, 'v1')
+        const result = await copyImage(client, from('v1'), to('v1'))
+        assert.equal(result.digest, image.digest)
+        assert.equal(result.mediaType, image.mediaType)
+        await requireSame(image, `copy/${name}`, 'v1')
+        await verifyImage(client, to('v1'), image.digest)
+        assert.equal((await resolveDigest(client, to('v1'))).digest, image.digest)
+      }))
+  }
+
+  test('copies nothing the second time, in one request to the target', () =>
+    withClient(async (client) => {
+      const { name, from, to } = fresh()
+      await world().source.client.push(sampleImage({ layers: [noise('again', 1000)] }), name, 'v1')
+      await copyImage(client, from('v1'), to('v1'))
+      await world().targetLog()
+      const result = await copyImage(client, from('v1'), to('v1'))
+      assert.deepEqual([result.bytes, result.blobs], [0, 0])
+      assert.deepEqual(await world().targetLog(), [`HEAD /v2/copy/${name}/manifests/v1 200`])
+    }))
+
+  test('gives content that is there a new tag without asking for its blobs', () =>
+    withClient(async (client) => {
+      const { name, from, to } = fresh()
+      const image = sampleImage({ layers: [noise('tag', 1000)] })
+      await world().source.client.push(image, name, 'v1')
+      await copyImage(client, from('v1'), to('v1'))
+      await world().targetLog()
+      await copyImage(client, from('v1'), to('v2'))
+      assert.deepEqual(await world().targetLog(), [
+        `HEAD /v2/copy/${name}/manifests/v2 404`,
+        `HEAD /v2/copy/${name}/manifests/${image.digest} 200`,
+        `PUT /v2/copy/${name}/manifests/v2 201`,
+      ])
+    }))
+
+  test('sends a blob that several images share once, and mounts it for the others', () =>
+    withClient(async (client) => {
+      const base = noise('shared base', 200_000)
+      const items = []
+      for (let i = 0; i < 6; i += 1) {
+        const { name, from, to } = fresh()
+        await world().source.client.push(
+          sampleImage({ layers: [base, noise(`own${i}`, 500)] }),
+          name,
+          'v1',
+        )
+        items.push({ source: from('v1'), target: to('v1') })
+      }
+      const outcomes = await copyImages(client, items)
+      const results = outcomes.map(({ result, error }) => result ?? assert.fail(String(error)))
+      const total = (count: (result: (typeof results)[number]) => number): number =>
+        results.reduce((sum, result) => sum + count(result), 0)
+      // The base and the configuration are the same in all six.
+      assert.equal(
+        total(({ mounted }) => mounted),
+        2 * 5,
+      )
+      assert.equal(
+        total(({ blobs }) => blobs),
+        2 + 6,
+      )
+    }))
+
+  test('goes on with the other images when one fails, and says which', () =>
+    withClient(async (client) => {
+      const good = fresh()
+      await world().source.client.push(
+        sampleImage({ layers: [noise('good', 10)] }),
+        good.name,
+        'v1',
+      )
+      const bad = fresh()
+      const outcomes = await copyImages(client, [
+        { source: bad.from('none'), target: bad.to('none') },
+        { source: good.from('v1'), target: good.to('v1') },
+      ])
+      assert.ok(outcomes[0]?.error instanceof RegistryError)
+      assert.equal(outcomes[0].error.code, 'COPY_NOT_FOUND')
+      assert.ok(outcomes[1]?.result)
+    }))
+
+  test('describes an image, and plans a copy without writing', () =>
+    withClient(async (client) => {
+      const { name, from, to } = fresh()
+      const image = sampleIndex([
+        { image: sampleImage({ layers: [noise('d1', 5000)] }), platform: 'linux/amd64' },
+        {
+          image: sampleImage({ layers: [noise('d1', 5000)], platform: 'linux/arm/v7' }),
+          platform: 'linux/arm/v7',
+        },
+      ])
+      await world().source.client.push(image, name, 'v1')
+      const blobs = new Map(
+        image.children.flatMap((child) => child.blobs.map((blob) => [blob.digest, blob.size])),
+      )
+      const size = [...blobs.values()].reduce((a, b) => a + b, 0)
+      assert.deepEqual(await describeImage(client, from('v1')), {
+        digest: image.digest,
+        mediaType: image.mediaType,
+        platforms: ['linux/amd64', 'linux/arm/v7'],
+        sizeBytes: size,
+      })
+      const plan = await planCopy(client, from('v1'), to('v1'))
+      assert.deepEqual([plan.bytes, plan.blobs, plan.upToDate], [size, 3, false])
+      assert.deepEqual(await world().target.client.tags(`copy/${name}`), [])
+    }))
+
+  test('takes an image by digest, and refuses a target digest that is another', () =>
+    withClient(async (client) => {
+      const { name, from, to } = fresh()
+      const image = sampleImage({ layers: [noise('by digest', 20)] })
+      await world().source.client.push(image, name, 'v1')
+      const pinned = { registry: from('').registry, repository: name, digest: image.digest }
+      await copyImage(client, pinned, to('pinned'))
+      await requireSame(image, `copy/${name}`, 'pinned')
+      const other = { ...to('other'), digest: `sha256:${'0'.repeat(64)}` }
+      await assert.rejects(copyImage(client, pinned, other), { code: 'COPY_DIGEST_MISMATCH' })
+      assert.deepEqual(await world().target.client.tags(`copy/${name}`), ['pinned'])
+    }))
+
+  test('verifyImage names what is missing', () =>
+    withClient(async (client) => {
+      const { from, to } = fresh()
+      await assert.rejects(verifyImage(client, to('v1'), `sha256:${'0'.repeat(64)}`), {
+        code: 'COPY_NOT_FOUND',
+      })
+      await assert.rejects(resolveDigest(client, from('v1')), (error: unknown) => {
+        assert.ok(error instanceof RegistryError)
+        assert.match(error.message, new RegExp(formatReference(from('v1'))))
+        return true
+      })
+    }))
+
+  test('takes referrers along, of referrers too, and the fallback tag keeps what the target had', () =>
+    withClient(async (client) => {
+      const { name, from, to } = fresh()
+      const image = sampleImage({ layers: [noise('subject', 100)] })
+      const sbom = sampleArtifact(image, 'application/spdx+json', 'sbom')
+      const signature = sampleArtifact(sbom, 'application/x-signature', 'signed')
+      const local = sampleArtifact(image, 'application/x-local', 'of the target')
+      for (const [of, tag] of [
+        [image, 'v1'],
+        [sbom, undefined],
+        [signature, undefined],
+      ] as const) {
+        await world().source.client.push(of, name, tag)
+      }
+      for (const [of, subject] of [
+        [sbom, image],
+        [signature, sbom],
+      ] as const) {
+        await pushFallback(world().source.client, name, subject, of)
+      }
+      await world().target.client.push(image, `copy/${name}`)
+      await world().target.client.push(local, `copy/${name}`)
+      await pushFallback(world().target.client, `copy/${name}`, image, local)
+
+      await copyImage(client, from('v1'), to('v1'), { referrers: true })
+      await requireSame(sbom, `copy/${name}`, sbom.digest)
+      await requireSame(signature, `copy/${name}`, signature.digest)
+      const listed = await fallbackOf(world().target.client, `copy/${name}`, image)
+      assert.deepEqual(
+        new Set(listed.map(({ digest }) => digest)),
+        new Set([local.digest, sbom.digest]),
+      )
+      assert.equal(
+        listed.find(({ digest }) => digest === sbom.digest)?.artifactType,
+        'application/spdx+json',
+      )
+
+      await copyImage(client, from('v1'), to('v1'), { referrers: true })
+      assert.equal((await fallbackOf(world().target.client, `copy/${name}`, image)).length, 2)
+    }))
+
+  test("takes cosign's tags along", () =>
+    withClient(async (client) => {
+      const { name, from, to } = fresh()
+      const image = sampleImage({ layers: [noise('signed', 100)] })
+      const signature = sampleImage({
+        layers: [Buffer.from('{"critical":{}}')],
+        layerType: 'application/vnd.dev.cosign.simplesigning.v1+json',
+      })
+      const tag = `${image.digest.replace(':', '-')}.sig`
+      await world().source.client.push(image, name, 'v1')
+      await world().source.client.push(signature, name, tag)
+      await copyImage(client, from('v1'), to('v1'))
+      assert.deepEqual(await world().target.client.tags(`copy/${name}`), ['v1'])
+      await copyImage(client, from('v1'), to('v1'), { signatureTags: true })
+      await requireSame(signature, `copy/${name}`, tag)
+    }))
+
+  test('stops when told to, and moves no tag', () =>
+    withClient(async (client) => {
+      const { name, from, to } = fresh()
+      await world().source.client.push(
+        sampleImage({ layers: [noise('stopped', 3_000_000)] }),
+        name,
+        'v1',
+      )
+      const stop = new AbortController()
+      const reason = new Error('enough')
+      const job = copyImage(client, from('v1'), to('v1'), {
+        signal: stop.signal,
+        onEvent: ({ type }) => {
+          if (type === 'blob-progress') stop.abort(reason)
+        },
+      })
+      await assert.rejects(job, reason)
+      assert.deepEqual(await world().target.client.tags(`copy/${name}`), [])
+    }))
+}
+
+async function pushFallback(
+  client: TestRegistryClient,
+  repository: string,
+  subject: Image,
+  referrer: Image,
+): Promise<void> {
+  const { mediaType, digest, bytes } = referrer
+  const index = sampleIndex([])
+  const body = Buffer.from(
+    JSON.stringify({
+      ...JSON.parse(index.bytes.toString()),
+      manifests: [{ mediaType, digest, size: bytes.length }],
+    }),
+  )
+  const { createHash } = await import('node:crypto')
+  const of = `sha256:${createHash('sha256').update(body).digest('hex')}`
+  await client.push(
+    { ...index, bytes: body, digest: of, children: [referrer] },
+    repository,
+    subject.digest.replace(':', '-'),
+  )
+}
+
+async function fallbackOf(
+  client: TestRegistryClient,
+  repository: string,
+  subject: Image,
+): Promise<{ digest: string; artifactType?: string }[]> {
+  const held = await client.manifest(repository, subject.digest.replace(':', '-'))
+  return held === undefined ? [] : JSON.parse(held.bytes.toString()).manifests
+}
