@@ -1,0 +1,241 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, it } from 'node:test'
+import { loadSettings } from '../../../src/config/load.ts'
+import type { Settings } from '../../../src/config/settings.ts'
+import { putStaticImages } from '../../../src/discovery/static-images.ts'
+import { createMapping } from '../../../src/images/mapping.ts'
+import { applyObject, createObject, deleteObject, getObject } from '../../../src/kube/apply.ts'
+import type { KubeClient } from '../../../src/kube/client.ts'
+import { connectCluster } from '../../../src/kube/connect.ts'
+import { resourcePath } from '../../../src/kube/resource.ts'
+import type { DaemonSet, KubeList, KubeObject } from '../../../src/kube/types.ts'
+import { createMetrics } from '../../../src/metrics/metrics.ts'
+import { buildDaemonSet } from '../../../src/puller/daemon-set.ts'
+import { createPuller, fieldManager } from '../../../src/puller/puller.ts'
+import type { Shard } from '../../../src/puller/shard.ts'
+import { createMemoryStore } from '../../../src/state/memory-store.ts'
+import type { ImageStore } from '../../../src/state/store.ts'
+import { acquireCluster } from '../../support/cluster.ts'
+import { roleClient } from '../../support/role-client.ts'
+import { silentLog } from '../../support/silent-log.ts'
+import { waitUntil } from '../../support/wait-until.ts'
+import { startFakeKubelets } from './fake-kubelets.ts'
+
+const cluster = await acquireCluster({ nodes: 0 })
+const namespace = `puller-${process.pid}`
+const daemonSets = { group: 'apps', version: 'v1', plural: 'daemonsets', namespace }
+const { signal } = new AbortController()
+const images = ['a', 'b', 'c'].map((name) => `origin.test:5000/${name}:1`)
+
+function settings(env: Readonly<Record<string, string>> = {}): Settings {
+  return loadSettings({
+    argv: [],
+    env: {
+      NAMESPACE: namespace,
+      DAEMONSET_NAME: 'kip',
+      KIP_IMAGE: 'origin.test:5000/kip-sleep:1',
+      NODE_SELECTOR: JSON.stringify({ 'kip-test/nodes': namespace }),
+      ...env,
+    },
+    readFile: () => '',
+  }).settings
+}
+
+describe('the puller on a real API server', () => {
+  let admin: KubeClient
+
+  before(async () => {
+    admin = await connectCluster({ kubeconfig: cluster.kubeconfig })
+    const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' }
+    await createObject(
+      admin,
+      { group: '', version: 'v1', plural: 'namespaces' },
+      { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace, labels } },
+      { signal },
+    )
+    // Pods are refused until the account that they run under is there.
+    const accounts = { group: '', version: 'v1', plural: 'serviceaccounts', namespace }
+    await waitUntil('the default service account', () =>
+      getObject(admin, accounts, 'default', { signal }),
+    )
+  })
+
+  after(async () => {
+    await deleteObject(admin, { group: '', version: 'v1', plural: 'namespaces' }, namespace, {
+      signal,
+    })
+    await admin.close()
+  })
+
+  const shard = (kind: Shard['kind'], ...names: readonly string[]): Shard => ({
+    kind,
+    index: 1,
+    members: names.map((name) => ({ container: name, reference: `origin.test:5000/${name}:1` })),
+  })
+  const build = (one: Shard, chosen = settings()): DaemonSet =>
+    buildDaemonSet(one, { namespace, settings: chosen.puller, owner: undefined })
+  const apply = async (object: DaemonSet): Promise<DaemonSet> =>
+    await applyObject<DaemonSet>(admin, daemonSets, object, { fieldManager, force: true, signal })
+
+  for (const strategy of ['init', 'sleep']) {
+    for (const kind of ['holding', 'originals', 'fresh', 'apart'] as const) {
+      it(`has its ${kind} shard and pods accepted under ${strategy} and Pod Security restricted`, async () => {
+        const chosen = settings({
+          KIP_PULLER_STRATEGY: strategy,
+          CACHING_CPU_REQUEST: '.05',
+          TOLERATIONS: '[{"operator":"Exists"}]',
+          IMAGE_PULL_SECRETS: 'one;two',
+        })
+        const object = build(shard(kind, 'a', 'b'), chosen)
+        await applyObject(admin, daemonSets, object, { fieldManager, dryRun: true, signal })
+        const { metadata, spec } = object.spec?.template ?? {}
+        await createObject(
+          admin,
+          { group: '', version: 'v1', plural: 'pods', namespace },
+          {
+            apiVersion: 'v1',
+            kind: 'Pod',
+            metadata: { ...metadata, name: 'one', namespace },
+            spec,
+          } as KubeObject,
+          { dryRun: true, signal },
+        )
+      })
+    }
+  }
+
+  it('makes no generation and no version of what is unchanged', async () => {
+    const chosen = settings({ CACHING_CPU_REQUEST: '.05', CACHING_MEMORY_LIMIT: '20Mi' })
+    const object = build(shard('holding', 'a', 'b'), chosen)
+    const first = await apply(object)
+    const { generation } = first.metadata ?? {}
+    // The DaemonSet controller writes the status meanwhile.
+    await waitUntil('the status', async () => {
+      const seen = await getObject<DaemonSet>(admin, daemonSets, 'kip', { signal })
+      return seen?.status?.observedGeneration === generation
+    })
+    const before = await getObject<DaemonSet>(admin, daemonSets, 'kip', { signal })
+    const second = await apply(object)
+    assert.equal(second.metadata?.generation, generation)
+    assert.equal(second.metadata?.resourceVersion, before?.metadata?.resourceVersion)
+  })
+
+  it('has the init containers in its own order, whatever comes and goes', async () => {
+    for (const names of [['a', 'c'], ['a', 'b', 'c', 'd'], ['d'], ['b', 'd'], ['a', 'b', 'z']]) {
+      const stored = await apply(build(shard('holding', ...names)))
+      const order = stored.spec?.template?.spec?.initContainers?.map(({ name }) => name)
+      assert.deepEqual(order, ['copy-sleep', ...names])
+    }
+    await deleteObject(admin, daemonSets, 'kip', { signal })
+  })
+
+  describe('under the Role of its manifest alone', () => {
+    const bad = 'origin.test:5000/bad:1'
+    let client: KubeClient
+    let stopKubelets: () => Promise<void>
+    const all = `${images.map((image, index) => `i${index}=${image}`).join(';')};bad=${bad}`
+
+    before(async () => {
+      client = await roleClient({
+        client: admin,
+        kubeconfig: cluster.kubeconfig,
+        namespace,
+        manifest: 'rbac-puller.yaml',
+      })
+      stopKubelets = await startFakeKubelets({
+        client: admin,
+        namespace,
+        nodes: [`${namespace}-n1`, `${namespace}-n2`],
+        isBad: (reference) => reference === bad,
+      })
+    })
+
+    after(async () => {
+      await stopKubelets()
+      await client.close()
+    })
+
+    /** Runs a puller until `done`. */
+    async function run(
+      env: Readonly<Record<string, string>>,
+      done: (store: ImageStore) => Promise<boolean> | boolean,
+    ): Promise<ReturnType<typeof silentLog>> {
+      const log = silentLog()
+      const store = createMemoryStore()
+      const chosen = settings(env)
+      await putStaticImages(store, chosen.puller.images, { signal })
+      const controller = new AbortController()
+      const ended = createPuller({
+        client,
+        store,
+        settings: chosen,
+        mapping: createMapping({ registry: '', mapping: 'path' }),
+        log,
+        metrics: createMetrics({ processMetrics: false }),
+      }).run(controller.signal)
+      try {
+        await waitUntil(`${JSON.stringify(env)}`, () => done(store), 90_000)
+      } finally {
+        controller.abort()
+        await ended
+      }
+      return log
+    }
+
+    const shards = async (): Promise<ReadonlyMap<string, DaemonSet>> => {
+      const { items } = await admin.request<KubeList<DaemonSet>>({
+        method: 'GET',
+        path: resourcePath(daemonSets),
+        signal,
+      })
+      return new Map((items ?? []).map((item) => [item.metadata?.name ?? '', item]))
+    }
+    const heldBy = async (name: string): Promise<string> =>
+      ((await shards()).get(name)?.spec?.template?.spec?.initContainers ?? [])
+        .slice(1)
+        .map(({ image }) => image)
+        .join()
+
+    it('leads images to where they are held, past a bad one', async () => {
+      const log = await run({ IMAGES: all }, async (store) => {
+        const names = [...(await shards()).keys()].sort().join()
+        return (
+          names === 'kip,kip-apart' &&
+          (await heldBy('kip')) === images.join() &&
+          store.get(bad)?.nodes?.failed === 2
+        )
+      })
+      assert.deepEqual(
+        log.lines.filter(({ level }) => level === 'error'),
+        [],
+      )
+    })
+
+    it('changes no DaemonSet when it starts again', async () => {
+      const before = await shards()
+      await run({ IMAGES: all }, (store) => store.get(images[0] ?? '')?.nodes?.cached === 2)
+      const after = await shards()
+      assert.deepEqual([...after.keys()], [...before.keys()])
+      for (const [name, { metadata }] of after) {
+        assert.equal(metadata?.generation, before.get(name)?.metadata?.generation)
+        assert.equal(metadata?.uid, before.get(name)?.metadata?.uid)
+      }
+    })
+
+    it('puts right what was edited while it was away', async () => {
+      const held = (await shards()).get('kip')
+      await admin.request({
+        method: 'PATCH',
+        path: resourcePath(daemonSets, 'kip'),
+        contentType: 'application/merge-patch+json',
+        body: { spec: { updateStrategy: { rollingUpdate: { maxSurge: '1%' } } } },
+        signal,
+      })
+      await run({ IMAGES: all }, async () => {
+        const strategy = (await shards()).get('kip')?.spec?.updateStrategy?.rollingUpdate
+        return strategy?.maxSurge === '25%'
+      })
+      assert.equal((await shards()).get('kip')?.metadata?.uid, held?.metadata?.uid)
+    })
+  })
+})

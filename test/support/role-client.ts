@@ -1,0 +1,84 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parse, parseAllDocuments, stringify } from 'yaml'
+import { applyObject } from '../../src/kube/apply.ts'
+import type { KubeClient } from '../../src/kube/client.ts'
+import { connectCluster } from '../../src/kube/connect.ts'
+import { resourcePath } from '../../src/kube/resource.ts'
+import type { KubeObject } from '../../src/kube/types.ts'
+
+interface Rule {
+  readonly apiGroups: readonly string[]
+  readonly resources: readonly string[]
+  readonly verbs: readonly string[]
+}
+
+/**
+ * A client of a service account that may do what the Role of one of `deploy/manifests` allows in a namespace, and nothing
+ * else.
+ *
+ * @param options.kubeconfig the administrator's
+ * @param options.manifest file name of the manifest
+ */
+export async function roleClient(options: {
+  readonly client: KubeClient
+  readonly kubeconfig: string
+  readonly namespace: string
+  readonly manifest: string
+}): Promise<KubeClient> {
+  const { client, namespace, manifest } = options
+  const { signal } = new AbortController()
+  const file = new URL(`../../deploy/manifests/${manifest}`, import.meta.url)
+  const role = parseAllDocuments(await readFile(file, 'utf8'))
+    .map((document) => document.toJS() as KubeObject & { readonly rules?: readonly Rule[] })
+    .find(({ kind }) => kind === 'Role')
+  if (role === undefined) throw new Error(`${manifest} has no Role`)
+  const name = 'under-test'
+  const rbac = { group: 'rbac.authorization.k8s.io', version: 'v1', namespace }
+  const apiVersion = 'rbac.authorization.k8s.io/v1'
+  const apply = { fieldManager: 'kip-test', force: true, signal }
+  const accounts = { group: '', version: 'v1', plural: 'serviceaccounts', namespace }
+  await applyObject(
+    client,
+    accounts,
+    { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name } },
+    apply,
+  )
+  await applyObject(
+    client,
+    { ...rbac, plural: 'roles' },
+    { apiVersion, kind: 'Role', metadata: { name }, rules: role.rules } as KubeObject,
+    apply,
+  )
+  await applyObject(
+    client,
+    { ...rbac, plural: 'rolebindings' },
+    {
+      apiVersion,
+      kind: 'RoleBinding',
+      metadata: { name },
+      roleRef: { apiGroup: rbac.group, kind: 'Role', name },
+      subjects: [{ kind: 'ServiceAccount', name, namespace }],
+    } as KubeObject,
+    apply,
+  )
+  const { status } = await client.request<{ readonly status: { readonly token: string } }>({
+    method: 'POST',
+    path: resourcePath(accounts, name, 'token'),
+    body: { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec: {} },
+    signal,
+  })
+  const folder = await mkdtemp(join(tmpdir(), 'kip-role-'))
+  try {
+    const path = join(folder, 'kubeconfig')
+    const config = parse(await readFile(options.kubeconfig, 'utf8'))
+    const user = { name, user: { token: status.token } }
+    const context = { name, context: { ...config.contexts[0].context, user: name } }
+    const own = { ...config, users: [user], contexts: [context], 'current-context': name }
+    await writeFile(path, stringify(own), { mode: 0o600 })
+    return await connectCluster({ kubeconfig: path })
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+}
