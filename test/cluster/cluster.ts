@@ -13,6 +13,7 @@ import {
   restartApiServer,
   startControlPlane,
 } from './control-plane/control-plane.ts'
+import { type Cut, type CutKind, cutOff, restore } from './cut.ts'
 import { ClusterError } from './errors.ts'
 import { enterNode, nodeDaemons, nodeReady, startKubelet, startNode } from './node/node.ts'
 import { type Authority, openAuthority } from './pki.ts'
@@ -20,7 +21,7 @@ import { type NodePlan, nodePlan } from './plan.ts'
 import { Daemons } from './process.ts'
 import type { Report } from './progress.ts'
 import { openRegistries, type Registries, startRegistries } from './registries.ts'
-import { type RegistryName, registryHosts } from './registry-hosts.ts'
+import type { RegistryName } from './registry-hosts.ts'
 import { type ClusterState, clusterFolder, readState, updateState } from './state.ts'
 import { together } from './together.ts'
 
@@ -220,14 +221,27 @@ export class Cluster implements AsyncDisposable {
     await startNode(this.#node(this.#planned(node)))
   }
 
-  /** Drops everything that a node, its pods included, sends to a registry. */
-  async cut(node: string, registry: RegistryName): Promise<void> {
-    await this.onNode(node, ['ip', 'route', 'replace', 'blackhole', this.#addressOf(registry)])
+  /**
+   * Cuts a place off from a registry.
+   *
+   * @param place - a node, with all its pods; or `control-plane`, where the commands of {@link enter} run
+   * @param options.pod - address of one pod on that node, which alone is cut off; default: the whole place
+   */
+  async cut(
+    place: string,
+    registry: RegistryName,
+    options: { readonly pod?: string; readonly kind?: CutKind } = {},
+  ): Promise<void> {
+    await cutOff(this.#cut(place, registry, options.pod), options.kind)
   }
 
-  /** Ends {@link cut}. */
-  async mend(node: string, registry: RegistryName): Promise<void> {
-    await this.onNode(node, ['ip', 'route', 'del', 'blackhole', this.#addressOf(registry)])
+  /** Ends a {@link cut} of the same place, registry and pod. */
+  async mend(
+    place: string,
+    registry: RegistryName,
+    options: { readonly pod?: string } = {},
+  ): Promise<void> {
+    await restore(this.#cut(place, registry, options.pod))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -257,9 +271,12 @@ export class Cluster implements AsyncDisposable {
     throw new ClusterError('KIP_CLUSTER_USAGE', `cluster ${this.name} has no node ${name}`)
   }
 
-  #addressOf(registry: RegistryName): string {
-    const found = registryHosts(this.#state.addresses).find(({ name }) => name === registry)
-    return `${found?.address}/32`
+  #cut(place: string, registry: RegistryName, pod?: string): Cut {
+    const daemon = place === HOLDER ? HOLDER : nodeDaemons(place).holder
+    const holder = this.daemons.identity(daemon)
+    if (!holder) throw this.daemons.failure(daemon, 'is not running')
+    const address = this.#state.addresses.registries[registry]
+    return { pid: holder.pid, address, ...(pod && { source: pod }) }
   }
 }
 

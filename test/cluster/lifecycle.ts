@@ -4,7 +4,6 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Cluster, freePorts, makeFolder } from './cluster.ts'
 import { runCommand } from './command.ts'
 import { ClusterError } from './errors.ts'
-import { endInhabitants, networkOf } from './inhabitants.ts'
 import { clusterCgroups, removeCgroups } from './node/cgroups.ts'
 import { pauseArchive } from './node/pause-image.ts'
 import { ensurePackages } from './packages.ts'
@@ -116,27 +115,15 @@ export async function downCluster(
   // After a restart of the machine the recorded numbers are other processes'.
   if (state === undefined || state.bootId === bootId()) {
     const daemons = new Daemons({ folder: clusterFolder(name) })
-    const networks = namespacesOf(daemons)
     await together(
       undefined,
       daemons.names().map((daemon) => () => daemons.stop(daemon)),
     )
-    const ended = await endInhabitants(networks)
-    if (ended.length > 0) report(`cluster ${name}: ended ${ended.length} processes still inside`)
   }
   if (state) await removeCgroups(state.id)
   await removeState(name)
   report(`cluster ${name} is down`)
   return true
-}
-
-/** Networks of a cluster's daemons other than the machine's, where a cluster without nodes lives. */
-function namespacesOf(daemons: Daemons): ReadonlySet<string> {
-  const networks = daemons
-    .names()
-    .flatMap((name) => networkOf(daemons.identity(name)?.pid ?? 0) ?? [])
-    .filter((network) => network !== networkOf(1))
-  return new Set(networks)
 }
 
 /** Takes down what killed processes left behind, and says so. */

@@ -58,9 +58,9 @@ async function main(): Promise<number> {
         ]),
       )
     case 'env':
-      return await withCluster(name, async ({ environment }) => {
-        for (const [variable, value] of Object.entries(environment))
-          console.log(`export ${variable}='${value.replaceAll("'", "'\\''")}'`)
+      return await withCluster(name, async ({ kubeconfig, state }) => {
+        console.log(`export KUBECONFIG='${kubeconfig}'`)
+        console.log(`export PATH='${state.programs.kubernetes}':"$PATH"`)
         return 0
       })
     case 'exec':

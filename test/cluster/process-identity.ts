@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 
 /** One process of this boot, told apart from a later one that got the same number. */
 export interface ProcessIdentity {
@@ -53,21 +53,6 @@ export function childrenOf(pid: number): readonly number[] {
   } catch {
     return []
   }
-}
-
-/** This process and all that started it, up to the init of its pid namespace. */
-export function ownAncestors(): ReadonlySet<number> {
-  const found = new Set<number>()
-  for (let pid = process.pid; pid > 0 && !found.has(pid); pid = stat(pid)?.parent ?? 0)
-    found.add(pid)
-  return found
-}
-
-/** All processes that this one can see. */
-export function allProcesses(): readonly number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
 }
 
 /** The id of this boot of the kernel; process ids and start times of another boot mean nothing. */
