@@ -74,3 +74,13 @@ export function conflictingManagers(error: KubeApiError): readonly string[] {
   }
   return [...managers]
 }
+
+/** The error that a watch tells in its stream and ends with. */
+export function statusError(status: Status, path: string): KubeApiError {
+  return new KubeApiError({
+    status: status.code ?? 0,
+    reason: status.reason ?? 'Unknown',
+    message: `GET ${path}: watch ended: ${status.message ?? status.reason ?? 'no message'}`,
+    details: status,
+  })
+}

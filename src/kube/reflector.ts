@@ -2,7 +2,7 @@ import { Backoff, reflectorBackoff } from './backoff.ts'
 import type { KubeClient } from './client.ts'
 import { type Clock, sleep, systemClock } from './clock.ts'
 import type { Decoder, Project } from './decoder.ts'
-import { isExpired, KubeApiError } from './errors.ts'
+import { isExpired, KubeApiError, statusError } from './errors.ts'
 import { jsonDecoder } from './json-decoder.ts'
 import type { Log } from './log.ts'
 import { type ResourcePath, resourcePath } from './resource.ts'
@@ -67,6 +67,8 @@ export class Reflector<T> {
   #version: string | undefined
   #watchList: boolean
   #watchListFailures = 0
+  /** The last watch ended because nothing was heard of it. */
+  #silent = false
 
   constructor(options: ReflectorOptions<T>) {
     this.#options = options
@@ -126,10 +128,12 @@ export class Reflector<T> {
   /** One list when one is due, and one watch; a wait when either failed. */
   async #round(signal: AbortSignal): Promise<void> {
     try {
+      if (this.#silent) await this.#checkVersion(signal)
       if (this.#version === undefined && !this.#watchList) await this.#list(signal)
       await this.#watch(signal)
     } catch (error) {
       if (signal.aborted) return
+      if (error instanceof KubeApiError && error.reason === 'Silent') this.#silent = true
       const waitMs = this.#afterFailure(error)
       try {
         await sleep(this.#clock, waitMs, signal)
@@ -146,13 +150,37 @@ export class Reflector<T> {
     const askedMs = error instanceof KubeApiError ? (error.retryAfterMs ?? 0) : 0
     const waitMs = Math.max(this.#backoff.next(), askedMs)
     const fields = { resource: this.#path, err: error, waitMs: Math.round(waitMs) }
-    if (isExpired(error) || isTooLargeVersion(error)) {
+    if (isExpired(error)) {
       log.info(fields, 'the version watched from is not available, listing again')
       this.#version = undefined
     } else {
       log.warn(fields, 'list or watch failed, trying again')
     }
     return waitMs
+  }
+
+  /**
+   * A server that was restored from a backup stands at an earlier version than ours: it lets us watch from there, and
+   * says nothing until it has come as far. Its list tells.
+   */
+  async #checkVersion(signal: AbortSignal): Promise<void> {
+    const answer = await this.#options.client.raw({
+      method: 'GET',
+      path: this.#path,
+      query: { ...this.#selectors(), limit: '1' },
+      accept: this.#decoder.accept,
+      timeoutMs: this.#timing.listTimeoutMs,
+      signal,
+    })
+    const { resourceVersion } = this.#decoder.readList(answer.contentType, answer.body, () => {})
+    if (Number(resourceVersion) < Number(this.#version)) {
+      this.#options.log.warn(
+        { resource: this.#path, version: this.#version, serverVersion: resourceVersion },
+        'the server has gone back in time, listing again',
+      )
+      this.#version = undefined
+    }
+    this.#silent = false
   }
 
   async #list(signal: AbortSignal): Promise<void> {
@@ -324,25 +352,4 @@ export class Reflector<T> {
 
 function isRefused(error: unknown): boolean {
   return error instanceof KubeApiError && (error.status === 400 || error.status === 422)
-}
-
-/** The server knows only versions before ours: it was restored from a backup, or lags behind its peers. */
-function isTooLargeVersion(error: unknown): boolean {
-  return (
-    error instanceof KubeApiError &&
-    error.details?.details?.causes?.some((cause) => cause.reason === 'ResourceVersionTooLarge') ===
-      true
-  )
-}
-
-function statusError(
-  status: { code?: number; reason?: string; message?: string },
-  path: string,
-): KubeApiError {
-  return new KubeApiError({
-    status: status.code ?? 0,
-    reason: status.reason ?? 'Unknown',
-    message: `GET ${path}: watch ended: ${status.message ?? status.reason ?? 'no message'}`,
-    details: status,
-  })
 }

@@ -40,7 +40,7 @@ export interface ReadWatchOptions<T> {
 /**
  * Opens one watch and reads it until the server ends it.
  *
- * @throws KubeApiError when it was refused, broke, or fell silent (`Timeout`); the signal's reason when aborted
+ * @throws KubeApiError when it was refused, broke, outlived its time (`Timeout`), or fell silent (`Silent`); the signal's reason when aborted
  */
 export async function readWatch<T>(options: ReadWatchOptions<T>): Promise<void> {
   const { client, path, timing, clock, signal } = options
@@ -50,12 +50,13 @@ export async function readWatch<T>(options: ReadWatchOptions<T>): Promise<void> 
   const onAbort = (): void => stop.abort(signal.reason)
   signal.throwIfAborted()
   signal.addEventListener('abort', onAbort, { once: true })
-  const fail = (message: string) => (): void =>
-    stop.abort(
-      new KubeApiError({ status: 0, reason: 'Timeout', message: `GET ${path}: ${message}` }),
-    )
-  const cancelDeadline = clock.timer(fail('the watch outlived its time'), watchMs + timing.graceMs)
-  const silence = new Silence(clock, timing.silenceMs, fail('the watch fell silent'))
+  const fail = (reason: string, message: string) => (): void =>
+    stop.abort(new KubeApiError({ status: 0, reason, message: `GET ${path}: ${message}` }))
+  const cancelDeadline = clock.timer(
+    fail('Timeout', 'the watch outlived its time'),
+    watchMs + timing.graceMs,
+  )
+  const silence = new Silence(clock, timing.silenceMs, fail('Silent', 'the watch fell silent'))
   try {
     const { contentType, chunks } = await client.stream({
       method: 'GET',

@@ -149,7 +149,8 @@ function matches(item: Json, key: readonly (readonly [string, string])[]): boole
 
 function setAt(root: Json, steps: readonly Step[], value: Json): Json {
   const [step, ...rest] = steps
-  if (step === undefined) return value
+  // An empty map asks for a map, not for one without the fields of others.
+  if (step === undefined) return isObject(value) && isObject(root) ? root : value
   const object: JsonObject = isObject(root) ? { ...root } : {}
   const child = object[step.name]
   if (step.key === undefined) {

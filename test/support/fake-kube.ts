@@ -327,17 +327,6 @@ export class FakeKube {
       )
     }
     const from = query.resourceVersion === undefined ? undefined : Number(query.resourceVersion)
-    if (from !== undefined && from > this.store.version) {
-      throw new Refusal(
-        504,
-        'Timeout',
-        `Too large resource version: ${from}, current: ${this.store.version}`,
-        {
-          retryAfterSeconds: 1,
-          causes: [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }],
-        },
-      )
-    }
     const selects = selectorOf(route, query)
     response.writeHead(200, { 'content-type': 'application/json' })
     response.flushHeaders()
@@ -350,13 +339,15 @@ export class FakeKube {
       return
     }
     const tell = (change: Change): void => {
-      if (change.collection !== route.collection) return
+      // A watch from a version that is yet to come stands, and hears of nothing before it.
+      if (change.collection !== route.collection || change.version <= (from ?? 0)) return
       const was = change.before !== undefined && selects(change.before)
       const is = change.type !== 'DELETED' && selects(change.object)
       if (is) write(was ? 'MODIFIED' : 'ADDED', change.object)
       else if (was) write('DELETED', change.object)
     }
-    const bookmark = (end: boolean): void =>
+    const bookmark = (end: boolean): void => {
+      if (this.store.version < (from ?? 0)) return
       write('BOOKMARK', {
         kind: 'Bookmark',
         metadata: {
@@ -364,6 +355,7 @@ export class FakeKube {
           ...(end ? { annotations: { 'k8s.io/initial-events-end': 'true' } } : {}),
         },
       })
+    }
     if (from === undefined || from === 0) {
       for (const object of this.store.list(route.collection)) {
         if (selects(object)) write('ADDED', object)

@@ -247,10 +247,12 @@ describe('reflector', () => {
     assert.deepEqual(waits, [20_000, 2400, 4800, 9600, 19_200])
   })
 
-  test('a version that the server has not reached (restored from a backup) means a new list', async () => {
+  test('a server that was restored from a backup is noticed by its silence, and listed again', async () => {
     kube.put(pods, pod('x'))
     kube.put(pods, pod('y'))
-    const { reflector, told } = reflect()
+    const { reflector, told } = reflect({
+      timing: { minWatchMs: 3e8, maxWatchMs: 6e8, graceMs: 3e7, silenceMs: 40_000 },
+    })
     await reflector.synced
     await until(() => kube.watches === 1, 'a watch')
     await kube.stop()
@@ -259,6 +261,7 @@ describe('reflector', () => {
     await kube.start()
     await until(() => told().includes('deleted a/y'), 'the deletion')
     assert.equal(reflector.size, 1)
+    assert.ok(log.lines.some(({ message }) => /gone back in time/.test(message)))
   })
 
   test('a namesake is another object, even when its making was not watched', async () => {
