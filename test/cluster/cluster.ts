@@ -123,7 +123,7 @@ export class Cluster implements AsyncDisposable {
     const { signal, report } = this.#options
     await together(signal, [
       (signal) => startControlPlane({ ...this.#controlPlane, signal }),
-      (signal) => startRegistries(this.registries, { report, signal }),
+      (signal) => this.#startRegistries({ report, signal }),
     ])
     await together(
       signal,
@@ -247,6 +247,17 @@ export class Cluster implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#api.close()
     await this.registries.close()
+  }
+
+  /** An API server alone is of use too, to a user who may not install the registry. */
+  async #startRegistries(options: OpenOptions): Promise<void> {
+    try {
+      await startRegistries(this.registries, options)
+    } catch (error) {
+      const missing = error instanceof ClusterError && error.code === 'KIP_CLUSTER_PREREQUISITE'
+      if (!missing || this.#state.addresses.level === 'nodes') throw error
+      options.report(`no registries: ${error.message}`)
+    }
   }
 
   get #controlPlane(): ControlPlaneOptions {

@@ -1,9 +1,10 @@
 import { copyFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Cluster, freePorts, makeFolder } from './cluster.ts'
 import { runCommand } from './command.ts'
 import { ClusterError } from './errors.ts'
+import { routeDestinations } from './ipv4.ts'
 import { clusterCgroups, removeCgroups } from './node/cgroups.ts'
 import { pauseArchive } from './node/pause-image.ts'
 import { ensurePackages } from './packages.ts'
@@ -62,14 +63,17 @@ export async function upCluster(options: UpOptions): Promise<Cluster> {
     throw new ClusterError('KIP_CLUSTER_PREREQUISITE', `nodes need ${missing}; ${instead}`)
   }
   const programs = await buildPrograms(level, options)
+  // Another user's clusters are not known here, only that what they listen on is taken.
+  const avoid: string[] = []
   for (let attempt = 1; ; attempt++) {
-    await plan(options, level, programs)
+    const { addresses } = await plan(options, level, programs, avoid)
+    avoid.push(addresses.range)
     let cluster: Cluster | undefined
     try {
       const open = { report, ...(signal && { signal }) }
       await Cluster.prepare(name, open)
       cluster = await Cluster.open(name, open)
-      await copyFile(programs.pause, join(cluster.folder, 'pause.tar'))
+      if (programs.pause) await copyFile(programs.pause, join(cluster.folder, 'pause.tar'))
       await cluster.start()
       await markReady(cluster.state, options.owned === true)
       return cluster
@@ -151,6 +155,7 @@ export function remains(state: ClusterState): readonly string[] {
   return [...running.map((name) => `process ${name}`), ...clusterCgroups(state.id)]
 }
 
+/** Folders of programs, and the archive of the pause image; what only nodes need is empty without them. */
 interface Programs {
   readonly kubernetes: string
   readonly containerd: string
@@ -161,19 +166,25 @@ interface Programs {
 async function buildPrograms(level: ClusterLevel, options: UpOptions): Promise<Programs> {
   const build = { report: options.report, ...(options.signal && { signal: options.signal }) }
   const version = kubernetesVersion(options.kubernetes ?? process.env.KIP_KUBE_VERSION)
-  if (level === 'nodes') await ensurePackages(NODE_PACKAGES, build)
+  const kubernetes = await kubernetesPrograms(version, build)
+  if (level === 'control-plane') return { kubernetes, containerd: '', sleep: '', pause: '' }
+  await ensurePackages(NODE_PACKAGES, build)
+  const containerd = await containerdPrograms(build)
   const sleep = await sleepProgram(build)
   const pause = await pauseArchive(sleep, build)
-  const kubernetes = await kubernetesPrograms(version, build)
-  const containerd = level === 'nodes' ? await containerdPrograms(build) : ''
-  return { kubernetes, containerd, sleep: join(sleep, '..'), pause }
+  return { kubernetes, containerd, sleep: dirname(sleep), pause }
 }
 
 /** Chooses what clusters must not share, and writes it down before anything is made. */
-async function plan(options: UpOptions, level: ClusterLevel, programs: Programs): Promise<void> {
+async function plan(
+  options: UpOptions,
+  level: ClusterLevel,
+  programs: Programs,
+  avoid: readonly string[],
+): Promise<ClusterState> {
   const { name, signal } = options
   const routes = level === 'nodes' ? await machineRoutes(signal) : []
-  await withClustersLock(
+  return await withClustersLock(
     async () => {
       if (clusterNames().includes(name))
         throw new ClusterError(
@@ -181,7 +192,7 @@ async function plan(options: UpOptions, level: ClusterLevel, programs: Programs)
           `cluster ${name} is there already; npm run cluster -- down --name ${name} takes it down`,
         )
       const taken = clusterNames().flatMap((other) => readState(other)?.addresses.range ?? [])
-      const addresses = pickAddresses({ level, routes, taken })
+      const addresses = pickAddresses({ level, routes, taken: [...taken, ...avoid] })
       if (!addresses)
         throw new ClusterError(
           'KIP_CLUSTER_PREREQUISITE',
@@ -189,7 +200,7 @@ async function plan(options: UpOptions, level: ClusterLevel, programs: Programs)
         )
       const [api = 0, etcd = 0, etcdPeer = 0] = await freePorts(3)
       await makeFolder(name)
-      await writeState({
+      const state: ClusterState = {
         name,
         id: newClusterId(),
         phase: 'starting',
@@ -204,7 +215,9 @@ async function plan(options: UpOptions, level: ClusterLevel, programs: Programs)
           sleep: programs.sleep,
         },
         nodes: Array.from({ length: options.nodes }, (_, index) => nodePlan(addresses, index + 1)),
-      })
+      }
+      await writeState(state)
+      return state
     },
     signal ? { signal } : {},
   )
@@ -216,11 +229,10 @@ async function markReady(state: ClusterState, owned: boolean): Promise<void> {
 }
 
 async function machineRoutes(signal?: AbortSignal): Promise<readonly string[]> {
-  const listed = await runCommand('ip', ['-4', '-o', 'route', 'show', 'table', 'all'], {
+  const listing = await runCommand('ip', ['-4', '-o', 'route', 'show', 'table', 'all'], {
     ...(signal && { signal }),
   })
-  const destination = /^(?:broadcast|local|unicast|blackhole|unreachable)?\s*(\d[\d./]*)/
-  return listed.split('\n').flatMap((line) => destination.exec(line)?.[1] ?? [])
+  return routeDestinations(listing)
 }
 
 /** What could not start because its port was taken, if that was why. */

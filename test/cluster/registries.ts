@@ -89,7 +89,11 @@ export function openRegistries(options: RegistriesOptions): Registries {
   return { ...(byName as Record<RegistryName, Registry>), close }
 }
 
-/** Starts all registries of a cluster. */
+/**
+ * Starts all registries of a cluster.
+ *
+ * @throws ClusterError (KIP_CLUSTER_PREREQUISITE) when Debian's docker-registry is missing and cannot be installed
+ */
 export async function startRegistries(
   registries: Registries,
   options: { readonly report: Report; readonly signal?: AbortSignal },
