@@ -1,0 +1,155 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { bundle } from '../../../docker/bundle.ts'
+import { openAuthority } from '../../cluster/pki.ts'
+import type { BenchOptions } from '../bench.ts'
+import { benchProgram, installedProgram } from '../peers/build.ts'
+import { bulkRepository, pushBulk, pushSingle, type SingleImage } from './corpus.ts'
+import { type DelayProxy, startDelayProxy } from './delay-proxy.ts'
+import { RegistryServer } from './server.ts'
+import { type Programs, preparePeers, type Route } from './tools.ts'
+
+/** Storage of the registries is in memory: a disk would be measured instead of the copiers. */
+const MEMORY = '/dev/shm'
+const ROUND_TRIP_MS = 20
+
+/** A way from source to target. */
+export type Link = 'http' | 'tls' | 'delayed'
+
+/** The registries, programs and files of a bench. */
+export interface World extends AsyncDisposable {
+  readonly programs: Programs
+  readonly resident: readonly [string, ...string[]]
+  readonly measure: string
+  readonly versions: Readonly<Record<string, string>>
+  readonly route: (link: Link) => Route
+  readonly source: (link: Link) => RegistryServer
+  readonly target: (link: Link) => RegistryServer
+  /** Digest of what was pushed, by repository; pushes an image when it is first asked for. */
+  readonly digest: (repository: string) => Promise<string>
+  /** A fresh folder for one run. */
+  readonly runFolder: () => Promise<string>
+  /** Environment of every tool. */
+  readonly env: (folder: string) => Readonly<Record<string, string>>
+}
+
+/** Builds the peers, starts the registries on storage in memory, and removes it all when disposed of. */
+export async function createWorld({ report, signal }: BenchOptions): Promise<World> {
+  const build = { report, signal }
+  const registry = await installedProgram('distribution', 'registry', build)
+  const peers = await preparePeers(build)
+  const measure = await benchProgram('measure', build)
+  const proxyProgram = await benchProgram('delay-proxy', build)
+
+  await using cleanup = new AsyncDisposableStack()
+  const folder = await mkdtemp(join(MEMORY, 'kip-bench-'))
+  cleanup.defer(() => rm(folder, { recursive: true, force: true }))
+  const [kip, resident] = await bundles(folder)
+
+  const authority = await openAuthority(join(folder, 'pki'))
+  const issued = await authority.issue({ commonName: 'bench', hosts: ['127.0.0.1'] })
+  const tls = {
+    authority: authority.certificate,
+    certificateFile: join(folder, 'tls.crt'),
+    keyFile: join(folder, 'tls.key'),
+  }
+  await writeFile(tls.certificateFile, issued.certificate)
+  await writeFile(tls.keyFile, issued.key, { mode: 0o600 })
+
+  const start = async (name: string, storage: string, secure: boolean): Promise<RegistryServer> => {
+    const server = await RegistryServer.start({
+      program: registry.file,
+      folder: join(folder, name),
+      storage: join(folder, storage),
+      ...(secure && { tls }),
+    })
+    cleanup.defer(() => server.close())
+    return server
+  }
+  const source = {
+    http: await start('source-http', 'source', false),
+    tls: await start('source-tls', 'source', true),
+  }
+  const target = {
+    http: await start('target-http', 'target-http-storage', false),
+    tls: await start('target-tls', 'target-tls-storage', true),
+  }
+  const delayed = async (server: RegistryServer): Promise<DelayProxy> => {
+    const proxy = await startDelayProxy(proxyProgram, server.host, ROUND_TRIP_MS)
+    cleanup.defer(() => proxy.close())
+    return proxy
+  }
+  const farSource = await delayed(source.http)
+  const farTarget = await delayed(target.http)
+
+  const routes: Readonly<Record<Link, Route>> = {
+    http: { source: source.http.host, target: target.http.host, authorityFile: undefined },
+    tls: {
+      source: source.tls.host,
+      target: target.tls.host,
+      authorityFile: authority.certificateFile,
+    },
+    delayed: { source: farSource.host, target: farTarget.host, authorityFile: undefined },
+  }
+  const digests = new Map<string, string>()
+  let runs = 0
+  const disposal = cleanup.move()
+  return {
+    programs: { ...peers.programs, kip },
+    resident,
+    measure,
+    versions: { distribution: registry.version, ...peers.versions },
+    route: (link) => routes[link],
+    source: (link) => (link === 'tls' ? source.tls : source.http),
+    target: (link) => (link === 'tls' ? target.tls : target.http),
+    digest: async (repository) => {
+      if (!digests.has(repository)) {
+        report(`making ${repository}`)
+        await push(source.http, repository, digests, signal)
+      }
+      return digests.get(repository) ?? ''
+    },
+    runFolder: async () => {
+      runs += 1
+      const run = join(folder, 'runs', String(runs))
+      await mkdir(run, { recursive: true })
+      return run
+    },
+    env: (home) => ({
+      PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+      HOME: home,
+      XDG_CONFIG_HOME: home,
+      XDG_RUNTIME_DIR: home,
+      SSL_CERT_FILE: authority.certificateFile,
+      NODE_ENV: 'production',
+    }),
+    [Symbol.asyncDispose]: () => disposal.disposeAsync(),
+  }
+}
+
+async function push(
+  server: RegistryServer,
+  repository: string,
+  digests: Map<string, string>,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!repository.startsWith('bench/bulk/')) {
+    digests.set(repository, await pushSingle(server.client, repository as SingleImage))
+    return
+  }
+  for (const [number, digest] of (await pushBulk(server.client, signal)).entries()) {
+    digests.set(bulkRepository(number), digest)
+  }
+}
+
+/** kip is measured as it is shipped: one bundle, run by the Node that runs this. */
+async function bundles(
+  folder: string,
+): Promise<readonly [readonly [string, string], readonly [string, string]]> {
+  await bundle(join(folder, 'kip'))
+  await bundle(join(folder, 'resident'), 'test/bench/copy/resident.ts')
+  return [
+    [process.execPath, join(folder, 'kip', 'main.js')],
+    [process.execPath, join(folder, 'resident', 'main.js')],
+  ]
+}

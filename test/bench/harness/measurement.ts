@@ -1,0 +1,41 @@
+/** What one run of one contender cost. */
+export interface Measurement {
+  readonly wallMs: number
+  /** User and system time of the process and all its descendants. */
+  readonly cpuMs: number
+  /** Peak resident set of the largest process. */
+  readonly rssMib: number
+  /** Requests that registries answered, where they are counted. */
+  readonly requests?: number
+}
+
+export const figures = ['wallMs', 'cpuMs', 'rssMib', 'requests'] as const
+export type Figure = (typeof figures)[number]
+
+/** How a figure is called in tables and messages. */
+export const figureNames: Readonly<Record<Figure, string>> = {
+  wallMs: 'wall',
+  cpuMs: 'CPU',
+  rssMib: 'RSS',
+  requests: 'requests',
+}
+
+/** One round's measurements, by contender; a contender may have been left out of it. */
+export type Round = Readonly<Record<string, Measurement>>
+
+/** `4.08 s`, `12.4 ms`, `53 MiB`, `186` */
+export function formatFigure(figure: Figure, value: number): string {
+  if (figure === 'requests') return String(Math.round(value * 100) / 100)
+  if (figure === 'rssMib') return `${value.toFixed(0)} MiB`
+  if (value >= 1000) return `${(value / 1000).toFixed(2)} s`
+  return `${value.toFixed(value < 10 ? 2 : 1)} ms`
+}
+
+export function formatMeasurement(measurement: Measurement): string {
+  return figures
+    .flatMap((figure) => {
+      const value = measurement[figure]
+      return value === undefined ? [] : [`${figureNames[figure]} ${formatFigure(figure, value)}`]
+    })
+    .join(', ')
+}

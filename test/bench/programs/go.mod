@@ -1,0 +1,3 @@
+module kip.test/bench/programs
+
+go 1.26.0

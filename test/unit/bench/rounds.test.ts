@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import type { Measurement } from '../../bench/harness/measurement.ts'
+import { type Contender, runRounds } from '../../bench/harness/rounds.ts'
+
+const quiet = () => undefined
+const never = new AbortController().signal
+
+function contender(name: string, wallMs: number, order: string[]): Contender {
+  return {
+    name,
+    run: async (): Promise<Measurement> => {
+      order.push(name)
+      return { wallMs, cpuMs: 1, rssMib: 1 }
+    },
+  }
+}
+
+describe('rounds', () => {
+  test('contenders take turns, and each round begins with the next', async () => {
+    const order: string[] = []
+    const contenders = ['a', 'b', 'c'].map((name) => contender(name, 10, order))
+    const options = { name: 'case', contenders, rounds: 3, keep: [], report: quiet, signal: never }
+    const rounds = await runRounds(options)
+    assert.equal(order.join(''), 'abcbcacab')
+    assert.deepEqual(
+      rounds.map((round) => Object.keys(round).sort()),
+      [
+        ['a', 'b', 'c'],
+        ['a', 'b', 'c'],
+        ['a', 'b', 'c'],
+      ],
+    )
+  })
+
+  test('a peer far behind is left out after the first round, unless it has to stay', async () => {
+    const order: string[] = []
+    const contenders = [
+      contender('ours', 1000, order),
+      contender('fast', 10, order),
+      contender('named', 90, order),
+      contender('slow', 90, order),
+    ]
+    const report: string[] = []
+    const rounds = await runRounds({
+      ...{ name: 'case', contenders, rounds: 2, keep: ['ours', 'named'] },
+      ...{ report: (line: string) => report.push(line), signal: never },
+    })
+    assert.deepEqual(Object.keys(rounds[0] ?? {}).sort(), ['fast', 'named', 'ours', 'slow'])
+    assert.deepEqual(Object.keys(rounds[1] ?? {}).sort(), ['fast', 'named', 'ours'])
+    assert.ok(report.some((line) => line.includes('too slow: slow')))
+  })
+
+  test('an abort ends it before the next run', async () => {
+    const order: string[] = []
+    const stop = new AbortController()
+    const first = contender('first', 10, order)
+    const stopping: Contender = {
+      name: 'first',
+      run: async (round, signal) => {
+        stop.abort(new Error('stopped'))
+        return first.run(round, signal)
+      },
+    }
+    const contenders = [stopping, contender('second', 10, order)]
+    const running = runRounds({
+      ...{ name: 'case', contenders, rounds: 2, keep: [], report: quiet, signal: stop.signal },
+    })
+    await assert.rejects(running, /stopped/)
+    assert.deepEqual(order, ['first'])
+  })
+
+  test('a contender that fails fails the bench', async () => {
+    const failing: Contender = { name: 'peer', run: () => Promise.reject(new Error('exit code 1')) }
+    const running = runRounds({
+      ...{ name: 'case', contenders: [failing], rounds: 2, keep: [] },
+      ...{ report: quiet, signal: never },
+    })
+    await assert.rejects(running, /exit code 1/)
+  })
+})
