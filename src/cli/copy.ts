@@ -1,0 +1,143 @@
+import {
+  type CopyEvent,
+  type CopyOptions,
+  copyImage,
+  createRegistryClient,
+  planCopy,
+  proxyFromVariables,
+  type RegistryClient,
+} from '@containers/image-copy'
+import { type CopyArguments, copyUsage, parseCopyArguments } from './copy/arguments.ts'
+import { copyCredentials } from './copy/credentials.ts'
+import { type CopyPair, parseCopyList, parseCopyPair } from './copy/items.ts'
+import { type Outcome, summarize } from './copy/outcome.ts'
+import { Reporter } from './copy/reporter.ts'
+import { UsageError } from './errors.ts'
+import type { Invocation } from './invocation.ts'
+
+/** `kip copy`: copies images between registries, one or a list. */
+export async function copy(invocation: Invocation): Promise<number> {
+  try {
+    const args = parseCopyArguments(invocation.argv)
+    if (args.help) {
+      invocation.print(copyUsage)
+      return 0
+    }
+    return await copyPairs(args, invocation)
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error
+    for (const fault of error.faults) invocation.complain(`kip copy: ${fault}`)
+    invocation.complain('See kip copy --help.')
+    return 2
+  }
+}
+
+async function copyPairs(args: CopyArguments, invocation: Invocation): Promise<number> {
+  const { signal } = invocation
+  const pairs = await readPairs(args, invocation)
+  const client = await createClient(args, invocation, pairs)
+  const reporter = new Reporter({ invocation, output: args.output, images: pairs.length })
+  const started = performance.now()
+  const outcomes: Outcome[] = []
+  const waiting = pairs.values()
+  const lane = async (): Promise<void> => {
+    for (const pair of waiting) {
+      const outcome = await copyPair(client, pair, args, signal, (event) => reporter.event(event))
+      outcomes.push(outcome)
+      reporter.outcome(pair, outcome)
+    }
+  }
+  try {
+    await Promise.all(Array.from({ length: Math.min(args.concurrency, pairs.length) }, lane))
+  } finally {
+    reporter.end()
+    await client.close()
+  }
+  const summary = summarize(outcomes, (performance.now() - started) / 1000)
+  reporter.summary(summary)
+  return summary.failed + summary.stopped === 0 ? 0 : 1
+}
+
+async function readPairs(
+  { pair, list = '' }: CopyArguments,
+  { readFile, readInput }: Invocation,
+): Promise<readonly CopyPair[]> {
+  if (pair !== undefined) return [parseCopyPair(pair)]
+  if (list === '-') return parseCopyList(await readInput(), 'standard input')
+  return parseCopyList(readNamed('--from-file', list, readFile), list)
+}
+
+async function createClient(
+  args: CopyArguments,
+  invocation: Invocation,
+  pairs: readonly CopyPair[],
+): Promise<RegistryClient> {
+  const { env, readFile, version } = invocation
+  const plain = new Set(args.http)
+  return createRegistryClient({
+    hosts: (host) => ({ http: plain.has(host) }),
+    ...(args.ca === undefined ? {} : { ca: readNamed('--ca', args.ca, readFile) }),
+    credentials: await copyCredentials({ ...args, ...invocation, pairs }),
+    proxy: proxyFromVariables(env),
+    userAgent: `kip/${version}`,
+  })
+}
+
+/** Never rejects: what went wrong is the outcome, and stops no other image. */
+async function copyPair(
+  client: RegistryClient,
+  { source, target }: CopyPair,
+  args: CopyArguments,
+  signal: AbortSignal,
+  onEvent: (event: CopyEvent) => void,
+): Promise<Outcome> {
+  const started = performance.now()
+  const options: CopyOptions = {
+    platforms: args.platforms,
+    referrers: args.referrers,
+    recheck: args.recheck,
+    signal,
+    onEvent,
+  }
+  try {
+    signal.throwIfAborted()
+    if (args.dryRun) {
+      const plan = await planCopy(client, source, target, options)
+      const { digest, bytes, blobs, skipped } = plan
+      return plan.upToDate
+        ? { status: 'present', digest, bytes, blobs, skipped, mounted: 0, seconds: 0 }
+        : { status: 'to-copy', digest, bytes, blobs, skipped }
+    }
+    const { digest, bytes, blobs, skipped, mounted } = await copyImage(
+      client,
+      source,
+      target,
+      options,
+    )
+    const seconds = (performance.now() - started) / 1000
+    const status = bytes > 0 ? 'copied' : 'present'
+    return { status, digest, bytes, blobs, skipped, mounted, seconds }
+  } catch (error) {
+    return failure(error, signal)
+  }
+}
+
+function failure(error: unknown, signal: AbortSignal): Outcome {
+  const message = error instanceof Error ? error.message : String(error)
+  if (signal.aborted) return { status: 'stopped', code: 'KIP_STOPPED', message: reasonOf(signal) }
+  const code = error instanceof Error && 'code' in error ? String(error.code) : 'KIP_INTERNAL'
+  return { status: 'failed', code, message }
+}
+
+function reasonOf({ reason }: AbortSignal): string {
+  return reason instanceof Error ? reason.message : String(reason)
+}
+
+function readNamed(option: string, file: string, readFile: (path: string) => string): string {
+  try {
+    return readFile(file)
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    throw new UsageError([`${option} ${file}: ${why}`])
+  }
+}

@@ -1,0 +1,120 @@
+import { parseArgs } from 'node:util'
+import { isRegistryHost } from '@containers/image-copy'
+import { UsageError } from '../errors.ts'
+
+/** What the arguments of `kip copy` ask for, before any file is read. */
+export interface CopyArguments {
+  readonly help: boolean
+  /** Source and target; undefined with {@link list}. */
+  readonly pair: readonly [string, string] | undefined
+  /** File with a source and a target a line; `-` is standard input. */
+  readonly list: string | undefined
+  readonly output: 'text' | 'json'
+  readonly dryRun: boolean
+  readonly platforms: readonly string[]
+  readonly referrers: boolean
+  readonly recheck: boolean
+  readonly concurrency: number
+  readonly http: readonly string[]
+  readonly ca: string | undefined
+  /** Docker configurations with credentials; undefined: the default one. */
+  readonly sourceAuthFile: string | undefined
+  readonly targetAuthFile: string | undefined
+}
+
+export const copyUsage = `Usage: kip copy [OPTIONS] SOURCE TARGET
+       kip copy [OPTIONS] --from-file LIST
+
+Copies images between registries, byte for byte: digests stay, signatures verify, every platform is there. What the
+target holds is not sent again, and its tag is written last. The exit code is 0 only if every image arrived.
+
+  --from-file FILE        copy each line's SOURCE TARGET; - is standard input, # begins a comment
+  --concurrency N         images at a time; default 8
+  --platform OS/ARCH      only this platform, as often as wanted; the index stays whole, so the target must allow gaps
+  --referrers             also what points at the image: referrers, cosign signatures, attestations and SBOMs
+  --recheck               look at every part even when the target's tag has the digest already
+  --dry-run               write nothing; tell how many bytes would be sent
+  --output text|json      json: one object a line and image, and one for all at the end
+  --http HOST             speak plain http to this registry, as often as wanted
+  --ca FILE               PEM of authorities to trust besides the system's
+  --authfile FILE         credentials, as docker login writes them; - is standard input; default $REGISTRY_AUTH_FILE, or
+                          config.json in $DOCKER_CONFIG or ~/.docker
+  --src-authfile FILE     the same for the source only
+  --dest-authfile FILE    the same for the target only`
+
+const OPTIONS = {
+  help: { type: 'boolean', short: 'h', default: false },
+  'from-file': { type: 'string' },
+  concurrency: { type: 'string', default: '8' },
+  platform: { type: 'string', multiple: true },
+  referrers: { type: 'boolean', default: false },
+  recheck: { type: 'boolean', default: false },
+  'dry-run': { type: 'boolean', default: false },
+  output: { type: 'string', default: 'text' },
+  http: { type: 'string', multiple: true },
+  ca: { type: 'string' },
+  authfile: { type: 'string' },
+  'src-authfile': { type: 'string' },
+  'dest-authfile': { type: 'string' },
+} as const
+
+/** @throws UsageError with every fault at once */
+export function parseCopyArguments(argv: readonly string[]): CopyArguments {
+  const { values, positionals } = parse(argv)
+  const list = values['from-file']
+  const faults: string[] = []
+  const [source, target, ...more] = positionals
+  if (values.help) {
+    // Whoever asks for help is told nothing else.
+  } else if (list !== undefined && positionals.length > 0) {
+    faults.push(`--from-file and ${JSON.stringify(positionals[0])}: give a list, or one image`)
+  } else if (list === undefined && (target === undefined || more.length > 0)) {
+    faults.push(`give one SOURCE and one TARGET, or --from-file; there are ${positionals.length}`)
+  }
+  if (values.output !== 'text' && values.output !== 'json') {
+    faults.push(`--output ${JSON.stringify(values.output)}: give text or json`)
+  }
+  if (!/^[1-9]\d{0,2}$/.test(values.concurrency)) {
+    faults.push(`--concurrency ${JSON.stringify(values.concurrency)}: give a number from 1 to 999`)
+  }
+  for (const host of values.http ?? []) {
+    if (!isRegistryHost(host)) faults.push(`--http ${JSON.stringify(host)}: give host or host:port`)
+  }
+  const platforms = (values.platform ?? []).flatMap((text) => text.split(','))
+  for (const platform of platforms) {
+    if (!/^\w+\/[\w-]+(\/[\w.]+)?$/.test(platform)) {
+      faults.push(`--platform ${JSON.stringify(platform)}: give one like linux/amd64`)
+    }
+  }
+  const sourceAuthFile = values['src-authfile'] ?? values.authfile
+  const targetAuthFile = values['dest-authfile'] ?? values.authfile
+  if (list === '-' && (sourceAuthFile === '-' || targetAuthFile === '-')) {
+    faults.push('--from-file - and credentials cannot both come from standard input')
+  }
+  if (faults.length > 0) throw new UsageError(faults)
+  return {
+    help: values.help,
+    pair: source === undefined || target === undefined ? undefined : [source, target],
+    list,
+    output: values.output === 'json' ? 'json' : 'text',
+    dryRun: values['dry-run'],
+    platforms,
+    referrers: values.referrers,
+    recheck: values.recheck,
+    concurrency: Number(values.concurrency),
+    http: values.http ?? [],
+    ca: values.ca,
+    sourceAuthFile,
+    targetAuthFile,
+  }
+}
+
+function parse(argv: readonly string[]) {
+  try {
+    return parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: true })
+  } catch (error) {
+    // Its messages name the option; what follows the first sentence is advice about `--` that helps nobody here.
+    const said = error instanceof Error ? error.message : String(error)
+    throw new UsageError([said.split('. ')[0] ?? said])
+  }
+}

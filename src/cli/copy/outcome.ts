@@ -1,0 +1,101 @@
+import { formatReference } from '@containers/image-copy'
+import type { CopyPair } from './items.ts'
+import { formatBytes, formatSeconds } from './quantities.ts'
+
+/** What became of one image, or in a dry run would become. */
+export type Outcome =
+  | ({ readonly status: 'copied' | 'present' } & Moved)
+  | ({ readonly status: 'to-copy' } & Omit<Moved, 'mounted' | 'seconds'>)
+  | { readonly status: 'failed' | 'stopped'; readonly code: string; readonly message: string }
+
+interface Moved {
+  readonly digest: string
+  readonly bytes: number
+  /** Blobs sent, found in the target, and taken from another of its repositories. */
+  readonly blobs: number
+  readonly skipped: number
+  readonly mounted: number
+  readonly seconds: number
+}
+
+/** What a run did in all. */
+export interface Summary {
+  readonly images: number
+  readonly copied: number
+  readonly present: number
+  readonly toCopy: number
+  readonly failed: number
+  /** Not begun or not ended when the run was stopped. */
+  readonly stopped: number
+  readonly bytes: number
+  readonly seconds: number
+}
+
+export function summarize(outcomes: readonly Outcome[], seconds: number): Summary {
+  const count = (status: Outcome['status']): number =>
+    outcomes.filter((outcome) => outcome.status === status).length
+  return {
+    images: outcomes.length,
+    copied: count('copied'),
+    present: count('present'),
+    toCopy: count('to-copy'),
+    failed: count('failed'),
+    stopped: count('stopped'),
+    bytes: outcomes.reduce((sum, outcome) => sum + ('bytes' in outcome ? outcome.bytes : 0), 0),
+    seconds,
+  }
+}
+
+/** One line for people. */
+export function outcomeLine(pair: CopyPair, outcome: Outcome): string {
+  const way = `${formatReference(pair.source)} -> ${formatReference(pair.target)}`
+  switch (outcome.status) {
+    case 'present':
+      return `present ${way} ${outcome.digest}`
+    case 'copied':
+      return `copied ${way} ${outcome.digest} (${amounts(outcome)}, ${formatSeconds(outcome.seconds)})`
+    case 'to-copy':
+      return `would copy ${way} ${outcome.digest} (${amounts(outcome)})`
+    case 'failed':
+      return `failed ${way}: ${outcome.message} [${outcome.code}]`
+    case 'stopped':
+      return `stopped ${way}: ${outcome.message}`
+  }
+}
+
+function amounts(
+  outcome: Pick<Moved, 'bytes' | 'blobs' | 'skipped'> & { mounted?: number },
+): string {
+  const { bytes, blobs, skipped, mounted = 0 } = outcome
+  return [
+    `${formatBytes(bytes)} in ${blobs} blobs`,
+    ...(mounted > 0 ? [`${mounted} mounted`] : []),
+    ...(skipped > 0 ? [`${skipped} there`] : []),
+  ].join(', ')
+}
+
+/** One line for people about all images. */
+export function summaryLine(summary: Summary): string {
+  const { images, copied, present, toCopy, failed, stopped, bytes, seconds } = summary
+  const counts = [
+    ...(copied > 0 ? [`${copied} copied`] : []),
+    ...(toCopy > 0 ? [`${toCopy} to copy`] : []),
+    ...(present > 0 ? [`${present} there`] : []),
+    ...(failed > 0 ? [`${failed} failed`] : []),
+    ...(stopped > 0 ? [`${stopped} not done`] : []),
+  ].join(', ')
+  // Images may share layers that are sent once.
+  const moved = toCopy > 0 ? `at most ${formatBytes(bytes)} to send` : `${formatBytes(bytes)} sent`
+  return `${images} images: ${counts}; ${moved} in ${formatSeconds(seconds)}`
+}
+
+/** The same for programs: an object of one line. */
+export function outcomeJson(pair: CopyPair, outcome: Outcome): string {
+  const source = formatReference(pair.source)
+  const target = formatReference(pair.target)
+  return JSON.stringify({ type: 'image', source, target, ...outcome })
+}
+
+export function summaryJson(summary: Summary): string {
+  return JSON.stringify({ type: 'summary', ...summary })
+}

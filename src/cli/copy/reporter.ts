@@ -1,0 +1,78 @@
+import type { CopyEvent } from '@containers/image-copy'
+import type { Invocation } from '../invocation.ts'
+import type { CopyPair } from './items.ts'
+import {
+  type Outcome,
+  outcomeJson,
+  outcomeLine,
+  type Summary,
+  summaryJson,
+  summaryLine,
+} from './outcome.ts'
+import { CopyProgress } from './progress.ts'
+import { formatSeconds } from './quantities.ts'
+import { overallLine, Screen } from './screen.ts'
+
+/** Often enough to look alive, seldom enough to cost nothing. */
+const DRAW_MS = 200
+/** Off a terminal: in a log, one line each so often. */
+const LINE_MS = 10_000
+
+export interface ReporterOptions {
+  readonly invocation: Pick<Invocation, 'print' | 'complain' | 'terminal'>
+  readonly output: 'text' | 'json'
+  readonly images: number
+}
+
+/** Tells what a copy does: results on standard output, everything else on standard error. */
+export class Reporter {
+  readonly #options: ReporterOptions
+  readonly #progress: CopyProgress
+  readonly #screen: Screen | undefined
+  readonly #timer: NodeJS.Timeout
+
+  constructor(options: ReporterOptions) {
+    this.#options = options
+    this.#progress = new CopyProgress(options.images)
+    const { terminal, complain } = options.invocation
+    this.#screen = terminal && new Screen(terminal)
+    const show = (): void => {
+      const view = this.#progress.view(performance.now())
+      if (this.#screen) this.#screen.draw(view)
+      else complain(overallLine(view))
+    }
+    this.#timer = setInterval(show, this.#screen ? DRAW_MS : LINE_MS)
+  }
+
+  event(event: CopyEvent): void {
+    this.#progress.apply(event)
+    if (event.type !== 'retry') return
+    const { host, reason, delayMs, attempt } = event
+    this.#complain(`${host}: ${reason}; try ${attempt + 1} in ${formatSeconds(delayMs / 1000)}`)
+  }
+
+  outcome(pair: CopyPair, outcome: Outcome): void {
+    this.#screen?.clear()
+    const { print, complain } = this.#options.invocation
+    if (this.#options.output === 'json') print(outcomeJson(pair, outcome))
+    else if ('message' in outcome) complain(outcomeLine(pair, outcome))
+    else print(outcomeLine(pair, outcome))
+  }
+
+  /** Ends the show. */
+  end(): void {
+    clearInterval(this.#timer)
+    this.#screen?.clear()
+  }
+
+  summary(summary: Summary): void {
+    const { print } = this.#options.invocation
+    if (this.#options.output === 'json') print(summaryJson(summary))
+    else if (summary.images > 1) print(summaryLine(summary))
+  }
+
+  #complain(line: string): void {
+    this.#screen?.clear()
+    this.#options.invocation.complain(line)
+  }
+}

@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { parseCopyArguments } from '../../../src/cli/copy/arguments.ts'
+import { parseCopyList, parseCopyPair } from '../../../src/cli/copy/items.ts'
+import { UsageError } from '../../../src/cli/errors.ts'
+
+function faultsOf(work: () => unknown): readonly string[] {
+  try {
+    work()
+  } catch (error) {
+    assert.ok(error instanceof UsageError, String(error))
+    return error.faults
+  }
+  return assert.fail('no fault was found')
+}
+
+describe('arguments of kip copy', () => {
+  test('an image and where it goes', () => {
+    const args = parseCopyArguments(['nginx', 'backup.test/nginx'])
+    assert.deepEqual(args.pair, ['nginx', 'backup.test/nginx'])
+    assert.equal(args.list, undefined)
+    assert.equal(args.concurrency, 8)
+    assert.equal(args.output, 'text')
+  })
+
+  test('options may stand anywhere and be repeated', () => {
+    const args = parseCopyArguments([
+      ...['--platform', 'linux/amd64', 'a', '--platform=linux/arm64,linux/arm/v7', 'b'],
+      ...['--http', 'x:5000', '--http', '[::1]:5000', '--dry-run', '--referrers', '--output=json'],
+    ])
+    assert.deepEqual(args.platforms, ['linux/amd64', 'linux/arm64', 'linux/arm/v7'])
+    assert.deepEqual(args.http, ['x:5000', '[::1]:5000'])
+    assert.equal(args.dryRun && args.referrers, true)
+    assert.equal(args.output, 'json')
+  })
+
+  test('one file of credentials serves both sides unless one has its own', () => {
+    const both = parseCopyArguments(['a', 'b', '--authfile', 'f'])
+    assert.deepEqual([both.sourceAuthFile, both.targetAuthFile], ['f', 'f'])
+    const own = parseCopyArguments(['a', 'b', '--authfile', 'f', '--dest-authfile', '-'])
+    assert.deepEqual([own.sourceAuthFile, own.targetAuthFile], ['f', '-'])
+    const one = parseCopyArguments(['a', 'b', '--src-authfile', 'f'])
+    assert.deepEqual([one.sourceAuthFile, one.targetAuthFile], ['f', undefined])
+  })
+
+  test('every fault is told at once', () => {
+    const faults = faultsOf(() =>
+      parseCopyArguments([
+        ...['only-one', '--output', 'xml', '--concurrency', '0'],
+        ...['--http', 'http://x', '--platform', 'linux'],
+      ]),
+    )
+    assert.equal(faults.length, 5)
+    assert.match(faults.join('\n'), /SOURCE.*\n.*xml.*\n.*concurrency.*\n.*http:\/\/x.*\n.*"linux"/)
+  })
+
+  test('a list and an image, or standard input for two things, are refused', () => {
+    assert.match(faultsOf(() => parseCopyArguments(['--from-file', 'l', 'a', 'b']))[0] ?? '', /or/)
+    const twice = ['--from-file', '-', '--src-authfile', '-']
+    assert.match(faultsOf(() => parseCopyArguments(twice))[0] ?? '', /standard input/)
+  })
+
+  test('an unknown option is named, and a secret behind it is not', () => {
+    const [fault] = faultsOf(() => parseCopyArguments(['a', 'b', '--dest-creds', 'user:password']))
+    assert.match(fault ?? '', /--dest-creds/)
+    assert.doesNotMatch(fault ?? '', /password/)
+  })
+
+  test('help is given without anything else', () => {
+    assert.equal(parseCopyArguments(['--help']).help, true)
+  })
+})
+
+describe('lists of images', () => {
+  test('a source and a target a line; comments and empty lines are passed over', () => {
+    const text = '# all we need\n\nnginx  b.test/nginx:1\r\n\tredis:7\tb.test/redis # cache\n'
+    const pairs = parseCopyList(text, 'list')
+    assert.deepEqual(
+      pairs.map(({ source, target }) => [source.repository, target.repository, target.tag]),
+      [
+        ['library/nginx', 'nginx', '1'],
+        ['library/redis', 'redis', 'latest'],
+      ],
+    )
+  })
+
+  test('every faulty line is told, with its number', () => {
+    const text = 'nginx\nnginx b.test/x\na b c\nUPPER b.test/y\nredis b.test/x:latest\n'
+    const faults = faultsOf(() => parseCopyList(text, 'list'))
+    assert.equal(faults.length, 4)
+    assert.match(faults[0] ?? '', /^list, line 1: write SOURCE TARGET/)
+    assert.match(faults[1] ?? '', /^list, line 3/)
+    assert.match(faults[2] ?? '', /^list, line 4: .*UPPER/)
+    assert.match(faults[3] ?? '', /^list, line 5: the target b\.test\/x:latest is that of line 2/)
+  })
+
+  test('an empty list is a mistake', () => {
+    assert.match(faultsOf(() => parseCopyList('# none\n', 'list'))[0] ?? '', /lists no image/)
+  })
+
+  test('a reference that is none is a fault of use', () => {
+    assert.match(faultsOf(() => parseCopyPair(['http://x/y', 'z']))[0] ?? '', /scheme/)
+  })
+})
