@@ -63,6 +63,8 @@ export class FakeRegistry implements AsyncDisposable {
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
   interceptor: Interceptor | undefined
+  /** Alters bytes that are served or taken. */
+  mangle: ((bytes: Buffer, what: 'blob' | 'manifest' | 'upload') => Buffer) | undefined
   connections = 0
   #client: TestRegistryClient | undefined
 
@@ -233,7 +235,8 @@ export class FakeRegistry implements AsyncDisposable {
       'docker-content-digest': digest,
       'content-length': bytes.length,
     }
-    response.writeHead(200, headers).end(request.method === 'HEAD' ? undefined : bytes)
+    const body = this.mangle?.(bytes, 'manifest') ?? bytes
+    response.writeHead(200, headers).end(request.method === 'HEAD' ? undefined : body)
   }
 
   #missingParts(
@@ -250,7 +253,8 @@ export class FakeRegistry implements AsyncDisposable {
   }
 
   #blob(request: IncomingMessage, response: ServerResponse, repository: string, digest: string) {
-    const bytes = this.repository(repository).blobs.get(digest)
+    const held = this.repository(repository).blobs.get(digest)
+    const bytes = held && (this.mangle?.(held, 'blob') ?? held)
     if (bytes === undefined) return fail(response, 404, 'BLOB_UNKNOWN')
     const headers = { 'docker-content-digest': digest, 'content-type': 'application/octet-stream' }
     const range = /^bytes=(\d+)-$/.exec(request.headers.range ?? '')
@@ -287,7 +291,7 @@ export class FakeRegistry implements AsyncDisposable {
     }
     const state = (status: number) =>
       end(response, status, {
-        location: `${this.url}${place}${id}?_state=x`,
+        location: `${this.options.tls ? 'https' : 'http'}://${request.headers.host}${place}${id}?_state=x`,
         range: `0-${Math.max(0, upload.bytes.length - 1)}`,
       })
     if (request.method === 'GET') return state(204)
@@ -312,7 +316,8 @@ export class FakeRegistry implements AsyncDisposable {
     try {
       for await (const part of request) parts.push(part as Buffer)
     } finally {
-      upload.bytes = Buffer.concat(parts)
+      const bytes = Buffer.concat(parts)
+      upload.bytes = this.mangle?.(bytes, 'upload') ?? bytes
     }
     if (request.method === 'PATCH') return state(202)
     const digest = url.searchParams.get('digest') ?? ''

@@ -57,6 +57,8 @@ interface CachedToken {
 /** Credentials are asked for again after this, so that rotated ones are found. */
 const credentialLifeMs = 60_000
 const maxTokens = 4096
+/** Turns in which even a token issued for the request is replaced: its server may have been restarted in between. */
+const freshTokens = 3
 
 /**
  * Answers a registry's challenges, and remembers how: one per registry host.
@@ -111,6 +113,7 @@ export class Authenticator {
   /**
    * Learns from an answer of 401, or 403 after which another credential may do.
    *
+   * @param turn how many answers this request had before
    * @returns whether to send the request again with a new {@link grant}
    * @throws RegistryError `COPY_REALM_REFUSED`
    */
@@ -119,6 +122,7 @@ export class Authenticator {
     used: Grant,
     status: number,
     challenge: string,
+    turn: number,
   ): Promise<boolean> {
     if (status === 401) {
       const before = this.#scheme
@@ -128,7 +132,8 @@ export class Authenticator {
       if (before?.kind !== this.#scheme.kind) return true
     } else if (used.identity === 'unasked') return false
     if (used.tokenKey !== undefined) this.#tokens.delete(used.tokenKey)
-    if (used.tokenKey !== undefined && !used.fresh && status === 401) return true
+    if (used.tokenKey !== undefined && status === 401 && (!used.fresh || turn < freshTokens))
+      return true
     const identities = await this.#identitiesFor(request.repository)
     const current = identityKey(identities.list[identities.index], this.#salt)
     // Another request may have moved on already; then its choice is tried.

@@ -4,13 +4,11 @@ import type { Context } from '../registry/context.ts'
 import type { OpenAnswer } from '../registry/endpoint.ts'
 import { failureOfExchange } from '../registry/failure.ts'
 import { type Place, type Repository, readPlaces } from '../registry/repository.ts'
-import { delay } from '../registry/retry.ts'
 import type { BlobPump } from './blob-pump.ts'
 
 /** Broken downloads in a row, without a worthwhile stretch of bytes between them, after which the blob is given up. */
 const maxBreaks = 6
 const worthwhileBytes = 1024 * 1024
-const breakDelayMs = 300
 
 /**
  * Feeds a blob into a pump. A download that breaks is opened again by Range where it broke; what was hashed stays hashed.
@@ -42,17 +40,7 @@ export async function download(
       if (!error.retryable) throw error
       breaks = pump.position - before >= worthwhileBytes ? 1 : breaks + 1
       if (breaks >= maxBreaks) throw error
-      const delayMs = breakDelayMs * 2 ** (breaks - 1)
-      const { host } = place.endpoint
-      context.emit({
-        type: 'retry',
-        image: context.image,
-        host,
-        reason: `blob ${blob.digest}: ${error.message}`,
-        attempt: breaks,
-        delayMs,
-      })
-      await delay(delayMs, context.signal)
+      await place.endpoint.backOff(breaks, error, `blob ${blob.digest}`, context)
     }
   }
 }

@@ -6,7 +6,6 @@ import type { Context } from '../registry/context.ts'
 import type { Endpoint } from '../registry/endpoint.ts'
 import { failureOfAnswer, failureOfExchange } from '../registry/failure.ts'
 import { type Repository, writePlace } from '../registry/repository.ts'
-import { backoffMs, defaultRetry, delay } from '../registry/retry.ts'
 import { BlobPump } from './blob-pump.ts'
 import { CheckpointedHash } from './checkpointed-hash.ts'
 import { download } from './download.ts'
@@ -31,18 +30,26 @@ export interface TransferParts {
   readonly session: Promise<UploadSession | undefined> | UploadSession
 }
 
+/** Largest body of one PATCH; undefined: one PUT with all bytes in it. */
+type Way = { readonly chunk: number } | undefined
+
 /**
- * Ways of uploading, the leanest first: one PUT with the bytes in it; one PATCH and an empty PUT; PATCHes of a bounded size
- * (registries behind proxies that bound bodies, Azure). A host's way is learned from its failures and kept.
+ * Ways of uploading, the leanest first: one PUT with the bytes in it; one PATCH and an empty PUT; PATCHes of a bounded size,
+ * for registries behind proxies that bound bodies (Cloudflare 100 MB, Azure 20 MB, nginx 1 MiB unless told otherwise). A
+ * host's way is learned from its failures and kept.
  */
-const ways = ['put', 'patch', 'chunks'] as const
-/** Below the body limits of proxies seen in front of registries (Cloudflare 100 MB, Azure 20 MB). */
-const chunkBytes = 16 * 1024 * 1024
+const ways: readonly Way[] = [
+  undefined,
+  { chunk: Number.POSITIVE_INFINITY },
+  ...[16, 4, 1, 1 / 4, 1 / 16].map((mebibytes) => ({ chunk: mebibytes * 1024 * 1024 })),
+]
+/** A stretch after which a transfer that breaks counts as moving. */
+const worthwhileBytes = 4 * 1024 * 1024
 /** Answers to an upload that say "not this way". */
 const notThisWay = new Set([404, 405, 411, 413, 415, 416, 501])
 const maxTries = 8
 /** Bytes altered on the way may be whole the next time; in the registry's storage they never are. */
-const maxMismatches = 2
+const maxMismatches = 3
 
 /**
  * Moves one blob. What breaks is taken up again where it broke: the download by Range, the upload by asking the registry how
@@ -65,7 +72,7 @@ export async function transferBlob({
   let mismatches = 0
   let furthest = 0
   for (let tries = 1; ; ) {
-    const attempt = new Attempt({ source, target, blob, context, hash, way: ways[way] ?? 'chunks' })
+    const attempt = new Attempt({ source, target, blob, context, hash, way: ways[way] })
     try {
       session ??= (await startUpload(target, context)) as UploadSession
       const done = await attempt.run(session)
@@ -80,9 +87,7 @@ export async function transferBlob({
         (!error.retryable && !attempt.uploadRefused(error))
       ) {
         const mismatch =
-          error instanceof RegistryError &&
-          error.code === 'COPY_DIGEST_MISMATCH' &&
-          !context.signal.aborted
+          error instanceof RegistryError && isMismatch(error) && !context.signal.aborted
         if (open !== undefined) await cancelUpload(target, open, context)
         mismatches += 1
         if (!mismatch || mismatches >= maxMismatches) throw error
@@ -98,9 +103,9 @@ export async function transferBlob({
       endpoint.noteTrouble(error)
       if (attempt.uploadRefused(error)) {
         if (way + 1 >= ways.length) throw error
-        way += 1
+        way = nextWay(way, error, blob)
       } else if (attempt.lostUpload && tries >= 3 && way + 1 < ways.length) way += 1
-      tries = attempt.sent > furthest + chunkBytes ? 1 : tries + 1
+      tries = attempt.sent > furthest + worthwhileBytes ? 1 : tries + 1
       furthest = Math.max(furthest, attempt.sent)
       if (tries > maxTries) {
         if (open !== undefined) await cancelUpload(target, open, context)
@@ -109,18 +114,17 @@ export async function transferBlob({
       // The upload may have been finished, and only the answer lost.
       if (attempt.sent === blob.size && (await headBlob(target, blob, context))) return true
       session = await resume(target, open, attempt.uploadRefused(error), context)
-      const delayMs = Math.max(error.retryAfterMs ?? 0, backoffMs(tries, defaultRetry, Math.random))
-      context.emit({
-        type: 'retry',
-        image: context.image,
-        host: endpoint.host,
-        reason: `blob ${blob.digest}: ${error.message}`,
-        attempt: tries,
-        delayMs,
-      })
-      await delay(delayMs, context.signal)
+      await endpoint.backOff(tries, error, `blob ${blob.digest}`, context)
     }
   }
+}
+
+/** The way to try after `way` was refused; a body that was too large is not sent again in one piece. */
+function nextWay(way: number, error: RegistryError, blob: Descriptor): number {
+  const next = ways.findIndex(
+    (it, i) => i > way && (error.status !== 413 || (it?.chunk ?? blob.size) < blob.size),
+  )
+  return next < 0 ? ways.length - 1 : next
 }
 
 /** The session to go on with; undefined: start anew. */
@@ -134,6 +138,14 @@ async function resume(
   const status = refused ? undefined : await uploadStatus(target, open, context)
   if (status === undefined) await cancelUpload(target, open, context)
   return status
+}
+
+/** The bytes were altered: between source and here, which we see, or between here and target, which the target sees. */
+function isMismatch(error: RegistryError): boolean {
+  return (
+    error.code === 'COPY_DIGEST_MISMATCH' ||
+    (error.status === 400 && /DIGEST_INVALID/.test(error.message))
+  )
 }
 
 /** A blob without bytes is never downloaded, so its digest is checked here. */
@@ -150,7 +162,7 @@ function requireEmptyDigest(blob: Descriptor, source: Repository): void {
 
 interface AttemptParts extends Omit<TransferParts, 'session'> {
   readonly hash: CheckpointedHash
-  readonly way: (typeof ways)[number]
+  readonly way: Way
 }
 
 /** One go at a transfer: one download (which mends itself) into one upload session. */
@@ -233,9 +245,8 @@ class Attempt {
   async #upload(start: UploadSession, pump: BlobPump, context: Context): Promise<void> {
     const { blob, way } = this.#parts
     let session = start
-    const piece =
-      way === 'chunks' ? Math.max(chunkBytes, session.minChunk) : Number.POSITIVE_INFINITY
-    if (way !== 'put') {
+    if (way !== undefined) {
+      const piece = Math.max(way.chunk, session.minChunk)
       while (session.offset < blob.size) {
         const count = Math.min(piece, blob.size - session.offset)
         const answer = await this.#send('PATCH', session.url, session.offset, count, pump, context)
@@ -275,9 +286,9 @@ class Attempt {
     pump: BlobPump,
     context: Context,
   ) {
-    const { target, way } = this.#parts
+    const { target, way, blob } = this.#parts
     const { path, scopes } = writePlace(target)
-    const ranged = count > 0 && (offset > 0 || way === 'chunks')
+    const ranged = count > 0 && (offset > 0 || (way !== undefined && count < blob.size))
     const headers = {
       'Content-Type': 'application/octet-stream',
       ...(ranged ? { 'Content-Range': `${offset}-${offset + count - 1}` } : {}),

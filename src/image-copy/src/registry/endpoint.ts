@@ -162,7 +162,7 @@ export class Endpoint {
 
   /** Runs `work` again after failures that may pass, with growing delays; Retry-After holds for all that this host is asked. */
   async retrying<T>(what: string, context: Context, work: () => Promise<T>): Promise<T> {
-    const { retry, random } = this.#options
+    const { retry } = this.#options
     for (let attempt = 1; ; attempt += 1) {
       await this.#patience(context.signal)
       try {
@@ -173,18 +173,24 @@ export class Endpoint {
         this.noteTrouble(error)
         const asked = error.retryAfterMs ?? 0
         if (attempt >= retry.attempts || asked > retry.maxRetryAfterMs) throw error
-        const delayMs = Math.max(asked, backoffMs(attempt, retry, random))
-        context.emit({
-          type: 'retry',
-          image: context.image,
-          host: this.host,
-          reason: `${what}: ${error.message}`,
-          attempt,
-          delayMs,
-        })
-        await delay(delayMs, context.signal)
+        await this.backOff(attempt, error, what, context)
       }
     }
+  }
+
+  /** Waits before the try after `attempt`, as long as is usual or as the registry asked, and tells of it. */
+  async backOff(
+    attempt: number,
+    error: RegistryError,
+    what: string,
+    context: Context,
+  ): Promise<void> {
+    const { retry, random } = this.#options
+    const asked = Math.min(error.retryAfterMs ?? 0, retry.maxRetryAfterMs)
+    const delayMs = Math.max(asked, backoffMs(attempt, retry, random))
+    const reason = `${what}: ${error.message}`
+    context.emit({ type: 'retry', image: context.image, host: this.host, reason, attempt, delayMs })
+    await delay(delayMs, context.signal)
   }
 
   /** Narrows the windows, and holds everybody back as long as the registry asked. */
@@ -208,7 +214,13 @@ export class Endpoint {
         answer.direct &&
         turn < 16 &&
         (status === 401 || status === 403) &&
-        (await this.#auth.turnedDown(request, grant, status, headers.get('www-authenticate') ?? ''))
+        (await this.#auth.turnedDown(
+          request,
+          grant,
+          status,
+          headers.get('www-authenticate') ?? '',
+          turn,
+        ))
       const body = await this.#guard(request.method, answer.url, context, () =>
         collect(answer.exchange, answer.head, maxErrorBytes),
       )
@@ -242,7 +254,7 @@ export class Endpoint {
     const refused = (status: number, headers: ReadonlyMap<string, string>): Promise<boolean> =>
       grant === undefined
         ? Promise.resolve(false)
-        : this.#auth.turnedDown(request, grant, status, headers.get('www-authenticate') ?? '')
+        : this.#auth.turnedDown(request, grant, status, headers.get('www-authenticate') ?? '', 0)
     return { exchange, url, refused }
   }
 

@@ -22,6 +22,9 @@ export interface ManifestBytes {
   readonly mediaType: string
 }
 
+/** Tries of a manifest whose bytes arrive altered: altered on the way, they may be whole the next time. */
+const maxAltered = 3
+
 /** Asks each place of a repository in turn; a mirror that fails in any way is passed over. */
 export async function readFirst<T>(
   repository: Repository,
@@ -82,11 +85,19 @@ export async function getManifest(
   context: Context,
 ): Promise<ManifestBytes> {
   const found = await readFirst(repository, context, async (place) => {
-    const answer = await place.endpoint.fetch(
-      { ...manifestRequest('GET', place, reference), expect: [200], maxBytes: maxManifestBytes },
-      context,
-    )
-    return verified(answer, reference)
+    const request = {
+      ...manifestRequest('GET', place, reference),
+      expect: [200],
+      maxBytes: maxManifestBytes,
+    }
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return verified(await place.endpoint.fetch(request, context), reference)
+      } catch (error) {
+        const altered = error instanceof RegistryError && error.code === 'COPY_DIGEST_MISMATCH'
+        if (!altered || attempt >= maxAltered) throw error
+      }
+    }
   })
   if (found !== undefined) return found
   throw new Error('no place answered')
@@ -105,24 +116,27 @@ export async function putManifest(
   context: Context,
 ): Promise<{ readonly keepsReferrers: boolean }> {
   const place = writePlace(repository)
-  const answer = await place.endpoint.fetch(
-    {
+  for (let attempt = 1; ; attempt += 1) {
+    const request = {
       ...manifestRequest('PUT', place, reference),
       headers: { 'Content-Type': mediaType },
       body: bytes,
       expect: [200, 201, 202],
-    },
-    context,
-  )
-  const stored = answer.headers.get('docker-content-digest')
-  if (isDigest(stored) && algorithmOf(stored) === algorithmOf(digest) && stored !== digest) {
-    throw new RegistryError(
-      'COPY_DIGEST_MISMATCH',
-      `${place.endpoint.host} stored manifest ${digest} of ${repository.name} as ${stored}: it alters what it is given`,
-      { host: place.endpoint.host, status: answer.status },
-    )
+    }
+    const answer = await place.endpoint.fetch(request, context)
+    const stored = answer.headers.get('docker-content-digest')
+    const other =
+      isDigest(stored) && algorithmOf(stored) === algorithmOf(digest) && stored !== digest
+    if (!other) return { keepsReferrers: answer.headers.has('oci-subject') }
+    // A tag may stand for the altered bytes now, so they are not left there without another try.
+    if (attempt >= maxAltered) {
+      throw new RegistryError(
+        'COPY_DIGEST_MISMATCH',
+        `${place.endpoint.host} stored manifest ${digest} of ${repository.name} as ${stored}: it alters what it is given`,
+        { host: place.endpoint.host, status: answer.status },
+      )
+    }
   }
-  return { keepsReferrers: answer.headers.has('oci-subject') }
 }
 
 function manifestRequest<M extends 'GET' | 'HEAD' | 'PUT'>(
