@@ -101,9 +101,11 @@ function permissions(file: string): string[] {
 const expected: Readonly<Record<string, readonly string[]>> = {
   'rbac-admission.yaml': [
     '*: admissionregistration.k8s.io/mutatingwebhookconfigurations create',
-    '*: admissionregistration.k8s.io/mutatingwebhookconfigurations [kip] get,list,watch,patch',
+    '*: admissionregistration.k8s.io/mutatingwebhookconfigurations [kip] get,list,watch,patch,delete',
+    '*: rbac.authorization.k8s.io/clusterroles [kip-admission] get',
     'k8s-image-puller: secrets create',
     'k8s-image-puller: secrets [kip-webhook-certs] get,update,patch',
+    'k8s-image-puller: discovery.k8s.io/endpointslices list',
   ],
   'rbac-discovery.yaml': [
     '*: pods get,list,watch',

@@ -1,0 +1,246 @@
+import type { ServingIdentity } from '../../certs/identity.ts'
+import type { CertificateSource } from '../../certs/source.ts'
+import type { Settings } from '../config/settings.ts'
+import { getObject } from '../kube/apply.ts'
+import type { KubeClient } from '../kube/client.ts'
+import { type Clock, sleep, systemClock } from '../kube/clock.ts'
+import { KubeApiError } from '../kube/errors.ts'
+import type { Log } from '../kube/log.ts'
+import { Reflector } from '../kube/reflector.ts'
+import type { ResourcePath } from '../kube/resource.ts'
+import type { KubeObject, MutatingWebhookConfiguration, OwnerReference } from '../kube/types.ts'
+import { WorkQueue } from '../kube/work-queue.ts'
+import type { Metrics } from '../metrics/metrics.ts'
+import type { Exclusions } from '../state/exclusions.ts'
+import {
+  bundleOf,
+  isRight,
+  removeConfiguration,
+  writeConfiguration,
+} from './configuration-store.ts'
+import { checkUrl, hasReadyEndpoint } from './endpoint.ts'
+import { RepairPace } from './repair-pace.ts'
+import {
+  buildConfiguration,
+  configurationName,
+  configurations,
+  needsWebhook,
+} from './webhook-configuration.ts'
+
+export interface KeeperOptions {
+  readonly client: KubeClient
+  readonly settings: Pick<Settings, 'namespace' | 'admission' | 'discovery' | 'mirror'>
+  readonly exclusions: Pick<Exclusions, 'synced' | 'names' | 'onChange'>
+  readonly certificates: Pick<CertificateSource, 'current' | 'refresh' | 'trusted' | 'onChange'>
+  readonly log: Log
+  readonly metrics: Metrics
+  readonly clock?: Clock
+}
+
+const clusterRoles: ResourcePath = {
+  group: 'rbac.authorization.k8s.io',
+  version: 'v1',
+  plural: 'clusterroles',
+}
+/** The role that kip's rights come from: whoever uninstalls kip takes it away, and the configuration with it. */
+const ownerName = 'kip-admission'
+
+const name = configurationName
+const retryMs = 1_000
+// Namespaces change in bursts, when a cluster is set up or torn down.
+const settleMs = 100
+// A replica is ready seconds after it serves. Whatever else is amiss, a webhook that fails open is better than none.
+const patienceMs = 60_000
+
+/**
+ * Keeps the webhook configuration right until the signal aborts; for the leader alone.
+ *
+ * It is made when the webhook was seen to serve (or a minute later, whatever is seen), follows excluded namespaces and the
+ * certificate's bundle, and is repaired at once when somebody edits or deletes it; slower and slower against somebody who
+ * keeps at it. Where kip is not to rewrite pods it is removed.
+ */
+export async function keepWebhookConfiguration(
+  options: KeeperOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    if (needsWebhook(options.settings)) await new ConfigurationKeeper(options).run(signal)
+    else await removeWebhookConfiguration(options, signal)
+  } catch (error) {
+    if (!signal.aborted) throw error
+  }
+}
+
+/** Removes the configuration, if there is one that kip made; tries until it is gone or the signal aborts. */
+export async function removeWebhookConfiguration(
+  { client, log, clock = systemClock }: Pick<KeeperOptions, 'client' | 'log' | 'clock'>,
+  signal: AbortSignal,
+): Promise<void> {
+  await insist('webhook configuration cannot be removed', { log, clock }, signal, async () => {
+    if (await removeConfiguration(client, signal)) {
+      log.info({ configuration: name }, 'webhook configuration removed, it has nothing to do')
+    }
+  })
+}
+
+class ConfigurationKeeper {
+  readonly #options: KeeperOptions
+  readonly #clock: Clock
+  readonly #reflector: Reflector<MutatingWebhookConfiguration>
+  readonly #queue: WorkQueue
+  readonly #pace: RepairPace
+  readonly #writes
+  #owner: OwnerReference | undefined
+  #isOwnerKnown = false
+  #askedSince: number | undefined
+
+  constructor(options: KeeperOptions) {
+    const { client, log, metrics, clock = systemClock } = options
+    this.#options = options
+    this.#clock = clock
+    this.#pace = new RepairPace(clock)
+    this.#queue = new WorkQueue({ log, clock, baseDelayMs: retryMs, maxDelayMs: 60_000 })
+    this.#reflector = new Reflector<MutatingWebhookConfiguration>({
+      client,
+      resource: configurations,
+      fieldSelector: `metadata.name=${name}`,
+      project: (raw) => raw,
+      onEvent: () => this.#queue.add(name),
+      onReplaced: () => this.#queue.add(name),
+      log,
+      clock,
+    })
+    this.#writes = metrics.counter(
+      'kip_admission_configuration_writes_total',
+      'Writes of the webhook configuration, by reason (created, changed).',
+      ['reason'],
+    )
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const { exclusions, certificates, log } = this.#options
+    await abortable(exclusions.synced, signal)
+    // A bundle of some seconds ago may lack an authority that a replica serves under already.
+    const tools = { log, clock: this.#clock }
+    await insist('webhook certificate cannot be read', tools, signal, () =>
+      certificates.refresh(signal),
+    )
+    const stops = [
+      exclusions.onChange(() => this.#queue.addAfter(name, settleMs)),
+      certificates.onChange(() => this.#queue.add(name)),
+    ]
+    try {
+      await Promise.all([
+        this.#reflector.run(signal),
+        this.#queue.run(() => this.#reconcile(signal), { signal }),
+      ])
+    } finally {
+      for (const stop of stops) stop()
+    }
+  }
+
+  async #reconcile(signal: AbortSignal): Promise<void> {
+    const { client, exclusions, certificates, settings, log } = this.#options
+    const identity = certificates.current()
+    if (!this.#reflector.isSynced || identity === undefined) return
+    if (!this.#isOwnerKnown) await this.#findOwner(signal)
+    const { bundle } = identity
+    const build = () =>
+      buildConfiguration({ settings, bundle, excluded: exclusions.names(), owner: this.#owner })
+    const found = this.#reflector.get(name)
+    // What the watch told of is what API servers know by now.
+    if (found !== undefined) certificates.trusted(bundleOf(found))
+    if (found !== undefined && isRight(found, build())) return
+
+    const waitMs = this.#pace.waitMs()
+    if (waitMs > 0) {
+      this.#queue.addAfter(name, waitMs)
+      return
+    }
+    if (found === undefined && !(await this.#serves(identity, signal))) {
+      this.#queue.addAfter(name, retryMs)
+      return
+    }
+    // An owner that was made anew is another one: under the former the configuration would be collected.
+    await this.#findOwner(signal)
+    const desired = build()
+    this.#pace.repaired()
+    const written = await writeConfiguration(client, desired, signal)
+    const reason = found === undefined ? 'created' : 'changed'
+    this.#writes.inc({ reason })
+    const fields = { configuration: name, reason }
+    if (isRight(written, desired)) log.info(fields, 'webhook configuration written')
+    else log.warn(fields, 'webhook configuration was changed by somebody else as it was written')
+  }
+
+  async #serves(identity: ServingIdentity, signal: AbortSignal): Promise<boolean> {
+    const { client, settings, log } = this.#options
+    const { url, service } = settings.admission
+    this.#askedSince ??= this.#clock.now()
+    try {
+      if (url !== '') {
+        await checkUrl(url, identity.bundle, signal)
+        return true
+      }
+      if (
+        await hasReadyEndpoint(client, { namespace: settings.namespace, name: service }, signal)
+      ) {
+        return true
+      }
+      log.debug({ service }, 'webhook has no ready endpoint yet')
+    } catch (err) {
+      signal.throwIfAborted()
+      log.debug({ err }, 'webhook does not serve yet')
+      // Who may not look must take it on trust.
+      if (err instanceof KubeApiError && err.status === 403) return true
+    }
+    if (this.#clock.now() - this.#askedSince < patienceMs) return false
+    log.warn({ service, url }, 'webhook was not seen to serve, it is registered all the same')
+    return true
+  }
+
+  /** Without an owner (kip outside the cluster, or without the right to look) the configuration has none. */
+  async #findOwner(signal: AbortSignal): Promise<void> {
+    const { client } = this.#options
+    const role = await getObject<KubeObject>(client, clusterRoles, ownerName, { signal }).catch(
+      (error: unknown) => {
+        if (error instanceof KubeApiError && error.status === 403) return undefined
+        throw error
+      },
+    )
+    const uid = role?.metadata?.uid
+    const apiVersion = `${clusterRoles.group}/${clusterRoles.version}`
+    this.#owner =
+      uid === undefined ? undefined : { apiVersion, kind: 'ClusterRole', name: ownerName, uid }
+    this.#isOwnerKnown = true
+  }
+}
+
+async function insist(
+  complaint: string,
+  { log, clock }: { readonly log: Log; readonly clock: Clock },
+  signal: AbortSignal,
+  attempt: () => Promise<void>,
+): Promise<void> {
+  for (;;) {
+    try {
+      return await attempt()
+    } catch (err) {
+      signal.throwIfAborted()
+      log.warn({ err }, complaint)
+      await sleep(clock, retryMs, signal)
+    }
+  }
+}
+
+async function abortable(done: Promise<void>, signal: AbortSignal): Promise<void> {
+  const stopped = Promise.withResolvers<never>()
+  const stop = (): void => stopped.reject(signal.reason)
+  signal.addEventListener('abort', stop, { once: true })
+  try {
+    signal.throwIfAborted()
+    await Promise.race([done, stopped.promise])
+  } finally {
+    signal.removeEventListener('abort', stop)
+  }
+}

@@ -1,0 +1,86 @@
+import { isDeepStrictEqual } from 'node:util'
+import { applyObject, deleteObject, getObject } from '../kube/apply.ts'
+import type { KubeClient } from '../kube/client.ts'
+import { KubeApiError } from '../kube/errors.ts'
+import { resourcePath } from '../kube/resource.ts'
+import type { MutatingWebhook, MutatingWebhookConfiguration } from '../kube/types.ts'
+import { configurations, configurationName as name, webhookName } from './webhook-configuration.ts'
+
+const fieldManager = 'kip-admission'
+
+/**
+ * Takes all that the configuration names, by server-side apply. What others added to lists (a condition that never holds,
+ * another webhook) an apply leaves, so whatever still differs is replaced as a whole.
+ */
+export async function writeConfiguration(
+  client: KubeClient,
+  desired: MutatingWebhookConfiguration,
+  signal: AbortSignal,
+): Promise<MutatingWebhookConfiguration> {
+  const applied = await applyObject<MutatingWebhookConfiguration>(client, configurations, desired, {
+    fieldManager,
+    force: true,
+    signal,
+  })
+  if (isRight(applied, desired)) return applied
+  return await client.request<MutatingWebhookConfiguration>({
+    method: 'PATCH',
+    path: resourcePath(configurations, name),
+    query: { fieldManager },
+    contentType: 'application/merge-patch+json',
+    body: {
+      metadata: { resourceVersion: applied.metadata?.resourceVersion },
+      webhooks: desired.webhooks,
+    },
+    signal,
+  })
+}
+
+/**
+ * Deletes the configuration unless somebody else made it; false when there was none.
+ *
+ * Without the right to look there is none of ours either: rights and configuration come and go together.
+ */
+export async function removeConfiguration(
+  client: KubeClient,
+  signal: AbortSignal,
+): Promise<boolean> {
+  try {
+    const found = await getObject<MutatingWebhookConfiguration>(client, configurations, name, {
+      signal,
+    })
+    const isOurs = found?.webhooks?.some((webhook) => webhook.name === webhookName) === true
+    const { uid } = found?.metadata ?? {}
+    if (!isOurs || uid === undefined) return false
+    return await deleteObject(client, configurations, name, { uid, signal })
+  } catch (error) {
+    if (error instanceof KubeApiError && error.status === 403) return false
+    throw error
+  }
+}
+
+/**
+ * Whether a configuration says what it is to say: one webhook, and in it each field that kip sets. Fields that kip does not
+ * know, which an API server newer than kip may fill in, are passed over, and so are other owners.
+ */
+export function isRight(
+  found: MutatingWebhookConfiguration,
+  desired: MutatingWebhookConfiguration,
+): boolean {
+  const [webhook, ...others] = found.webhooks ?? []
+  const [wanted] = desired.webhooks ?? []
+  if (webhook === undefined || wanted === undefined || others.length > 0) return false
+  const owners = found.metadata?.ownerReferences ?? []
+  const hasOwners = desired.metadata?.ownerReferences?.every((owner) =>
+    owners.some(({ uid }) => uid === owner.uid),
+  )
+  if (hasOwners === false) return false
+  const fields = Object.keys(wanted) as (keyof MutatingWebhook)[]
+  return fields.every((field) => isDeepStrictEqual(webhook[field], wanted[field]))
+}
+
+/** PEM bundle by which API servers check kip's webhook; empty: none. */
+export function bundleOf({ webhooks = [] }: MutatingWebhookConfiguration): string {
+  const webhook = webhooks.find((one) => one.name === webhookName)
+  return Buffer.from(webhook?.clientConfig.caBundle ?? '', 'base64').toString()
+}
