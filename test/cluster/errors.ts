@@ -4,6 +4,8 @@ export type ClusterErrorCode =
   | 'KIP_CLUSTER_PREREQUISITE'
   /** Wrong arguments, or a cluster that is not (or already) there. */
   | 'KIP_CLUSTER_USAGE'
+  /** By a signal, before the work was done. */
+  | 'KIP_CLUSTER_STOPPED'
   | 'KIP_CLUSTER_BUILD'
   | 'KIP_CLUSTER_COMMAND'
   /** A component ended or did not become ready; the message carries the end of its log. */

@@ -85,10 +85,16 @@ async function up(name: string, wanted: string | undefined): Promise<number> {
   const interrupted = new AbortController()
   // Ctrl-C comes twice, from the terminal and from the parent; the second one must not cut the cleaning short.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-    process.on(signal, () => interrupted.abort(new Error(`stopped by ${signal}`)))
+    process.on(signal, () =>
+      interrupted.abort(new ClusterError('KIP_CLUSTER_STOPPED', `stopped by ${signal}`)),
+    )
   const started = performance.now()
   const { signal } = interrupted
-  await using cluster = await upCluster({ name, nodes, report, signal })
+  await using cluster = await upCluster({ name, nodes, report, signal }).catch((error) => {
+    // Whatever an interrupted step says of itself, this is why.
+    signal.throwIfAborted()
+    throw error
+  })
   const seconds = ((performance.now() - started) / 1000).toFixed(1)
   const named = cluster.nodes.map((node) => node.name).join(', ') || 'no nodes'
   report(`cluster ${name} is up after ${seconds} s: ${named}`)
@@ -146,6 +152,8 @@ async function runHere(
 }
 
 process.exitCode = await main().catch((error: unknown) => {
-  console.error(error instanceof ClusterError ? error.message : error)
-  return 1
+  const misspelt = error instanceof TypeError && 'code' in error
+  if (misspelt) console.error(`${error.message}\n${USAGE}`)
+  else console.error(error instanceof ClusterError ? error.message : error)
+  return misspelt || (error instanceof ClusterError && error.code === 'KIP_CLUSTER_USAGE') ? 2 : 1
 })
