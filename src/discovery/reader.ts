@@ -1,12 +1,17 @@
 import { formatReference, type ImageReference, parseReference } from '@containers/image-copy'
 import type { Mapping } from '../images/mapping.ts'
+import {
+  isCopyOf,
+  originalKey,
+  originalsAnnotation,
+  placeOf,
+  readOriginals,
+} from '../images/originals.ts'
 import { podTemplateOf, workloadKinds } from '../images/templates.ts'
 import { type ImageUse, imagesOf } from '../images/walker.ts'
 import type { KubeObject, Workload } from '../kube/types.ts'
 import { isIgnoredWorkload } from '../state/flags.ts'
 
-/** Where the webhook records what stood in a pod before: JSON, container name → reference. */
-const originalsAnnotation = 'images.kip/original-images'
 /** Sets of references that are remembered; more than a large cluster has workloads, and some 20 MB at most. */
 const memoLimit = 50_000
 
@@ -79,12 +84,13 @@ export function createReader({ mapping, sourceOfCopy }: ReaderOptions): Reader {
   }
 
   const sourceOf = (copy: ImageReference, claimed: string | undefined): string => {
-    const place = formatReference(withoutDigest(copy))
-    if (claimed !== undefined && isCopyOf(place, claimed, mapping)) {
+    if (claimed !== undefined && isCopyOf(copy, claimed, mapping)) {
       return formatReference(parseReference(claimed))
     }
     const source = mapping.sourceOf(copy)
-    return (source && formatReference(source)) ?? sourceOfCopy(place) ?? formatReference(copy)
+    return (
+      (source && formatReference(source)) ?? sourceOfCopy(placeOf(copy)) ?? formatReference(copy)
+    )
   }
 
   const readImages = (uses: readonly ImageUse[], annotation: string | undefined): Images => {
@@ -95,13 +101,14 @@ export function createReader({ mapping, sourceOfCopy }: ReaderOptions): Reader {
     const invalid = new Set<string>()
     const originals = readOriginals(annotation)
     let copies = false
-    for (const { reference, name } of uses) {
+    for (const use of uses) {
+      const { reference } = use
       const parsed = tryParse(reference)
       if (parsed === undefined) {
         invalid.add(reference)
       } else if (mapping.isBackup(parsed)) {
         copies = true
-        references.add(sourceOf(parsed, originals.get(name)))
+        references.add(sourceOf(parsed, originals.get(originalKey(use))))
       } else {
         references.add(formatReference(parsed))
       }
@@ -142,41 +149,12 @@ function isAtRest(kind: string, raw: KubeObject): boolean {
   return owned && spec?.replicas === 0 && (status?.replicas ?? 0) === 0
 }
 
-function isCopyOf(place: string, claimed: string, mapping: Mapping): boolean {
-  const source = tryParse(claimed)
-  if (source === undefined || mapping.isBackup(source)) return false
-  try {
-    return formatReference(mapping.backupOf(source)) === place
-  } catch {
-    return false
-  }
-}
-
-function readOriginals(annotation: string | undefined): ReadonlyMap<string, string> {
-  if (annotation === undefined) return new Map()
-  try {
-    const parsed: unknown = JSON.parse(annotation)
-    if (typeof parsed !== 'object' || parsed === null) return new Map()
-    return new Map(
-      Object.entries(parsed).filter(
-        (entry): entry is [string, string] => typeof entry[1] === 'string',
-      ),
-    )
-  } catch {
-    return new Map()
-  }
-}
-
 function tryParse(text: string): ImageReference | undefined {
   try {
     return parseReference(text)
   } catch {
     return undefined
   }
-}
-
-function withoutDigest({ digest, ...named }: ImageReference): ImageReference {
-  return named.tag === undefined && digest !== undefined ? { ...named, digest } : named
 }
 
 function groupOf(apiVersion: string): string {
