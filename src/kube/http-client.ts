@@ -2,6 +2,7 @@ import { Agent, type Dispatcher, ProxyAgent, Socks5ProxyAgent } from 'undici'
 import type { ClusterAccess, Credentials, TlsMaterial } from './access.ts'
 import type { KubeClient, KubeRequest, RawAnswer, StreamAnswer } from './client.ts'
 import { KubeApiError } from './errors.ts'
+import { protobufType, readProtobufStatus } from './protobuf-decoder.ts'
 import type { Status } from './types.ts'
 
 export interface HttpClientOptions {
@@ -242,13 +243,13 @@ async function refused(
   request: KubeRequest,
   answer: Dispatcher.ResponseData,
 ): Promise<KubeApiError> {
-  const text = await readBounded(answer)
-  const status = parseStatus(text)
+  const body = await readBounded(answer)
+  const status = parseStatus(contentType(answer), body)
   const asked = Number(answer.headers['retry-after'] ?? status?.details?.retryAfterSeconds)
   return new KubeApiError({
     status: answer.statusCode,
     reason: status?.reason || (reasons[answer.statusCode] ?? 'Unknown'),
-    message: `${describe(request)}: ${answer.statusCode}: ${status?.message ?? (text.slice(0, 200).trim() || 'no message')}`,
+    message: `${describe(request)}: ${answer.statusCode}: ${status?.message ?? (printable(body) || 'no message')}`,
     retryAfterMs: Number.isFinite(asked) && asked >= 0 ? asked * 1000 : undefined,
     details: status,
   })
@@ -269,7 +270,7 @@ const reasons: Readonly<Record<number, string>> = {
   504: 'Timeout',
 }
 
-async function readBounded(answer: Dispatcher.ResponseData): Promise<string> {
+async function readBounded(answer: Dispatcher.ResponseData): Promise<Buffer> {
   const chunks: Buffer[] = []
   let bytes = 0
   for await (const chunk of answer.body) {
@@ -277,18 +278,27 @@ async function readBounded(answer: Dispatcher.ResponseData): Promise<string> {
     bytes += (chunk as Buffer).length
     if (bytes > maxErrorBytes) break
   }
-  return Buffer.concat(chunks).toString('utf8', 0, maxErrorBytes)
+  return Buffer.concat(chunks).subarray(0, maxErrorBytes)
 }
 
-function parseStatus(text: string): Status | undefined {
+function parseStatus(type: string, body: Buffer): Status | undefined {
   try {
-    const value: unknown = JSON.parse(text)
+    if (type.startsWith(protobufType)) return readProtobufStatus(body)
+    const value: unknown = JSON.parse(body.toString('utf8'))
     return typeof value === 'object' && value !== null && 'status' in value
       ? (value as Status)
       : undefined
   } catch {
     return undefined
   }
+}
+
+/** The beginning of an answer that is no Status, on one line. */
+function printable(body: Buffer): string {
+  return body
+    .toString('utf8', 0, 200)
+    .replace(/[^\x20-\x7e]+/g, ' ')
+    .trim()
 }
 
 function unreachable(request: KubeRequest, error: unknown): unknown {

@@ -5,6 +5,8 @@ import type { Decoder, Project } from './decoder.ts'
 import { isExpired, KubeApiError, statusError } from './errors.ts'
 import { jsonDecoder } from './json-decoder.ts'
 import type { Log } from './log.ts'
+import type { ProtoMessage } from './protobuf.ts'
+import { protobufDecoder } from './protobuf-decoder.ts'
 import { type ResourcePath, resourcePath } from './resource.ts'
 import { ObjectStore, type ReflectorEvent } from './store.ts'
 import { readWatch, type WatchTiming, watchTiming } from './watch.ts'
@@ -26,8 +28,8 @@ export interface ReflectorOptions<T> {
   readonly resource: ResourcePath
   /** Takes from one raw object what is to be kept; undefined: the object is none of ours. Pure; must not keep `raw`. */
   readonly project: Project<T | undefined>
-  /** Default: JSON. A decoder made for the resource and the same `project` may know a shorter way. */
-  readonly decoder?: Decoder<T | undefined>
+  /** The fields that `project` reads, to have them as protobuf from servers that speak it. Default: JSON. */
+  readonly protobuf?: ProtoMessage
   /** Called in order, for every change; must not throw. */
   readonly onEvent?: (event: ReflectorEvent<T>) => void
   /** Called after each full list, when its deletions have been told too. */
@@ -72,7 +74,11 @@ export class Reflector<T> {
 
   constructor(options: ReflectorOptions<T>) {
     this.#options = options
-    this.#decoder = options.decoder ?? jsonDecoder((raw) => this.#project(raw))
+    const project: Project<T | undefined> = (raw) => this.#project(raw)
+    this.#decoder =
+      options.protobuf === undefined
+        ? jsonDecoder(project)
+        : protobufDecoder(options.protobuf, project)
     this.#clock = options.clock ?? systemClock
     this.#random = options.random ?? Math.random
     this.#timing = { ...watchTiming, ...options.timing }

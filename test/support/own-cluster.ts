@@ -1,7 +1,7 @@
 import type { Cluster } from '../cluster/index.ts'
 import { acquireCluster, clusterVariable } from './cluster.ts'
 
-/** A control plane for one test file alone, which stops the API server and must not do so under others. */
+/** A control plane for one test file alone, whose doings others must not meet: a stopped API server, pods of its own. */
 export async function ownCluster(): Promise<Cluster> {
   delete process.env[clusterVariable(0)]
   return await acquireCluster({ nodes: 0 })
