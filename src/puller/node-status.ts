@@ -5,25 +5,30 @@ import type { NodeTrouble, Survey } from './survey.ts'
 /** As many failures as a status lists. */
 const listed = 10
 
+const blockedText =
+  'the node cannot run the image with the sleep program, which caching needs (sleepImage)'
+
 /**
  * Where an image stands, for its status: how many nodes are to have it, have it, fail with it, and all others, which are
  * still to pull it. Of several names of one image each counts that is not best effort, and the poorest one is told.
  *
  * @param references the names of the image that its status is about
  * @param before the status as it was: a kubelet in back-off says less than it said when it failed
+ * @param isApart whether a name is known to fail: until a new pod has something to say, what was said before counts
  */
 export function nodesOf(
   references: readonly string[],
   seen: Survey,
   before: Nodes | undefined,
+  isApart: (reference: string) => boolean,
 ): Nodes {
-  const all = references.map((reference) => one(reference, seen, before))
+  const all = references.map((reference) => one(reference, seen, before, isApart(reference)))
   const [first, ...rest] = all
   if (first === undefined) return { desired: 0, cached: 0, pulling: 0, failed: 0, failures: [] }
   return rest.reduce((poorest, next) => (next.cached < poorest.cached ? next : poorest), first)
 }
 
-function one(reference: string, seen: Survey, before: Nodes | undefined): Nodes {
+function one(reference: string, seen: Survey, before: Nodes | undefined, isApart: boolean): Nodes {
   const tally = seen.tally(reference)
   const failing = new Map(tally.failures.map((trouble) => [trouble.node, trouble]))
   // Where kip's own containers cannot run, no image can be asked for.
@@ -32,15 +37,18 @@ function one(reference: string, seen: Survey, before: Nodes | undefined): Nodes 
     .filter(([node]) => !failing.has(node) && !seen.isHeldOn(node, reference))
     .slice(0, room)
   const desired = Math.max(seen.nodes, tally.held)
-  const failed = Math.min(failing.size + blocked.length, desired - tally.held)
+  const known = isApart ? before : undefined
+  const failed = Math.min(
+    Math.max(failing.size + blocked.length, known?.failed ?? 0),
+    desired - tally.held,
+  )
+  const told = new Set([...failing.keys(), ...blocked.map(([node]) => node)])
   const failures: NodeFailure[] = [
     ...[...failing.values()].map((trouble) => describe(trouble, before)),
-    ...blocked.map(([node, { reason }]) => ({
-      node,
-      reason,
-      message:
-        'the node cannot run the image with the sleep program, which caching needs (sleepImage)',
-    })),
+    ...blocked.map(([node, { reason }]) => ({ node, reason, message: blockedText })),
+    ...(known?.failures ?? []).filter(
+      ({ node }) => !told.has(node) && !seen.isHeldOn(node, reference),
+    ),
   ]
   return {
     desired,

@@ -10,6 +10,8 @@ export interface Pace {
   readonly promoteLatestMs: number
   /** How long an image is unwanted before a shard is changed for that alone. */
   readonly removeMs: number
+  /** The same when the shard is changed anyway: long enough for what is only asked about anew to be wanted again. */
+  readonly removeAlongMs: number
   /**
    * How long a shard may stand still before its laggards are waited for no longer: a node that is gone without a word,
    * a pod that finds no room. Longer than the kubelet's longest back-off (5 min), shorter than patience.
@@ -29,6 +31,7 @@ export const defaultPace: Pace = Object.freeze({
   promoteMs: 5000,
   promoteLatestMs: 60_000,
   removeMs: 60_000,
+  removeAlongMs: 10_000,
   stuckMs: 600_000,
   ejectMs: 15_000,
   ejectMaxMs: 3_600_000,

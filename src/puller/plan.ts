@@ -313,10 +313,7 @@ class Draft {
     return shard.members.flatMap(({ reference }) => {
       const item = scene.wanted.get(reference)
       if (item === undefined) {
-        if (!this.#isReplaced(reference)) return []
-        const at = (scene.memory.unwantedSince.get(reference) ?? scene.now) + scene.pace.removeMs
-        scene.wake(at)
-        return scene.now >= at ? [reference] : []
+        return this.#isUnwantedFor(scene.pace.removeMs, reference) ? [reference] : []
       }
       const home = this.#home(item)
       if (home === undefined || home === shard) return []
@@ -324,11 +321,21 @@ class Draft {
     })
   }
 
-  /** References that nobody wants, however shortly: they go along when a shard changes for another reason. */
+  /** References that nobody wants for a while: they go along when a shard changes for another reason. */
   #unwanted(shard: ObservedShard): readonly string[] {
+    const { wanted, pace } = this.#scene
     return shard.members
       .map(({ reference }) => reference)
-      .filter((reference) => !this.#scene.wanted.has(reference) && this.#isReplaced(reference))
+      .filter((reference) => !wanted.has(reference))
+      .filter((reference) => this.#isUnwantedFor(pace.removeAlongMs, reference))
+  }
+
+  #isUnwantedFor(ms: number, reference: string): boolean {
+    const { memory, now, wake } = this.#scene
+    if (!this.#isReplaced(reference)) return false
+    const at = (memory.unwantedSince.get(reference) ?? now) + ms
+    wake(at)
+    return now >= at
   }
 
   /** An old version stays until the wanted ones of its repository are where they are to stay. */

@@ -282,13 +282,16 @@ class Term {
     const { store, settings, log } = this.#options
     for (const [image, references] of wanted.images) {
       const before = store.get(image)?.nodes
-      const nodes = nodesOf(references, seen, before)
+      const nodes = nodesOf(references, seen, before, (name) => places.get(name) === 'apart')
       // Before the first DaemonSet is there it is not known how many nodes there are.
       if (before !== undefined || nodes.desired > 0) this.#status.offer(image, nodes)
     }
     for (const { reference, nodes } of store.list()) {
       if (nodes === undefined || wanted.images.has(reference)) continue
-      this.#status.offer(reference, nodesOf([], seen, nodes))
+      this.#status.offer(
+        reference,
+        nodesOf([], seen, nodes, () => false),
+      )
     }
     this.#metrics.observe(places.values(), seen)
     for (const [reference, place] of places) {

@@ -4,6 +4,8 @@ import { nodesOf } from '../../../src/puller/node-status.ts'
 import { Driver, pullerSettings, want } from './driver.ts'
 import { SimulatedCluster } from './simulated-cluster.ts'
 
+const no = (): boolean => false
+
 const images = (count: number, prefix = 'r.test/image'): string[] =>
   Array.from({ length: count }, (_, index) => `${prefix}-${String(index).padStart(3, '0')}:1`)
 
@@ -137,7 +139,7 @@ describe('a bad image', () => {
     assert.deepEqual(driver.cluster.losses, [])
     const { seen } = driver.round()
     const message = 'the registry does not have it'
-    assert.deepEqual(nodesOf(['r.test/bad:1'], seen, undefined), {
+    assert.deepEqual(nodesOf(['r.test/bad:1'], seen, undefined, no), {
       desired: 2,
       cached: 0,
       pulling: 0,
@@ -147,7 +149,7 @@ describe('a bad image', () => {
         { node: 'n2', reason: 'ErrImagePull', message },
       ],
     })
-    assert.equal(nodesOf(['r.test/image-000:1'], seen, undefined).cached, 2)
+    assert.equal(nodesOf(['r.test/image-000:1'], seen, undefined, no).cached, 2)
   })
 
   it('returns when it pulls', () => {
@@ -168,7 +170,7 @@ describe('a bad image', () => {
       assert.ok(!driver.cluster.members('kip').includes('r.test/odd:1'))
     })
     assert.deepEqual(driver.cluster.members('kip'), ['r.test/a:1'])
-    const status = nodesOf(['r.test/odd:1'], driver.round().seen, undefined)
+    const status = nodesOf(['r.test/odd:1'], driver.round().seen, undefined, no)
     assert.deepEqual(status, { desired: 2, cached: 2, pulling: 0, failed: 0, failures: [] })
   })
 
@@ -236,7 +238,7 @@ describe('trouble', () => {
     driver.settings = { ...pullerSettings, sleepImage: 'r.test/wrong:1' }
     driver.cluster.behave = (reference) => (reference === 'r.test/wrong:1' ? 'missing' : 'good')
     driver.run(60)
-    const [failure] = nodesOf(['r.test/a:1'], driver.round().seen, undefined).failures
+    const [failure] = nodesOf(['r.test/a:1'], driver.round().seen, undefined, no).failures
     assert.match(failure?.message ?? '', /sleepImage/)
     driver.settings = pullerSettings
     driver.run(60)
@@ -308,6 +310,18 @@ describe('changes', () => {
         ({ spec }) => spec?.template?.spec?.tolerations?.length === 1,
       ),
     )
+  })
+
+  it('of settings do not take along at once what is not wanted at that moment', () => {
+    const driver = start(2, 'r.test/a:1', 'r.test/b:1')
+    driver.settle()
+    driver.restart()
+    driver.settings = { ...pullerSettings, tolerations: [{ operator: 'Exists' }] }
+    driver.wanted = want()
+    driver.run(5)
+    assert.deepEqual(driver.cluster.members('kip'), ['r.test/a:1', 'r.test/b:1'])
+    driver.settle()
+    assert.deepEqual(driver.cluster.members('kip'), [])
   })
 
   it('are none after a restart', () => {

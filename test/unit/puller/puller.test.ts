@@ -110,6 +110,8 @@ describe('createPuller', () => {
     start()
     // One apply a shard puts right what was changed meanwhile: here nothing.
     await waitUntil('the shard to be looked at', () => writes() > count)
+    // A status written meanwhile makes it a conflict, and there is a second look.
+    await waitUntil('ten seconds', elapsed(10))
     const after = writes()
     await waitUntil('two minutes', elapsed(120), 5000)
     assert.deepEqual(versions(), before)

@@ -1,0 +1,273 @@
+import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { after, before, describe, it } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
+import { loadSettings } from '../../src/config/load.ts'
+import { putStaticImages } from '../../src/discovery/static-images.ts'
+import { createMapping } from '../../src/images/mapping.ts'
+import { createObject, deleteObject, getObject } from '../../src/kube/apply.ts'
+import type { KubeClient } from '../../src/kube/client.ts'
+import { connectCluster } from '../../src/kube/connect.ts'
+import { resourcePath } from '../../src/kube/resource.ts'
+import type { DaemonSet, KubeList, Pod } from '../../src/kube/types.ts'
+import { createMetrics } from '../../src/metrics/metrics.ts'
+import { createPuller } from '../../src/puller/puller.ts'
+import type { Nodes } from '../../src/state/cached-image.ts'
+import { createMemoryStore } from '../../src/state/memory-store.ts'
+import { testImages } from '../cluster/images/catalogue.ts'
+import { imageOf, layerOf } from '../cluster/images/image.ts'
+import { tinyImage } from '../cluster/images/tiny.ts'
+import { type Cluster, reportToStderr } from '../cluster/index.ts'
+import { sleepProgram } from '../cluster/sleep-program.ts'
+import { acquireCluster, noNodes } from '../support/cluster.ts'
+import { roleClient } from '../support/role-client.ts'
+import { silentLog } from '../support/silent-log.ts'
+import { waitUntil } from '../support/wait-until.ts'
+
+const skip = noNodes()
+const cluster = skip === false ? await acquireCluster({ nodes: 2 }) : undefined
+const namespace = `puller-${process.pid}`
+const daemonSets = { group: 'apps', version: 'v1', plural: 'daemonsets', namespace }
+const pods = { group: '', version: 'v1', plural: 'pods', namespace }
+const namespaces = { group: '', version: 'v1', plural: 'namespaces' }
+const accounts = { group: '', version: 'v1', plural: 'serviceaccounts', namespace }
+const repository = `puller-${process.pid}`
+const { signal } = new AbortController()
+
+describe('the puller on real nodes', { skip }, () => {
+  if (cluster !== undefined) suite(cluster)
+})
+
+function suite(cluster: Cluster): void {
+  const { origin } = cluster.registries
+  const reference = (name: string): string => `${origin.host}/${repository}/${name}:1`
+  const tiny = ['t1', 't2', 't3', 't4', 't5', 't6']
+  // Root's own files alone, nothing but one program, files without a program, zstd layers, an index of two platforms.
+  const odd = ['nginx', 'scratch', 'content', 'zstd', 'multi-platform'] as const
+  const good = [...tiny, ...odd].map(reference)
+  const bad = reference('bad')
+  let admin: KubeClient
+  let client: KubeClient
+
+  before(async () => {
+    const program = await sleepProgram({ report: reportToStderr })
+    const images = await testImages({ sleepProgram: program, report: reportToStderr })
+    const content = await readFile(program)
+    const holder = layerOf([{ kind: 'file', path: '/kip/sleep', content, mode: 0o755 }])
+    await origin.push(imageOf({ layers: [holder] }), `${repository}/sleep`, '1')
+    for (const [number, name] of tiny.entries()) {
+      await origin.push(tinyImage(number), `${repository}/${name}`, '1')
+    }
+    for (const name of odd) await origin.push(images[name], `${repository}/${name}`, '1')
+
+    admin = await connectCluster({ kubeconfig: cluster.kubeconfig })
+    const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' }
+    const object = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace, labels } }
+    await createObject(admin, namespaces, object, { signal })
+    await waitUntil(
+      'the default service account',
+      () => getObject(admin, accounts, 'default', { signal }),
+      20_000,
+    )
+    client = await roleClient({
+      client: admin,
+      kubeconfig: cluster.kubeconfig,
+      namespace,
+      manifest: 'rbac-puller.yaml',
+    })
+  })
+
+  after(async () => {
+    await deleteObject(admin, namespaces, namespace, { signal })
+    await waitUntil(
+      'the namespace to be gone',
+      async () => (await getObject(admin, namespaces, namespace, { signal })) === undefined,
+      60_000,
+    )
+    for (const { name } of cluster.nodes) {
+      const own = (await cluster.imagesOn(name)).filter((image) => image.includes(repository))
+      await cluster.removeImages(name, own)
+    }
+    await client.close()
+    await admin.close()
+  })
+
+  interface Running {
+    readonly log: ReturnType<typeof silentLog>
+    nodes(reference: string): Nodes | undefined
+  }
+
+  /** Runs a puller on `images` while `work` works. */
+  async function withPuller(
+    images: readonly string[],
+    work: (running: Running) => Promise<void>,
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<void> {
+    const log = silentLog()
+    const store = createMemoryStore()
+    const { settings } = loadSettings({
+      argv: [],
+      env: {
+        NAMESPACE: namespace,
+        DAEMONSET_NAME: 'kip',
+        KIP_IMAGE: reference('sleep'),
+        IMAGES: images.map((image, index) => `i${index}=${image}`).join(';'),
+        ...env,
+      },
+      readFile: () => '',
+    })
+    await putStaticImages(store, settings.puller.images, { signal })
+    const controller = new AbortController()
+    const ended = createPuller({
+      client,
+      store,
+      settings,
+      mapping: createMapping({ registry: '', mapping: 'path' }),
+      log,
+      metrics: createMetrics({ processMetrics: false }),
+    }).run(controller.signal)
+    try {
+      await work({ log, nodes: (image) => store.get(image)?.nodes })
+    } finally {
+      controller.abort()
+      await ended
+    }
+  }
+
+  async function shards(): Promise<ReadonlyMap<string, DaemonSet>> {
+    const path = resourcePath(daemonSets)
+    const { items } = await admin.request<KubeList<DaemonSet>>({ method: 'GET', path, signal })
+    return new Map((items ?? []).map((item) => [item.metadata?.name ?? '', item]))
+  }
+
+  const names = async (): Promise<string> => [...(await shards()).keys()].sort().join()
+
+  async function podNames(): Promise<string> {
+    const path = resourcePath(pods)
+    const { items } = await admin.request<KubeList<Pod>>({ method: 'GET', path, signal })
+    return (items ?? [])
+      .map(({ metadata }) => metadata?.name)
+      .sort()
+      .join()
+  }
+
+  /** By containerd's own word. */
+  async function lacking(images: readonly string[]): Promise<readonly string[]> {
+    const missing: string[] = []
+    for (const { name } of cluster.nodes) {
+      const present = new Set(await cluster.imagesOn(name))
+      missing.push(...images.filter((image) => !present.has(image)).map((one) => `${name} ${one}`))
+    }
+    return missing
+  }
+
+  async function untilHeld(images: readonly string[], shape: string): Promise<void> {
+    await waitUntil(
+      `${shape} with ${images.length} images`,
+      async () => {
+        if ((await names()) !== shape) return false
+        const { spec, status } = (await shards()).get('kip') ?? {}
+        const { initContainers = [], containers = [] } = spec?.template?.spec ?? {}
+        return (
+          Math.max(initContainers.length - 1, containers.length) === images.length &&
+          status?.numberAvailable === cluster.nodes.length &&
+          status.updatedNumberScheduled === cluster.nodes.length
+        )
+      },
+      180_000,
+    )
+  }
+
+  it('has both nodes hold every image, whatever is in it, past one that cannot be pulled', async () => {
+    await withPuller([...good, bad], async ({ nodes, log }) => {
+      await waitUntil(
+        'all nodes to have them',
+        async () => (await lacking(good)).length === 0,
+        120_000,
+      )
+      await untilHeld(good, 'kip,kip-apart')
+      assert.deepEqual(await lacking(good), [])
+      await waitUntil('the counts', () => good.every((image) => nodes(image)?.cached === 2), 10_000)
+      await waitUntil('the failures', () => nodes(bad)?.failed === 2, 30_000)
+      assert.deepEqual(
+        nodes(bad)?.failures.map(({ node, message }) => `${node}: ${message}`),
+        cluster.nodes.map(({ name }) => `${name}: the registry does not have it`),
+      )
+      assert.deepEqual(
+        log.lines.filter(({ level }) => level === 'error'),
+        [],
+      )
+    })
+  })
+
+  it('changes nothing and asks no registry when it starts again', async () => {
+    const [before, podsBefore] = [await shards(), await podNames()]
+    const mark = await origin.accessLogEnd()
+    await withPuller([...good, bad], async ({ nodes }) => {
+      await waitUntil('the counts', () => nodes(good[0] ?? '')?.cached === 2, 10_000)
+      await waitUntil('the failures', () => nodes(bad)?.failed === 2, 30_000)
+      await setTimeout(5000)
+    })
+    for (const [name, { metadata }] of await shards()) {
+      assert.equal(metadata?.generation, before.get(name)?.metadata?.generation)
+      assert.equal(metadata?.uid, before.get(name)?.metadata?.uid)
+    }
+    assert.equal(await podNames(), podsBefore)
+    const asked = (await origin.accessLog(mark)).filter(
+      ({ path }) => path.includes(repository) && !path.includes('/bad/'),
+    )
+    assert.deepEqual(asked, [])
+  })
+
+  it('takes the bad image in when it is there, and drops what is no longer wanted', async () => {
+    await origin.push(tinyImage(99), `${repository}/bad`, '1')
+    const wanted = [...good.slice(1), bad]
+    await withPuller(wanted, async () => {
+      await untilHeld(wanted, 'kip')
+      assert.deepEqual(await lacking([bad]), [])
+    })
+  })
+
+  it('rolls its pods while the registry is down, since nodes have the images', async () => {
+    const wanted = [...good.slice(1), bad]
+    await origin.stop()
+    try {
+      await withPuller(
+        wanted,
+        async () => {
+          const rolled = async (): Promise<boolean> =>
+            (await shards()).get('kip')?.spec?.template?.spec?.tolerations !== undefined
+          await waitUntil('the new template', rolled, 20_000)
+          await untilHeld(wanted, 'kip')
+        },
+        { TOLERATIONS: '[{"operator":"Exists"}]' },
+      )
+      assert.deepEqual(await lacking(wanted), [])
+    } finally {
+      await origin.start()
+    }
+  })
+
+  it('holds the same images by sleeping containers when told to', async () => {
+    const wanted = [...good.slice(1), bad]
+    await withPuller(
+      wanted,
+      async () => {
+        await waitUntil(
+          'the sleepers',
+          async () =>
+            (await shards()).get('kip')?.spec?.template?.spec?.containers?.length === wanted.length,
+          20_000,
+        )
+        await untilHeld(wanted, 'kip')
+      },
+      { KIP_PULLER_STRATEGY: 'sleep', TOLERATIONS: '[{"operator":"Exists"}]' },
+    )
+  })
+
+  it('lets go of everything when nothing is wanted', async () => {
+    await withPuller([], async () => {
+      await waitUntil('no DaemonSet', async () => (await names()) === '', 120_000)
+    })
+  })
+}
