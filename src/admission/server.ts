@@ -78,30 +78,48 @@ export function buildServer(options: ServerOptions): App {
   return app
 }
 
+/** Time for a request that crosses the begin of a close: by then its headers are here. */
+const crossingMs = 500
+
 /**
  * Has a close answer what is in flight, and end within its time.
  *
- * A kept-alive connection that was busy when the close began would hold it up until its time-out, and so would one whose
- * handshake or request never ends.
+ * What Node leaves open would hold it up: a kept-alive connection that was busy when the close began, one that has not
+ * been used yet (Go's client keeps such ones), and one whose handshake or request never ends.
  */
 function drainOnClose(app: App, closeMs: number): void {
   const sockets = new Set<Socket>()
-  let deadline: NodeJS.Timeout | undefined
+  const unused = new Set<Socket>()
+  const timers: NodeJS.Timeout[] = []
   app.server.on('connection', (socket: Socket) => {
     sockets.add(socket)
     socket.once('close', () => sockets.delete(socket))
   })
+  app.server.on('secureConnection', (socket: Socket) => {
+    unused.add(socket)
+    socket.once('close', () => unused.delete(socket))
+  })
+  app.server.on('request', ({ socket }: { socket: Socket }) => unused.delete(socket))
   app.addHook('preClose', (done) => {
-    deadline = setTimeout(() => {
-      for (const socket of sockets) socket.destroy()
-    }, closeMs)
+    for (const [set, ms] of [
+      [unused, Math.min(crossingMs, closeMs)],
+      [sockets, closeMs],
+    ] as const) {
+      timers.push(
+        setTimeout(() => {
+          for (const socket of set) socket.destroy()
+        }, ms),
+      )
+    }
     done()
   })
   app.addHook('onSend', (_request, reply, payload, done) => {
-    if (deadline !== undefined) reply.header('connection', 'close')
+    if (timers.length > 0) reply.header('connection', 'close')
     done(null, payload)
   })
-  app.server.once('close', () => clearTimeout(deadline))
+  app.server.once('close', () => {
+    for (const timer of timers) clearTimeout(timer)
+  })
 }
 
 function countInFlight(app: App, metrics: AdmissionMetrics): () => number {
