@@ -4,6 +4,7 @@ import type { KubeClient } from '../kube/client.ts'
 import { type Clock, systemClock } from '../kube/clock.ts'
 import type { EventRecorder } from '../kube/events.ts'
 import type { Log } from '../kube/log.ts'
+import { builtInMessages } from '../kube/protobuf-schemas.ts'
 import { Reflector } from '../kube/reflector.ts'
 import { WorkQueue } from '../kube/work-queue.ts'
 import type { Metrics } from '../metrics/metrics.ts'
@@ -129,9 +130,11 @@ export class Term {
   ): Reflector<Used> {
     const { client, exclusions, log } = this.#options
     this.#unsynced.add(plural)
+    const protobuf = builtInMessages[`${group}/${plural}`]
     const reflector = new Reflector<Used>({
       client,
       resource: { group, version, plural },
+      ...(protobuf && { protobuf }),
       project: (raw) => {
         const used = read(kind, raw)
         const { namespace = '', name = '', uid = '' } = raw.metadata ?? {}
