@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process'
 import { printable, RegistryError } from '../errors.ts'
 import type { Credential, CredentialSource } from './credential.ts'
 import type { DockerConfig } from './docker-config.ts'
@@ -57,6 +56,8 @@ async function runHelper(
       },
     )
   if (!helperName.test(helper)) throw fail('its name may only hold letters, digits, . _ and -')
+  // Loaded only here: few hosts have a helper.
+  const { spawn } = await import('node:child_process')
   const { code, output } = await new Promise<{ code: number | null; output: string }>(
     (resolve, reject) => {
       const child = spawn(`docker-credential-${helper}`, ['get'], {

@@ -1,13 +1,8 @@
-import { lookup as dnsLookup } from 'node:dns'
 import { connect as connectTcp, isIP, type LookupFunction, type Socket } from 'node:net'
-import {
-  type ConnectionOptions,
-  connect as connectTls,
-  DEFAULT_CIPHERS,
-  type TLSSocket,
-} from 'node:tls'
+import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import type { AllowAddress, DialPurpose } from './address.ts'
 import { hostOf, type Origin, originKey, type ProxyServer } from './origin.ts'
+import { tlsModule } from './tls-module.ts'
 
 /** An address behind a name may not be dialled. */
 export class AddressRefusedError extends Error {
@@ -59,7 +54,7 @@ export interface DialedSocket {
  * AES-128-GCM first: as strong as a public registry needs, and a quarter less CPU per byte than AES-256; the rest is
  * Node's own list.
  */
-const ciphers = `TLS_AES_128_GCM_SHA256:${DEFAULT_CIPHERS}`
+const preferredCipher = 'TLS_AES_128_GCM_SHA256'
 
 /** TLS sessions kept for resumption; one per origin. */
 const maxSessions = 256
@@ -129,7 +124,7 @@ export class Dialer {
       ...where,
       onread,
     }
-    const socket = connectTls(options)
+    const socket = tlsModule().connect(options)
     await this.#secured(socket, origin, signal)
     return { socket, stable: false }
   }
@@ -148,12 +143,12 @@ export class Dialer {
     const plain =
       proxy.scheme === 'http'
         ? connectTcp(where)
-        : connectTls({ ...where, servername: nameOf(proxy.hostname) })
+        : tlsModule().connect({ ...where, servername: nameOf(proxy.hostname) })
     await settled(plain, proxy.scheme === 'http' ? 'connect' : 'secureConnect', proxy, signal)
     let socket: Socket = plain
     if (origin.scheme === 'https') {
       await openTunnel(plain, origin, proxy, signal)
-      const secure = connectTls({ socket: plain, ...this.#tlsOptions(origin) })
+      const secure = tlsModule().connect({ socket: plain, ...this.#tlsOptions(origin) })
       await this.#secured(secure, origin, signal)
       socket = secure
     }
@@ -173,7 +168,7 @@ export class Dialer {
       // Over HTTP/2 registries answer slower here, and a blob needs a connection for itself anyway.
       ALPNProtocols: ['http/1.1'],
       minVersion: 'TLSv1.2',
-      ciphers,
+      ciphers: `${preferredCipher}:${tlsModule().DEFAULT_CIPHERS}`,
     }
   }
 
@@ -209,8 +204,9 @@ export class Dialer {
   /** A look-up that gives out only addresses that may be dialled. Literal addresses pass no look-up: they are judged here. */
   #guard(origin: Origin, purpose: DialPurpose): LookupFunction {
     if (isIP(origin.hostname) > 0) this.#requireLiteral(origin, purpose)
-    const resolve = this.#options.lookup ?? dnsLookup
     return (name, options, callback) => {
+      // Loaded late for the same reason as node:tls.
+      const resolve = this.#options.lookup ?? process.getBuiltinModule('node:dns').lookup
       resolve(name, { ...options, all: true }, (error, found) => {
         if (error !== null) return callback(error, [])
         const all = Array.isArray(found) ? found : [{ address: found, family: isIP(found) }]

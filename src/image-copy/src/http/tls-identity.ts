@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
-import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls'
+import type { SecureContext } from 'node:tls'
 import type { TlsIdentity } from './origin.ts'
+import { tlsModule } from './tls-module.ts'
 
 /** Whom to trust besides the public authorities, and who to be. PEM texts. */
 export interface TlsMaterial {
@@ -21,6 +22,7 @@ export function tlsIdentity({ ca, cert, key }: TlsMaterial): TlsIdentity | undef
       .update(JSON.stringify([ca, cert, key]))
       .digest('base64url'),
     context: () => {
+      const { createSecureContext, getCACertificates } = tlsModule()
       context ??= createSecureContext({
         ...(ca === undefined ? {} : { ca: [...getCACertificates('default'), ca] }),
         ...(cert === undefined ? {} : { cert }),
