@@ -69,7 +69,7 @@ async function handshake(pair: ServingPair, ca: string[]): Promise<string> {
   const { port } = server.address() as AddressInfo
   const socket = connect({ host: '127.0.0.1', port, servername: names[0] ?? '', ca })
   try {
-    await once(socket, 'secureConnect')
+    await once(socket, 'secureConnect', { signal: AbortSignal.timeout(10_000) })
     return socket.authorized ? 'authorized' : 'not authorized'
   } catch (error) {
     return (error as NodeJS.ErrnoException).code ?? 'no code'

@@ -11,6 +11,7 @@ import { createMetrics } from '../../../src/metrics/metrics.ts'
 import { FakeKube } from '../../support/fake-kube.ts'
 import { ManualClock } from '../../support/manual-clock.ts'
 import { silentLog } from '../../support/silent-log.ts'
+import { waitUntil } from '../../support/wait-until.ts'
 
 const day = 86_400_000
 const start = Date.UTC(2027, 0, 1)
@@ -279,9 +280,9 @@ test('run reads every ten seconds and stops with the signal', async () => {
   await source.loaded
   const reads = (): number => kube.requests.filter(({ method }) => method === 'GET').length
   for (let expected = 2; expected < 5; expected++) {
-    while (clock.pending === 0) await new Promise((resolve) => setImmediate(resolve))
+    await waitUntil('the source waits', () => clock.pending > 0)
     clock.advance(10_000)
-    while (reads() < expected) await new Promise((resolve) => setImmediate(resolve))
+    await waitUntil(`read ${expected}`, () => reads() >= expected)
   }
   stop.abort()
   await running
