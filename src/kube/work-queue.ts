@@ -1,4 +1,5 @@
 import { type Clock, systemClock } from './clock.ts'
+import { KubeApiError } from './errors.ts'
 import type { Log } from './log.ts'
 
 /** What a queue counts; named as client-go names them. */
@@ -107,12 +108,17 @@ export class WorkQueue {
     this.#delayed.set(key, { at, cancel })
   }
 
-  /** Adds the key after its own back-off, which doubles each time until `forget`. */
-  addRateLimited(key: string): void {
+  /**
+   * Adds the key after its own back-off, which doubles each time until `forget`.
+   *
+   * @param atLeastMs - a longer wait that a server asked for
+   */
+  addRateLimited(key: string, atLeastMs = 0): void {
     const failures = this.#failures.get(key) ?? 0
     this.#failures.set(key, failures + 1)
     this.#metrics.retried?.()
-    this.addAfter(key, Math.min(this.#baseDelayMs * 2 ** Math.min(failures, 60), this.#maxDelayMs))
+    const backoffMs = Math.min(this.#baseDelayMs * 2 ** Math.min(failures, 60), this.#maxDelayMs)
+    this.addAfter(key, Math.max(backoffMs, atLeastMs))
   }
 
   /** The key is well: its next back-off starts from the base. */
@@ -128,7 +134,7 @@ export class WorkQueue {
   /**
    * Works until the signal aborts; resolves when the workers under way have settled, and leaves the queue empty.
    *
-   * A worker that rejects has its key added again with back-off; one that resolves has it forgotten, unless it asked for
+   * A worker that rejects has its key added again with back-off, and no sooner than the API server asked for (429); one that resolves has it forgotten, unless it asked for
    * `addRateLimited` itself.
    */
   async run(worker: Worker, options: WorkQueueRun): Promise<void> {
@@ -173,7 +179,7 @@ export class WorkQueue {
       if (this.failures(key) === failures) this.forget(key)
     } catch (error) {
       if (!signal.aborted) {
-        this.addRateLimited(key)
+        this.addRateLimited(key, error instanceof KubeApiError ? error.retryAfterMs : 0)
         this.#log.warn(
           { key, failures: this.failures(key), err: error },
           'work failed, trying again later',

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
+import { KubeApiError } from '../../../src/kube/errors.ts'
 import { WorkQueue } from '../../../src/kube/work-queue.ts'
 import { ManualClock } from '../../support/manual-clock.ts'
 import { silentLog } from '../../support/silent-log.ts'
@@ -94,6 +95,30 @@ describe('work queue', () => {
     await finish('a', new Error('again'))
     clock.advance(5)
     await turn()
+    await finish('a')
+    stop.abort()
+    await done
+  })
+
+  test('a server that asks for a pause (429) gets it', async () => {
+    const { clock, queue, begun, finish, stop, done } = start()
+    queue.add('a')
+    await turn()
+    await finish(
+      'a',
+      new KubeApiError({
+        status: 429,
+        reason: 'TooManyRequests',
+        message: 'x',
+        retryAfterMs: 3000,
+      }),
+    )
+    clock.advance(2999)
+    await turn()
+    assert.equal(begun.length, 1)
+    clock.advance(1)
+    await turn()
+    assert.equal(begun.length, 2)
     await finish('a')
     stop.abort()
     await done
