@@ -30,6 +30,8 @@ export async function bundle(output: string, entry = 'src/main.ts'): Promise<voi
     format: 'esm',
     platform: 'node',
     target: 'node24',
+    // A library in CommonJS that is only loaded when wanted would come without its names.
+    mainFields: ['module', 'main'],
     entryNames: '[name]',
     chunkNames: 'chunks/[name]-[hash]',
     // The licences of what is bundled ask that their words stay with it.

@@ -1,1 +1,92 @@
-export {}
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import manifest from '../package.json' with { type: 'json' }
+import type { Invocation, Subcommand } from './cli/invocation.ts'
+
+interface Command {
+  readonly summary: string
+  /** Not for people: left out of the help. */
+  readonly internal?: true
+  /** Loaded when called: what one command needs costs the others nothing. */
+  readonly load: () => Promise<Subcommand>
+}
+
+const commands: Readonly<Record<string, Command>> = {
+  run: {
+    summary:
+      'find, mirror, rewrite and pre-cache the images of a cluster (what runs without a command)',
+    load: async () => (await import('./run.ts')).run,
+  },
+  copy: {
+    summary: 'copy images between registries: kip copy SOURCE TARGET',
+    load: async () => (await import('./cli/copy.ts')).copy,
+  },
+  'mirror-worker': {
+    summary: 'copy images for a leader that started this process',
+    internal: true,
+    load: async () => (await import('./mirror-worker.ts')).mirrorWorker,
+  },
+  version: {
+    summary: 'print the version',
+    load: async () => version,
+  },
+  help: {
+    summary: 'print this',
+    load: async () => help,
+  },
+}
+
+async function version({ print, version }: Invocation): Promise<number> {
+  print(`kip ${version}`)
+  return 0
+}
+
+async function help({ print }: Invocation): Promise<number> {
+  const shown = Object.entries(commands).filter(([, command]) => !command.internal)
+  const width = Math.max(...shown.map(([name]) => name.length))
+  print('Usage: kip [COMMAND] [OPTIONS]\n')
+  for (const [name, { summary }] of shown) print(`  ${name.padEnd(width)}  ${summary}`)
+  print('\nOptions of run: see docs/configuration.md, or `kip run --help`.')
+  return 0
+}
+
+/** kip's own words first; the container of imgCloneCtrl also passes its program's name as the first argument. */
+function choose(argv: readonly string[]): { name: string; rest: readonly string[] } {
+  const args = argv[0] === 'imgCloneCtrl' ? argv.slice(1) : argv
+  const [first, ...rest] = args
+  if (first === undefined) return { name: 'run', rest: [] }
+  if (first === '-version' || first === '--version') return { name: 'version', rest }
+  if (first === '-h' || first === '-help' || first === '--help') return { name: 'help', rest }
+  return first.startsWith('-') ? { name: 'run', rest: args } : { name: first, rest }
+}
+
+async function main(): Promise<number> {
+  const stop = new AbortController()
+  for (const signal of ['SIGTERM', 'SIGINT'] as const)
+    process.once(signal, () => stop.abort(new Error(`stopped by ${signal}`)))
+  const complain = (text: string) => process.stderr.write(`${text}\n`)
+  const { name, rest } = choose(process.argv.slice(2))
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined
+  if (!command) {
+    complain(`kip: there is no command ${JSON.stringify(name)}; see kip help`)
+    return 2
+  }
+  const run = await command.load()
+  return await run({
+    argv: rest,
+    env: process.env,
+    readFile: (path) => readFileSync(path, 'utf8'),
+    readInput: async () => (await process.stdin.setEncoding('utf8').toArray()).join(''),
+    print: (text) => process.stdout.write(`${text}\n`),
+    complain,
+    terminal: process.stderr.isTTY ? process.stderr : undefined,
+    program: fileURLToPath(import.meta.url),
+    version: manifest.version,
+    signal: stop.signal,
+  })
+}
+
+process.exitCode = await main().catch((error: unknown) => {
+  process.stderr.write(`kip: ${error instanceof Error ? error.message : String(error)}\n`)
+  return 1
+})

@@ -31,6 +31,7 @@ export class NamespaceDialer {
     const id = ++this.#last
     const waiting = Promise.withResolvers<Socket>()
     this.#waiting.set(id, waiting)
+    work(this.#child)
     this.#child.send({ id, host, port })
     return waiting.promise
   }
@@ -84,6 +85,12 @@ export class NamespaceDialer {
     child.on('exit', () => fail(new Error('the dialer ended')))
     return child
   }
+}
+
+/** While an answer is waited for, this process must not end for want of anything else to do. */
+function work(child: ChildProcess): void {
+  child.ref()
+  child.channel?.ref()
 }
 
 /** A child that has nothing to do does not keep this process from ending; it ends with it. */

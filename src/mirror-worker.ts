@@ -1,0 +1,82 @@
+import { readFileSync } from 'node:fs'
+import type { Invocation } from './cli/invocation.ts'
+import { clusterNetworks } from './cluster-networks.ts'
+import { createMapping } from './images/mapping.ts'
+import { connectCluster } from './kube/connect.ts'
+import { createLog } from './metrics/log.ts'
+import { createMetrics } from './metrics/metrics.ts'
+import type { StartMessage, WorkerMessage } from './mirror/process.ts'
+import { runMirrorWorker } from './mirror/worker.ts'
+import { createRegistries } from './registries.ts'
+import { createClusterStore } from './state/cluster-store.ts'
+
+/** The copying half of the mirror, in a child process of the leader; told by IPC what to do. */
+export async function mirrorWorker({
+  env,
+  complain,
+  version,
+  signal,
+}: Invocation): Promise<number> {
+  if (process.send === undefined) {
+    complain(
+      'kip: mirror-worker is started by kip itself; use kip run, or kip copy to copy an image',
+    )
+    return 2
+  }
+  const stop = new AbortController()
+  signal.addEventListener('abort', () => stop.abort(signal.reason))
+  // Without the leader nobody would take the claims back, so the worker ends with it.
+  process.once('disconnect', () => stop.abort(new Error('the leader is gone')))
+  const { id, settings } = await firstMessage(stop.signal)
+  const log = createLog(settings.log).child({ component: 'mirror', worker: id })
+  const metrics = createMetrics({ processMetrics: false })
+  const client = await connectCluster({ kubeconfig: settings.kubeconfig, env, signal: stop.signal })
+  const registry = createRegistries({
+    settings,
+    readFile: (path) => readFileSync(path, 'utf8'),
+    clusterNetworks: await clusterNetworks(client, env, stop.signal),
+    userAgent: `kip/${version}`,
+    writeBackup: true,
+  })
+  const store = createClusterStore({ client, log, metrics })
+  try {
+    await Promise.all([
+      store.run(stop.signal),
+      runMirrorWorker(
+        {
+          store,
+          client: registry,
+          mapping: createMapping(settings.mirror),
+          registry: settings.mirror.registry,
+          id,
+          concurrency: settings.mirror.concurrency,
+          log,
+          report: (outcome) => tell({ type: 'outcome', outcome }),
+          now: Date.now,
+          random: Math.random,
+        },
+        stop.signal,
+      ),
+    ])
+    return 0
+  } finally {
+    await registry.close()
+    await client.close()
+    if (process.connected) process.disconnect()
+  }
+}
+
+function tell(message: WorkerMessage): void {
+  if (process.connected) process.send?.(message)
+}
+
+function firstMessage(signal: AbortSignal): Promise<StartMessage> {
+  return new Promise((resolve, reject) => {
+    const aborted = () => reject(signal.reason)
+    signal.addEventListener('abort', aborted, { once: true })
+    process.once('message', (message: StartMessage) => {
+      signal.removeEventListener('abort', aborted)
+      resolve(message)
+    })
+  })
+}

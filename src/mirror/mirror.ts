@@ -1,0 +1,116 @@
+import { formatReference, parseReference } from '@containers/image-copy'
+import type { Mapping } from '../images/mapping.ts'
+import { WorkQueue } from '../kube/work-queue.ts'
+import type { Logger } from '../metrics/log.ts'
+import type { Metrics } from '../metrics/metrics.ts'
+import type { ImageState } from '../state/cached-image.ts'
+import { ConflictError, type ImageStore } from '../state/store.ts'
+import { COLLISION, dueAt, type MirrorDecision, mirrorOf, planMirror } from './plan.ts'
+import type { CopyOutcome } from './worker.ts'
+
+export interface MirrorOptions {
+  readonly store: ImageStore
+  readonly mapping: Mapping
+  /** Backup registry as configured. */
+  readonly registry: string
+  /** The shared decision, for one image. */
+  readonly decide: (image: ImageState) => MirrorDecision
+  /** Keeps a copying worker running until the signal aborts; says who works and what came of each try. */
+  readonly keepWorker: (
+    hooks: {
+      readonly onWorker: (id: string) => void
+      readonly onOutcome: (outcome: CopyOutcome) => void
+    },
+    signal: AbortSignal,
+  ) => Promise<void>
+  readonly log: Logger
+  readonly metrics: Metrics
+  readonly now: () => number
+}
+
+/**
+ * The leader's half of mirroring: says which images are to be copied, and gives back what a dead worker had claimed.
+ * The copying itself is a worker's (`worker.ts`), which meets this only in the store.
+ */
+export async function runMirror(options: MirrorOptions, signal: AbortSignal): Promise<void> {
+  const { store, mapping, registry, decide, keepWorker, metrics, now } = options
+  const queue = new WorkQueue({ log: options.log })
+  const live = new Set<string>()
+  const copies = metrics.counter(
+    'kip_mirror_copies_total',
+    'Tries to copy an image to the backup, by result.',
+    ['result'],
+  )
+  const bytes = metrics.counter('kip_mirror_bytes_total', 'Bytes of blobs sent to the backup.')
+
+  /** imgCloneCtrl's flat names can mean two images; the first by name has the place. */
+  const taken = (image: ImageState, target: string | undefined): MirrorDecision | undefined => {
+    if (target === undefined || mapping.sourceOf(parseReference(target)) !== undefined)
+      return undefined
+    for (const other of store.list()) {
+      if (other.reference >= image.reference || placeOf(other.reference, mapping) !== target)
+        continue
+      const text = `${target} is the place of ${other.reference}; the path mapping has one for each`
+      return { act: false, code: COLLISION, text }
+    }
+    return undefined
+  }
+
+  const plan = async (reference: string, signal: AbortSignal) => {
+    const image = store.get(reference)
+    if (!image) return
+    const target = placeOf(reference, mapping)
+    const entry = planMirror({
+      image,
+      decision: taken(image, target) ?? decide(image),
+      registry,
+      reference: target ?? '',
+      liveWorkers: live,
+      now: now(),
+    })
+    const due = dueAt(mirrorOf(image, registry))
+    if (entry) {
+      try {
+        await store.putMirror(image, entry, signal)
+      } catch (error) {
+        // The change that got in between brings the reference back to this queue.
+        if (!(error instanceof ConflictError)) throw error
+      }
+    } else if (due !== undefined) {
+      queue.addAfter(reference, Math.max(0, due - now()))
+    }
+  }
+
+  const stop = store.onChange((reference) => queue.add(reference))
+  const addAll = () => {
+    for (const image of store.list()) queue.add(image.reference)
+  }
+  try {
+    addAll()
+    await Promise.all([
+      queue.run(plan, { concurrency: 4, signal }),
+      keepWorker(
+        {
+          onWorker: (id) => {
+            live.clear()
+            live.add(id)
+            addAll()
+          },
+          onOutcome: (outcome) => {
+            copies.inc({ result: outcome.state.toLowerCase() })
+            bytes.inc(outcome.bytes)
+          },
+        },
+        signal,
+      ),
+    ])
+  } finally {
+    stop()
+  }
+}
+
+/** Where the copy of an image lies; undefined when it has no place, as a copy itself. */
+function placeOf(reference: string, mapping: Mapping): string | undefined {
+  const source = parseReference(reference)
+  return mapping.isBackup(source) ? undefined : formatReference(mapping.backupOf(source))
+}

@@ -1,0 +1,108 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { constants, setPriority } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Settings } from '../config/settings.ts'
+import type { Logger } from '../metrics/log.ts'
+import type { CopyOutcome } from './worker.ts'
+
+/** A worker that dies is started again after this wait, doubled with each death up to the last. */
+const FIRST_RESTART_MS = 1_000
+const LAST_RESTART_MS = 60_000
+/** A worker that lived this long was well: the next restart waits the first wait again. */
+const HEALTHY_MS = 120_000
+/** From SIGTERM to SIGKILL: a worker only has to cancel its uploads. */
+const STOP_MS = 5_000
+
+/** What the parent tells its worker, once, at its start. */
+export interface StartMessage {
+  readonly type: 'start'
+  readonly id: string
+  readonly settings: Settings
+}
+
+/** What a worker tells its parent. */
+export type WorkerMessage =
+  | { readonly type: 'ready' }
+  | { readonly type: 'outcome'; readonly outcome: CopyOutcome }
+
+export interface MirrorProcessOptions {
+  /** Module that is run with the argument `mirror-worker`. */
+  readonly program: string
+  readonly settings: Settings
+  /** Identity of this replica; claims of its workers begin with it. */
+  readonly identity: string
+  readonly log: Logger
+  /** A worker of this id took over from all earlier ones. */
+  readonly onWorker: (id: string) => void
+  readonly onOutcome: (outcome: CopyOutcome) => void
+}
+
+/**
+ * Keeps one copying worker running as a child process, until `signal` aborts and the child has gone.
+ *
+ * Copying stands apart so that hashing at full rate never delays an admission; settings go by IPC, never by argument or
+ * environment, since they hold credentials.
+ */
+export async function keepMirrorProcess(
+  options: MirrorProcessOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const { identity, log } = options
+  let wait = FIRST_RESTART_MS
+  for (let generation = 1; !signal.aborted; generation++) {
+    const id = `${identity}/${generation}`
+    const started = performance.now()
+    options.onWorker(id)
+    const ended = await runOnce(options, id, signal)
+    if (signal.aborted) return
+    log.error({ worker: id, ended }, 'mirror worker died, starting another')
+    wait = performance.now() - started > HEALTHY_MS ? FIRST_RESTART_MS : wait
+    await sleep(wait, undefined, { signal }).catch(() => undefined)
+    wait = Math.min(LAST_RESTART_MS, wait * 2)
+  }
+}
+
+/** Runs one child to its end; resolves to how it ended. */
+async function runOnce(
+  options: MirrorProcessOptions,
+  id: string,
+  signal: AbortSignal,
+): Promise<string> {
+  const child = fork(options.program, ['mirror-worker'], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  })
+  const exited = once(child, 'exit')
+  const stop = () => void stopChild(child)
+  signal.addEventListener('abort', stop, { once: true })
+  child.on('error', (error) => options.log.error({ err: error }, 'mirror worker cannot be reached'))
+  child.on('message', (message: WorkerMessage) => {
+    if (message.type === 'outcome') options.onOutcome(message.outcome)
+  })
+  try {
+    yieldToAdmission(child)
+    child.send({ type: 'start', id, settings: options.settings } satisfies StartMessage)
+    if (signal.aborted) stop()
+    const [code, killedBy] = await exited
+    return killedBy ? `signal ${killedBy}` : `exit code ${code}`
+  } finally {
+    signal.removeEventListener('abort', stop)
+  }
+}
+
+function yieldToAdmission(child: ChildProcess): void {
+  if (child.pid === undefined) return
+  try {
+    setPriority(child.pid, constants.priority.PRIORITY_BELOW_NORMAL)
+  } catch {
+    // It went in the meantime; its exit is reported by runOnce.
+  }
+}
+
+async function stopChild(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  child.kill('SIGTERM')
+  const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS)
+  await once(child, 'exit')
+  clearTimeout(timer)
+}

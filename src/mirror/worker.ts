@@ -1,0 +1,197 @@
+import {
+  copyImage,
+  formatReference,
+  type ImageReference,
+  parseReference,
+  type RegistryClient,
+  RegistryError,
+  verifyImage,
+} from '@containers/image-copy'
+import type { Mapping } from '../images/mapping.ts'
+import { WorkQueue } from '../kube/work-queue.ts'
+import type { Logger } from '../metrics/log.ts'
+import type { ImageState, Mirror } from '../state/cached-image.ts'
+import { changedSince } from '../state/changed-since.ts'
+import { ConflictError, type ImageStore } from '../state/store.ts'
+import { mirrorOf, retryDelay } from './plan.ts'
+
+/** Codes of a source that wants credentials; kip copies only what anybody may read. */
+const NEEDS_CREDENTIALS = new Set(['COPY_UNAUTHORIZED', 'COPY_DENIED'])
+
+/** What one try to copy came to. */
+export interface CopyOutcome {
+  readonly reference: string
+  readonly state: 'Verified' | 'Failed' | 'Blocked'
+  readonly code?: string
+  readonly bytes: number
+  readonly seconds: number
+}
+
+export interface MirrorWorkerOptions {
+  readonly store: ImageStore
+  /** Speaks to sources without credentials, and to the backup with the configured ones. */
+  readonly client: RegistryClient
+  readonly mapping: Mapping
+  /** Backup registry as configured: the key of the entries this worker takes. */
+  readonly registry: string
+  /** Names this worker in its claims. */
+  readonly id: string
+  /** Images copied at a time. */
+  readonly concurrency: number
+  readonly log: Logger
+  readonly report: (outcome: CopyOutcome) => void
+  readonly now: () => number
+  readonly random: () => number
+}
+
+/**
+ * Takes `Pending` copies from the store by conditional write, copies and verifies them, and writes what came of it.
+ *
+ * Any number of workers may run: a claim that another one won ends in a conflict and is left alone.
+ */
+export async function runMirrorWorker(
+  options: MirrorWorkerOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const { store, registry, concurrency } = options
+  const queue = new WorkQueue({ log: options.log })
+  const consider = (reference: string) => {
+    const image = store.get(reference)
+    if (image && mirrorOf(image, registry)?.state === 'Pending') queue.add(reference)
+  }
+  const stop = store.onChange(consider)
+  try {
+    for (const image of store.list()) consider(image.reference)
+    await queue.run((reference, signal) => takeOne(options, reference, signal), {
+      concurrency,
+      signal,
+    })
+  } finally {
+    stop()
+  }
+}
+
+async function takeOne(
+  options: MirrorWorkerOptions,
+  reference: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { store, registry, id, now } = options
+  const image = store.get(reference)
+  const entry = image && mirrorOf(image, registry)
+  if (!image || entry?.state !== 'Pending') return
+  const { code: _code, message: _message, retryAt: _retryAt, ...rest } = entry
+  const claim: Mirror = {
+    ...rest,
+    state: 'Copying',
+    worker: id,
+    since: new Date(now()).toISOString(),
+  }
+  try {
+    const claimed = await store.putMirror(image, claim, signal)
+    const result = await copyOne(options, claimed, claim, signal)
+    await writeResult(options, reference, result, signal)
+  } catch (error) {
+    // Another worker has it, or somebody changed the image meanwhile: the planner looks at it again.
+    if (!(error instanceof ConflictError)) throw error
+  }
+}
+
+/** Copies and verifies; every failure of a registry becomes a result, only an abort is thrown. */
+async function copyOne(
+  options: MirrorWorkerOptions,
+  image: ImageState,
+  claim: Mirror,
+  signal: AbortSignal,
+): Promise<Mirror> {
+  const { client, mapping, log, report, now } = options
+  const started = now()
+  const source = sourceAtDigest(parseReference(image.reference), image.source?.digest)
+  const target = mapping.backupOf(parseReference(image.reference))
+  const done = (mirror: Mirror, bytes: number): Mirror => {
+    const seconds = (now() - started) / 1000
+    const { state, code } = mirror
+    if (state === 'Verified' || state === 'Failed' || state === 'Blocked')
+      report({ reference: image.reference, state, bytes, seconds, ...(code ? { code } : {}) })
+    return mirror
+  }
+  const { worker: _worker, since: _since, ...rest } = claim
+  try {
+    const copied = await copyImage(client, source, target, { signal })
+    await verifyImage(client, target, copied.digest, { signal })
+    log.info(
+      {
+        image: image.reference,
+        target: formatReference(target),
+        digest: copied.digest,
+        bytes: copied.bytes,
+      },
+      'mirrored',
+    )
+    const { attempts: _attempts, ...clean } = rest
+    return done(
+      { ...clean, reference: formatReference(target), state: 'Verified', digest: copied.digest },
+      copied.bytes,
+    )
+  } catch (error) {
+    signal.throwIfAborted()
+    if (!(error instanceof RegistryError)) throw error
+    // Docker Hub answers under other names than its own, the backup does not.
+    const fromSource = error.host !== target.registry
+    log.warn({ image: image.reference, err: error }, 'copy failed')
+    const attempts = (rest.attempts ?? 0) + 1
+    const wait = retryDelay(attempts, options.random(), error.retryAfterMs ?? 0)
+    const retryAt = new Date(now() + wait).toISOString()
+    if (fromSource && NEEDS_CREDENTIALS.has(error.code))
+      return done(
+        {
+          ...rest,
+          state: 'Blocked',
+          attempts,
+          code: 'NeedsCredentials',
+          message: `${source.registry} asks for credentials; only images that anybody may read are copied`,
+          retryAt,
+        },
+        0,
+      )
+    return done(
+      {
+        ...rest,
+        state: 'Failed',
+        attempts,
+        code: error.code,
+        message: `${fromSource ? 'source' : 'backup'} ${error.host}: ${error.code}`,
+        retryAt,
+      },
+      0,
+    )
+  }
+}
+
+/** Others write stanzas of their own meanwhile, so the result goes onto the newest state that still holds our claim. */
+async function writeResult(
+  options: MirrorWorkerOptions,
+  reference: string,
+  result: Mirror,
+  signal: AbortSignal,
+): Promise<void> {
+  const { store, registry, id } = options
+  for (;;) {
+    signal.throwIfAborted()
+    const image = store.get(reference)
+    if (!image || mirrorOf(image, registry)?.worker !== id) return
+    try {
+      await store.putMirror(image, result, signal)
+      return
+    } catch (error) {
+      if (!(error instanceof ConflictError)) throw error
+      await changedSince(store, image, signal)
+    }
+  }
+}
+
+/** The tag may move under the copy; the digest that was resolved does not. */
+function sourceAtDigest(source: ImageReference, digest: string | undefined): ImageReference {
+  if (digest === undefined || source.digest !== undefined) return source
+  return { registry: source.registry, repository: source.repository, digest }
+}

@@ -1,0 +1,62 @@
+import type { Settings } from './config/settings.ts'
+import type { KubeClient } from './kube/client.ts'
+import { KubeApiError } from './kube/errors.ts'
+import { resourcePath } from './kube/resource.ts'
+import { group, plural, version } from './state/cached-image.ts'
+
+/** `cluster`: all parts, state in CachedImages. `alone`: the puller holds the static IMAGES and nothing else. */
+export interface Mode {
+  readonly mode: 'cluster' | 'alone'
+  /** Why, for the log. */
+  readonly reason: string
+}
+
+/** The cluster lacks what `discovery.enabled: true` asks for. */
+export class ModeError extends Error {
+  readonly code = 'KIP_MODE'
+  override readonly name = 'ModeError'
+}
+
+/**
+ * Whether kip runs with all its parts here, or as KIP did: the puller alone, with a Role in its own namespace.
+ *
+ * @throws ModeError when the setting asks for discovery and the cluster does not let kip have it
+ */
+export async function chooseMode(
+  client: KubeClient,
+  settings: Pick<Settings, 'discovery'>,
+  signal: AbortSignal,
+): Promise<Mode> {
+  const { enabled } = settings.discovery
+  if (enabled === 'false') return { mode: 'alone', reason: 'discovery.enabled is false' }
+  const lacking = await whatIsLacking(client, signal)
+  if (lacking === undefined) return { mode: 'cluster', reason: 'CachedImages and pods can be read' }
+  if (enabled === 'true')
+    throw new ModeError(
+      `discovery.enabled is true, but ${lacking}: apply crd.yaml and the rbac-*.yaml of deploy/manifests`,
+    )
+  return { mode: 'alone', reason: lacking }
+}
+
+async function whatIsLacking(client: KubeClient, signal: AbortSignal): Promise<string | undefined> {
+  const resources = [
+    [{ group, version, plural }, 'CachedImages'],
+    [{ group: '', version: 'v1', plural: 'pods' }, 'pods'],
+  ] as const
+  for (const [resource, name] of resources) {
+    try {
+      await client.request({
+        method: 'GET',
+        path: resourcePath(resource),
+        query: { limit: '1' },
+        signal,
+      })
+    } catch (error) {
+      if (!(error instanceof KubeApiError)) throw error
+      if (error.status === 404) return `the resource ${name} is not installed`
+      if (error.status === 403) return `kip may not list ${name} of the whole cluster`
+      throw error
+    }
+  }
+  return undefined
+}

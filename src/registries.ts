@@ -1,0 +1,76 @@
+import {
+  type AllowAddress,
+  addressPolicy,
+  type Credential,
+  createKeyring,
+  createRegistryClient,
+  parseDockerConfig,
+  type RegistryClient,
+} from '@containers/image-copy'
+import type { Settings } from './config/settings.ts'
+
+export interface RegistriesOptions {
+  readonly settings: Pick<Settings, 'mirror' | 'registries'>
+  readonly readFile: (path: string) => string
+  /** Addresses and networks of the cluster itself, which nobody who names an image may have kip dial. */
+  readonly clusterNetworks: readonly string[]
+  readonly userAgent: string
+  /** Show the configured credentials to the backup; default: to nobody, as for looking at sources. */
+  readonly writeBackup?: boolean
+}
+
+/**
+ * Makes the one registry client of a process: anonymous at sources, with the configured credentials at the backup.
+ *
+ * Whoever may create a pod chooses a host that is dialled, so loopback, link-local and the cluster's own networks are
+ * refused, unless the host is the backup or stands in `registries.allow`.
+ */
+export function createRegistries(options: RegistriesOptions): RegistryClient {
+  const { registries, mirror } = options.settings
+  const backup = backupHost(mirror.registry)
+  const plain = new Set(registries.http)
+  const credentials = options.writeBackup ? backupCredentials(options, backup) : anonymous
+  return createRegistryClient({
+    hosts: (host) => ({ http: plain.has(host) }),
+    ...(registries.caFile === '' ? {} : { ca: options.readFile(registries.caFile) }),
+    // Sources are asked as anybody: what only some may read must not reach a backup that others read.
+    credentials: async (host, repository) =>
+      host === backup ? await credentials(host, repository) : [],
+    allowAddress: addressRule(registries.allow, backup, options.clusterNetworks),
+    userAgent: options.userAgent,
+  })
+}
+
+const anonymous = async (): Promise<readonly Credential[]> => []
+
+/** Host of the backup registry; empty where there is none. */
+export function backupHost(registry: string): string {
+  return registry.split('/', 1)[0] ?? ''
+}
+
+function addressRule(
+  allow: readonly string[],
+  backup: string,
+  clusterNetworks: readonly string[],
+): AllowAddress {
+  const trusted = new Set([...allow, ...(backup === '' ? [] : [backup])])
+  const forTrusted = addressPolicy({ allowLoopback: 'registry', allowPrivate: 'registry' })
+  const forOthers = addressPolicy({ allowPrivate: 'registry', refuse: clusterNetworks })
+  return (address, host, purpose) => {
+    if (trusted.has(purpose.registry)) return forTrusted(address, host, purpose)
+    return allow.length === 0 && forOthers(address, host, purpose)
+  }
+}
+
+function backupCredentials(
+  { settings, readFile }: RegistriesOptions,
+  backup: string,
+): (host: string, repository: string) => Promise<readonly Credential[]> {
+  const { user, password } = settings.mirror
+  if (backup !== '' && user !== '') return async () => [{ username: user, password }]
+  const { credentialsFile } = settings.registries
+  if (credentialsFile === '') return anonymous
+  // Read at each question: a mounted Secret changes under the running program.
+  return async (host, repository) =>
+    createKeyring([parseDockerConfig(readFile(credentialsFile))]).lookup(host, repository)
+}

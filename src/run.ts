@@ -1,0 +1,303 @@
+import { randomBytes } from 'node:crypto'
+import { hostname } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createSecretSource, servingNames } from '../certs/secret-source.ts'
+import { createAdmission } from './admission/admission.ts'
+import {
+  keepWebhookConfiguration,
+  removeWebhookConfiguration,
+} from './admission/configuration-keeper.ts'
+import type { Invocation } from './cli/invocation.ts'
+import { clusterNetworks } from './cluster-networks.ts'
+import { ConfigError } from './config/errors.ts'
+import { standaloneFlag } from './config/flags.ts'
+import { loadSettings } from './config/load.ts'
+import type { Settings } from './config/settings.ts'
+import { renderUsage } from './config/usage.ts'
+import { decide } from './decide/decide.ts'
+import { createDiscovery } from './discovery/discovery.ts'
+import { putStaticImages } from './discovery/static-images.ts'
+import { createMapping } from './images/mapping.ts'
+import { workloadKinds } from './images/templates.ts'
+import type { KubeClient } from './kube/client.ts'
+import { connectCluster } from './kube/connect.ts'
+import { KubeApiError } from './kube/errors.ts'
+import { createEventRecorder } from './kube/events.ts'
+import { type Part, type Parts, serve } from './lifecycle.ts'
+import { createLog, type Logger } from './metrics/log.ts'
+import { createMetrics, type Metrics } from './metrics/metrics.ts'
+import { startStatusServer } from './metrics/status-server.ts'
+import { runMirror } from './mirror/mirror.ts'
+import { keepMirrorProcess } from './mirror/process.ts'
+import { chooseMode } from './mode.ts'
+import { createPuller } from './puller/puller.ts'
+import { createRegistries } from './registries.ts'
+import { createResolver } from './resolver/resolver.ts'
+import { createClusterStore } from './state/cluster-store.ts'
+import { createExclusions } from './state/exclusions.ts'
+import { createFlaggedWorkloads } from './state/flagged-workloads.ts'
+import { createMemoryStore } from './state/memory-store.ts'
+import type { ImageStore } from './state/store.ts'
+
+interface Context {
+  readonly settings: Settings
+  readonly client: KubeClient
+  readonly log: Logger
+  readonly metrics: Metrics
+  readonly identity: string
+  readonly invocation: Invocation
+}
+
+/** `kip run`: the whole program in one replica, until the signal aborts. */
+export async function run(invocation: Invocation): Promise<number> {
+  const { argv, env, readFile, print, complain, version, signal } = invocation
+  const asked = standaloneFlag(argv)
+  if (asked !== undefined) {
+    print(asked === 'version' ? `kip ${version}` : renderUsage())
+    return 0
+  }
+  let loaded: ReturnType<typeof loadSettings>
+  try {
+    loaded = loadSettings({ argv, env, readFile })
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    for (const fault of error.faults) complain(`kip: ${fault}`)
+    return 2
+  }
+  const { settings, warnings } = loaded
+  const log = createLog(settings.log)
+  for (const warning of warnings) log.warn({ component: 'config' }, warning)
+  const metrics = createMetrics()
+  metrics.gauge('kip_info', 'The version that runs.', ['version']).set({ version }, 1)
+  const client = await connectCluster({ kubeconfig: settings.kubeconfig, env, signal })
+  log.info({ version, server: client.server, namespace: settings.namespace }, 'kip starts')
+
+  let waiting: () => readonly string[] = () => ['API server: first answer']
+  const status = await startStatusServer({
+    port: settings.port,
+    metrics,
+    ready: () => {
+      const lines = signal.aborted ? ['shutting down'] : waiting()
+      return { ok: lines.length === 0, waiting: lines }
+    },
+    healthy: () => true,
+  })
+  try {
+    const context = { settings, client, log, metrics, identity: identityOf(settings), invocation }
+    const parts = await untilAnswered(() => assemble(context, signal), log, signal)
+    if (parts === undefined) return 0
+    waiting = parts.waiting
+    await serve(context, parts, signal)
+    return 0
+  } finally {
+    await status.close()
+    await client.close()
+    log.info({}, 'kip ended')
+  }
+}
+
+async function assemble(context: Context, signal: AbortSignal): Promise<Parts> {
+  const { client, settings, log } = context
+  const { mode, reason } = await chooseMode(client, settings, signal)
+  log.info({ mode, reason }, 'mode chosen')
+  return mode === 'cluster' ? await clusterParts(context, signal) : aloneParts(context)
+}
+
+/** KIP's old job: the static IMAGES, in memory, under a Role. */
+function aloneParts({ client, settings, log, metrics }: Context): Parts {
+  if (settings.mirror.registry !== '')
+    log.warn({}, 'mirror.registry is set, but nothing is mirrored or rewritten without discovery')
+  const mapping = createMapping({ ...settings.mirror, registry: '' })
+  return {
+    everywhere: [],
+    leading: [
+      async (signal) => {
+        const store = createMemoryStore()
+        await putStaticImages(store, settings.puller.images, { signal })
+        await pullerPart({ client, settings, log, metrics, store, mapping })(signal)
+      },
+    ],
+    waiting: () => [],
+  }
+}
+
+async function clusterParts(context: Context, signal: AbortSignal): Promise<Parts> {
+  const { client, settings, log, metrics, identity, invocation } = context
+  const { env, readFile, program, version } = invocation
+  const component = (name: string) => log.child({ component: name })
+  const mapping = createMapping(settings.mirror)
+  const store = createClusterStore({ client, log: component('state'), metrics })
+  const exclusions = createExclusions({ client, settings, log: component('exclusions') })
+  const networks = await clusterNetworks(client, env, signal)
+  const pending = new Set<string>()
+  const waitFor = (name: string, done: Promise<unknown>) => {
+    pending.add(name)
+    void done.then(() => pending.delete(name))
+  }
+  waitFor('cachedimages: first list', store.synced)
+  waitFor('namespaces: first list', exclusions.synced)
+
+  const events = createEventRecorder({
+    client,
+    controller: 'images.kip/kip',
+    instance: settings.pod.name || hostname(),
+    log: component('events'),
+  })
+  const discovery = createDiscovery({
+    client,
+    store,
+    exclusions,
+    mapping,
+    settings,
+    log: component('discovery'),
+    metrics,
+    events,
+  })
+  const everywhere: Part[] = [
+    store.run,
+    exclusions.run,
+    (signal) => untilAborted(signal).then(() => events.close()),
+  ]
+  const leading: Part[] = [
+    discovery.run,
+    async (signal) => {
+      const registry = createRegistries({
+        settings,
+        readFile,
+        clusterNetworks: networks,
+        userAgent: `kip/${version}`,
+      })
+      try {
+        const resolver = createResolver({
+          store,
+          registry,
+          settings,
+          log: component('resolver'),
+          metrics,
+        })
+        await resolver.run(signal)
+      } finally {
+        await registry.close()
+      }
+    },
+  ]
+  if (settings.puller.enabled)
+    leading.push(pullerPart({ client, settings, log, metrics, store, mapping }))
+  if (settings.mirror.registry !== '')
+    leading.push((signal) =>
+      runMirror(
+        {
+          store,
+          mapping,
+          registry: settings.mirror.registry,
+          decide: (image) =>
+            decide({ reference: image.reference, image, mapping, settings, now: Date.now() })
+              .mirror,
+          keepWorker: (hooks, signal) =>
+            keepMirrorProcess(
+              { program, settings, identity, log: component('mirror'), ...hooks },
+              signal,
+            ),
+          log: component('mirror'),
+          metrics,
+          now: Date.now,
+        },
+        signal,
+      ),
+    )
+  if (!settings.admission.enabled) {
+    const log = component('admission')
+    leading.push((signal) => removeWebhookConfiguration({ client, log }, signal))
+    return { everywhere, leading, waiting: () => [...pending] }
+  }
+
+  const certificates = createSecretSource({
+    client,
+    namespace: settings.namespace,
+    names: servingNames({ ...settings.admission, namespace: settings.namespace }),
+    log: component('certs'),
+    metrics,
+  })
+  const workloads = createFlaggedWorkloads({
+    client,
+    kinds: workloadKinds,
+    log: component('exclusions'),
+  })
+  waitFor('flagged workloads: first list', workloads.synced)
+  const admission = createAdmission({
+    store,
+    exclusions,
+    workloads,
+    mapping,
+    settings,
+    certificates,
+    log: component('admission'),
+    metrics,
+    sight: (reference) => discovery.sight(reference),
+  })
+  everywhere.push(workloads.run, certificates.run, async (signal) => {
+    await admission.start()
+    await untilAborted(signal)
+  })
+  leading.push((signal) =>
+    keepWebhookConfiguration(
+      { client, settings, exclusions, certificates, log: component('admission'), metrics },
+      signal,
+    ),
+  )
+  return {
+    everywhere,
+    leading,
+    waiting: () => [...pending, ...admission.ready().waiting],
+    admission,
+  }
+}
+
+function pullerPart(options: {
+  readonly client: KubeClient
+  readonly settings: Settings
+  readonly log: Logger
+  readonly metrics: Metrics
+  readonly store: ImageStore
+  readonly mapping: ReturnType<typeof createMapping>
+}): Part {
+  const puller = createPuller({ ...options, log: options.log.child({ component: 'puller' }) })
+  return (signal) => puller.run(signal)
+}
+
+function untilAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}
+
+/** Tries until the API server answers; undefined when the signal aborts first. Only an answer that is final is thrown. */
+async function untilAnswered<T>(
+  ask: () => Promise<T>,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<T | undefined> {
+  for (let waitMs = 1_000; !signal.aborted; waitMs = Math.min(30_000, waitMs * 2)) {
+    try {
+      return await ask()
+    } catch (error) {
+      if (signal.aborted) return undefined
+      const passing = error instanceof KubeApiError && (error.status === 0 || error.status >= 429)
+      if (!passing) throw error
+      log.warn({ err: error, waitMs }, 'the API server does not answer, trying again')
+      await sleep(waitMs, undefined, { signal }).catch(() => undefined)
+    }
+  }
+  return undefined
+}
+
+/** Unique per process, and tells the other replicas where the leader is: `pod_address:port_random`. */
+function identityOf({ pod, port }: Settings): string {
+  const name = pod.name || hostname()
+  const address =
+    pod.address === ''
+      ? ''
+      : `_${pod.address.includes(':') ? `[${pod.address}]` : pod.address}:${port}`
+  return `${name}${address}_${randomBytes(4).toString('hex')}`
+}
