@@ -17,6 +17,8 @@ import { overallLine, Screen } from './screen.ts'
 const DRAW_MS = 200
 /** Off a terminal: in a log, one line each so often. */
 const LINE_MS = 10_000
+/** Results are written together: one by one, small images take longer to tell than to copy. */
+const FLUSH_MS = 50
 
 export interface ReporterOptions {
   readonly invocation: Pick<Invocation, 'print' | 'complain' | 'terminal'>
@@ -30,6 +32,8 @@ export class Reporter {
   readonly #progress: CopyProgress
   readonly #screen: Screen | undefined
   readonly #timer: NodeJS.Timeout
+  #results: string[] = []
+  #flushing: NodeJS.Timeout | undefined
 
   constructor(options: ReporterOptions) {
     this.#options = options
@@ -52,16 +56,19 @@ export class Reporter {
   }
 
   outcome(pair: CopyPair, outcome: Outcome): void {
-    this.#screen?.clear()
-    const { print, complain } = this.#options.invocation
-    if (this.#options.output === 'json') print(outcomeJson(pair, outcome))
-    else if ('message' in outcome) complain(outcomeLine(pair, outcome))
-    else print(outcomeLine(pair, outcome))
+    const json = this.#options.output === 'json'
+    if (!json && 'message' in outcome) {
+      this.#complain(outcomeLine(pair, outcome))
+      return
+    }
+    this.#results.push(json ? outcomeJson(pair, outcome) : outcomeLine(pair, outcome))
+    this.#flushing ??= setTimeout(() => this.#flush(), FLUSH_MS)
   }
 
   /** Ends the show. */
   end(): void {
     clearInterval(this.#timer)
+    this.#flush()
     this.#screen?.clear()
   }
 
@@ -69,6 +76,15 @@ export class Reporter {
     const { print } = this.#options.invocation
     if (this.#options.output === 'json') print(summaryJson(summary))
     else if (summary.images > 1) print(summaryLine(summary))
+  }
+
+  #flush(): void {
+    clearTimeout(this.#flushing)
+    this.#flushing = undefined
+    if (this.#results.length === 0) return
+    this.#screen?.clear()
+    this.#options.invocation.print(this.#results.join('\n'))
+    this.#results = []
   }
 
   #complain(line: string): void {

@@ -195,17 +195,17 @@ export async function collect(
   head: ResponseHead,
   maxBytes: number,
 ): Promise<Buffer> {
-  const tooLarge = new AnswerTooLargeError(maxBytes)
   const announced = head.headers.get('content-length')
   if (announced !== undefined && Number(announced) > maxBytes && !exchange.bodyless) {
-    exchange.abort(tooLarge)
-    throw tooLarge
+    const error = new AnswerTooLargeError(maxBytes)
+    exchange.abort(error)
+    throw error
   }
   const parts: Buffer[] = []
   let size = 0
   const sink: BodySink = (bytes) => {
     size += bytes.length
-    if (size > maxBytes) exchange.abort(tooLarge)
+    if (size > maxBytes) exchange.abort(new AnswerTooLargeError(maxBytes))
     else parts.push(Buffer.from(bytes))
     return true
   }
