@@ -51,13 +51,23 @@ export function createSecretSource(options: SecretSourceOptions): CertificateSou
   const held = new HeldIdentity(options.log, options.metrics)
   const ensure = createEnsurer(options, clock, lifetimes)
 
-  async function refresh(signal: AbortSignal): Promise<void> {
+  async function read(signal: AbortSignal): Promise<void> {
     try {
       held.accept(await ensure.identity(signal))
     } catch (error) {
       if (!signal.aborted) held.fail(error)
       throw error
     }
+  }
+
+  /** One after the other: a read that began earlier must not undo what a later one found. */
+  let last: Promise<void> = Promise.resolve()
+  function refresh(signal: AbortSignal): Promise<void> {
+    last = last.then(
+      () => read(signal),
+      () => read(signal),
+    )
+    return last
   }
 
   return {

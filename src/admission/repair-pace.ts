@@ -1,32 +1,39 @@
 import type { Clock } from '../kube/clock.ts'
 
-const quietMs = 120_000
-const firstMs = 1_000
-const maxMs = 300_000
+// Ten hands that edit at once are people; one repair in half a minute is what two controllers that each insist may cost.
+const burst = 10
+const refillMs = 30_000
 
 /**
- * How fast to repair what somebody keeps changing: at once, then after one second, two, four, up to five minutes; after
- * two quiet minutes at once again. Two controllers that each insist do no harm so.
+ * How fast to repair what somebody keeps changing: ten times at once, then every 30 s; each quiet half minute gives one of
+ * the ten back.
  */
 export class RepairPace {
   readonly #clock: Clock
-  #lastAt = Number.NEGATIVE_INFINITY
-  #pauseMs = 0
+  #left = burst
+  #filledAt: number
 
   constructor(clock: Clock) {
     this.#clock = clock
+    this.#filledAt = clock.now()
   }
 
-  /** How long the next repair has to wait; 0: not at all. */
+  /** How many ms the next repair has to wait; 0: none. */
   waitMs(): number {
-    return Math.max(0, this.#lastAt + this.#pauseMs - this.#clock.now())
+    this.#refill()
+    return this.#left > 0 ? 0 : this.#filledAt + refillMs - this.#clock.now()
   }
 
   /** Takes note of a repair that is made now. */
   repaired(): void {
+    this.#refill()
+    this.#left = Math.max(0, this.#left - 1)
+  }
+
+  #refill(): void {
     const now = this.#clock.now()
-    const quiet = now - this.#lastAt > this.#pauseMs + quietMs
-    this.#pauseMs = quiet ? 0 : Math.min(maxMs, Math.max(firstMs, this.#pauseMs * 2))
-    this.#lastAt = now
+    const due = Math.floor((now - this.#filledAt) / refillMs)
+    this.#left = Math.min(burst, this.#left + due)
+    this.#filledAt = this.#left === burst ? now : this.#filledAt + due * refillMs
   }
 }

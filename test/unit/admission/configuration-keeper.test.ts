@@ -218,11 +218,12 @@ describe('the keeper of the webhook configuration', { timeout: 60_000 }, () => {
     endpoint(true)
     start({}, 1)
     await registered()
-    for (let round = 0; round < 20; round++) {
+    for (let round = 0; round < 60; round++) {
       edit((webhook) => ({ ...webhook, timeoutSeconds: 10 + round }))
       await new Promise((resolve) => setTimeout(resolve, 10))
     }
-    assert.ok(writes().length <= 3, `${writes().length} writes`)
+    // Ten at once, by RepairPace.
+    assert.ok(writes().length <= 10, `${writes().length} writes`)
   })
 
   test('follows the authorities and the excluded namespaces', async () => {
@@ -257,9 +258,10 @@ describe('the keeper of the webhook configuration', { timeout: 60_000 }, () => {
     stop.abort()
     await running
     const before = writes().length
+    world.trusted.length = 0
     stop = new AbortController()
     start()
-    await waitUntil('the second read it', () => world.trusted.length >= 2)
+    await waitUntil('the second read it', () => world.trusted.length > 0)
     assert.equal(writes().length, before)
   })
 
