@@ -17,7 +17,7 @@ export interface WrittenUse {
  * survives another round through the webhook, and a user's own invention does not.
  *
  * @param written What stands in the annotation now.
- * @returns undefined: none; the very text of `written` when that says the same.
+ * @returns undefined: none. The same originals always make the same text.
  */
 export function originalsOf(
   uses: readonly WrittenUse[],
@@ -35,7 +35,6 @@ export function originalsOf(
     }
   }
   if (originals.size === 0) return undefined
-  if (isSame(given, originals)) return written
   return JSON.stringify(Object.fromEntries([...originals].sort(([a], [b]) => (a < b ? -1 : 1))))
 }
 
@@ -46,8 +45,4 @@ function isOriginalOf(original: string, image: string, mapping: Mapping): boolea
   } catch {
     return false
   }
-}
-
-function isSame(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean {
-  return a.size === b.size && [...a].every(([key, value]) => b.get(key) === value)
 }

@@ -146,16 +146,17 @@ describe('the annotation of originals', () => {
   const table: readonly [why: string, image: string, written: string, after: string | undefined][] =
     [
       ['fits its copy', copyOf('nginx:1'), '{"web":"nginx:1"}', '{"web":"nginx:1"}'],
-      [
-        'fits, spelt with spaces',
-        copyOf('nginx:1'),
-        '{ "web": "nginx:1" }',
-        '{ "web": "nginx:1" }',
-      ],
+      ['fits, spelt with spaces', copyOf('nginx:1'), '{ "web": "nginx:1" }', '{"web":"nginx:1"}'],
       ['claims another original', copyOf('nginx:1'), '{"web":"evil:1"}', undefined],
       ['claims a copy that is none', 'busybox:1', '{"web":"nginx:1"}', undefined],
       ['speaks of another container', copyOf('nginx:1'), '{"x":"nginx:1"}', undefined],
       ['is replaced by the rewrite', 'nginx:1', '{"web":"evil:1"}', '{"web":"nginx:1"}'],
+      [
+        'fits, and holds more than text',
+        copyOf('nginx:1'),
+        '{"web":"nginx:1","x":0}',
+        '{"web":"nginx:1"}',
+      ],
       ['is no JSON', copyOf('nginx:1'), 'nginx:1', undefined],
       ['is a list', copyOf('nginx:1'), '["nginx:1"]', undefined],
       ['holds a prototype', copyOf('nginx:1'), '{"__proto__":{"web":"nginx:1"}}', undefined],
