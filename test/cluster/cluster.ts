@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { delimiter, join } from 'node:path'
 import type { ApiClient } from './api.ts'
@@ -15,7 +15,7 @@ import {
 } from './control-plane/control-plane.ts'
 import { type Cut, type CutKind, cutOff, restore } from './cut.ts'
 import { ClusterError } from './errors.ts'
-import { enterNode, nodeDaemons, nodeReady, startKubelet, startNode } from './node/node.ts'
+import { enterNode, nodeDaemons, startKubelet, startNode } from './node/node.ts'
 import { type Authority, openAuthority } from './pki.ts'
 import { type NodePlan, nodePlan } from './plan.ts'
 import { Daemons } from './process.ts'
@@ -190,33 +190,44 @@ export class Cluster implements AsyncDisposable {
     await this.daemons.stop(nodeDaemons(node).kubelet)
   }
 
-  /** Starts a node's kubelet again, or nothing when it runs; returns when the node is Ready. */
+  /** Starts a node's kubelet again; returns when the node is Ready. */
   async startKubelet(node: string): Promise<void> {
-    const options = this.#node(this.#planned(node))
-    await startKubelet(options)
-    await nodeReady(options)
+    await startKubelet(this.#node(this.#planned(node)))
   }
 
   /** Adds an empty node; returns when it is Ready. */
   async addNode(): Promise<NodePlan> {
-    const last = Math.max(0, ...this.nodes.map(({ index }) => index))
-    const node = nodePlan(this.#state.addresses, last + 1)
-    this.#state = await updateState(this.name, (state) => ({
-      ...state,
-      nodes: [...state.nodes, node],
-    }))
+    let name = ''
+    this.#state = await updateState(this.name, (state) => {
+      const last = Math.max(0, ...state.nodes.map(({ index }) => index))
+      const added = nodePlan(state.addresses, last + 1)
+      name = added.name
+      return { ...state, nodes: [...state.nodes, added] }
+    })
+    const node = this.#planned(name)
     await startNode(this.#node(node))
     return node
   }
 
   /** A power cut: every process of the node ends at once. What it stored stays for {@link reviveNode}. */
   async killNode(node: string): Promise<void> {
-    await this.daemons.stop(nodeDaemons(node).holder)
-    const { holder, ...others } = nodeDaemons(node)
-    for (const name of Object.values(others)) await this.daemons.stop(name)
-    void holder
+    // The holder is the node's init: with it goes everything else, and what is left to do is the records.
+    const { holder, ...others } = nodeDaemons(this.#planned(node).name)
+    for (const name of [holder, ...Object.values(others)]) await this.daemons.stop(name)
   }
 
+  /** Kills a node and forgets it: its Node object, and what it stored. */
+  async removeNode(node: string): Promise<void> {
+    await this.killNode(node)
+    await this.kubectl(['delete', 'node', node, '--ignore-not-found'])
+    await rm(join(this.folder, 'nodes', node), { recursive: true, force: true })
+    this.#state = await updateState(this.name, (state) => ({
+      ...state,
+      nodes: state.nodes.filter(({ name }) => name !== node),
+    }))
+  }
+
+  /** Starts a node that was killed, with what it stored; returns when it is Ready. */
   async reviveNode(node: string): Promise<void> {
     await startNode(this.#node(this.#planned(node)))
   }

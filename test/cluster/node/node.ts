@@ -72,19 +72,22 @@ export async function startNode(options: NodeOptions): Promise<void> {
     ...quiet,
   })
   await ctr(options, pid, ['images', 'import', '--base-name', 'kip.test/pause', options.pause])
+  const before = await lastHeartbeat(options)
   await together(signal, [
     () => daemons.start(kubeletSpec(options, pid)),
     () => daemons.start(proxySpec(options, pid)),
   ])
-  await nodeReady(options)
+  await nodeReady(options, before)
 }
 
-/** Starts the kubelet of a running node again. */
+/** Starts the kubelet of a running node again; returns when the node is Ready by its word. */
 export async function startKubelet(options: NodeOptions): Promise<void> {
   const { daemons, node } = options
   const holder = daemons.identity(nodeDaemons(node.name).holder)
   if (!holder) throw daemons.failure(nodeDaemons(node.name).holder, 'is not running')
+  const before = await lastHeartbeat(options)
   await daemons.start(kubeletSpec(options, holder.pid))
+  await nodeReady(options, before)
 }
 
 /** Start of a command line that runs the rest on the node. */
@@ -95,22 +98,56 @@ export function enterNode(daemons: Daemons, node: string): readonly string[] {
   return enterNamespaces(identity.pid, NAMESPACES)
 }
 
-export async function nodeReady(options: Omit<NodeOptions, 'pause' | 'authority'>): Promise<void> {
+interface NodeObject {
+  readonly spec?: {
+    readonly taints?: readonly { readonly key: string; readonly effect: string }[]
+  }
+  readonly status?: {
+    readonly conditions?: readonly {
+      readonly type: string
+      readonly status: string
+      readonly lastHeartbeatTime: string
+    }[]
+  }
+}
+
+/**
+ * Waits until a node takes pods.
+ *
+ * @param before - from {@link lastHeartbeat}, before the kubelet was started: what its predecessor said counts no more
+ */
+async function nodeReady(options: NodeOptions, before: string | undefined): Promise<void> {
   const { api, daemons, node, signal } = options
   const names = nodeDaemons(node.name)
   await daemons.waitUntil({
     what: `Ready node ${node.name}`,
     needs: [names.kubelet, names.containerd, names.proxy],
     check: async () => {
-      const found = await api.get<{
-        status?: { conditions?: readonly { type: string; status: string }[] }
-      }>(`/api/v1/nodes/${node.name}`, signal ? { signal } : {})
-      const ready = found.status?.conditions?.find(({ type }) => type === 'Ready')
-      return ready?.status === 'True'
+      const found = await api.get<NodeObject>(nodePath(node), signal ? { signal } : {})
+      const ready = readiness(found)
+      // The taint that evicts goes some seconds later, and new pods tolerate it.
+      const tainted = found.spec?.taints?.some(
+        ({ key, effect }) => key === 'node.kubernetes.io/not-ready' && effect === 'NoSchedule',
+      )
+      return ready?.status === 'True' && ready.lastHeartbeatTime !== before && !tainted
     },
     timeoutMs: READY_TIMEOUT_MS,
     ...(signal && { signal }),
   })
+}
+
+/** When a kubelet last spoke for the node; undefined for a new one. */
+async function lastHeartbeat({ api, node, signal }: NodeOptions): Promise<string | undefined> {
+  const { status, body } = await api.send('GET', nodePath(node), signal ? { signal } : {})
+  return status === 200 ? readiness(JSON.parse(body))?.lastHeartbeatTime : undefined
+}
+
+function readiness({ status }: NodeObject) {
+  return status?.conditions?.find(({ type }) => type === 'Ready')
+}
+
+function nodePath({ name }: NodePlan): string {
+  return `/api/v1/nodes/${name}`
 }
 
 async function writeFiles(options: NodeOptions, place: string): Promise<void> {
