@@ -1,6 +1,6 @@
 import type { Settings } from '../config/settings.ts'
 import type { Mapping } from '../images/mapping.ts'
-import { applyObject, deleteObject, getObject } from '../kube/apply.ts'
+import { applyObject, deleteObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { type Clock, sleep, systemClock } from '../kube/clock.ts'
 import { isConflict, KubeApiError } from '../kube/errors.ts'
@@ -10,14 +10,14 @@ import type { Metrics } from '../metrics/metrics.ts'
 import type { ImageStore } from '../state/store.ts'
 import { ClusterView, daemonSetsIn } from './cluster-view.ts'
 import { buildDaemonSet, fingerprintOf, type ObservedShard } from './daemon-set.ts'
-import { failureText } from './failure-text.ts'
 import { blank, type Memory } from './memory.ts'
 import { nodesOf } from './node-status.ts'
+import { findOwner } from './owner.ts'
 import { defaultPace, type Pace } from './pace.ts'
 import { isMissing } from './placement.ts'
 import { type Change, type Plan, plan } from './plan.ts'
 import { declareMetrics, type PullerMetrics } from './puller-metrics.ts'
-import { shardName } from './shard.ts'
+import { Reporter } from './reporter.ts'
 import { StatusWriter } from './status-writer.ts'
 import { type WantedSet, wantedSet } from './wanted.ts'
 
@@ -68,7 +68,10 @@ export function createPuller(options: PullerOptions): Puller {
   const metrics = declareMetrics(options.metrics)
   return {
     run: async (signal) => {
-      const owner = await findOwner(options, signal)
+      const { client, settings, log, clock = systemClock } = options
+      const { namespace, puller } = settings
+      const name = puller.deploymentName
+      const owner = await findOwner({ client, namespace, name, log, clock }, signal)
       if (signal.aborted) return
       await new Term(options, metrics, owner).run(signal)
     },
@@ -87,7 +90,7 @@ class Term {
   readonly #failing = new Map<string, { readonly count: number; readonly until: number }>()
   /** Generations that kip made or found in order, and when. */
   readonly #repaired = new Map<string, { readonly generation: number; readonly at: number }>()
-  readonly #reported = new Set<string>()
+  readonly #reporter: Reporter
   readonly #fingerprints = new Map<string, { readonly key: string; readonly fingerprint: string }>()
   #memory: Memory = blank
   /** How long the last look at the cluster took. */
@@ -111,6 +114,7 @@ class Term {
       onChange: () => this.#wakeUp.resolve(),
     })
     this.#status = new StatusWriter({ store, log, clock: this.#clock })
+    this.#reporter = new Reporter({ log, settings: settings.puller })
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -278,8 +282,9 @@ class Term {
   }
 
   /** Tells the store, the log and the metrics where things stand. */
-  #tell({ seen, places }: Plan, wanted: WantedSet, taken: ReadonlySet<string>): void {
-    const { store, settings, log } = this.#options
+  #tell(next: Plan, wanted: WantedSet, taken: ReadonlySet<string>): void {
+    const { store } = this.#options
+    const { seen, places } = next
     for (const [image, references] of wanted.images) {
       const before = store.get(image)?.nodes
       const nodes = nodesOf(references, seen, before, (name) => places.get(name) === 'apart')
@@ -294,41 +299,7 @@ class Term {
       )
     }
     this.#metrics.observe(places.values(), seen)
-    for (const [reference, place] of places) {
-      if (place !== 'apart') continue
-      const [trouble] = seen.tally(reference).failures
-      if (trouble === undefined) continue
-      this.#once(`apart ${reference}`, () => {
-        const text = failureText(trouble.reason, trouble.message)
-        const fields = { image: reference, node: trouble.node, reason: trouble.reason }
-        log.warn(fields, `image set apart: ${text}`)
-      })
-    }
-    for (const key of this.#reported) {
-      const reference = key.startsWith('apart ') ? key.slice('apart '.length) : undefined
-      if (reference === undefined || places.get(reference) === 'apart') continue
-      this.#reported.delete(key)
-      log.info({ image: reference }, 'image no longer set apart')
-    }
-    const [[node, failure] = []] = seen.blocked
-    if (failure === undefined) this.#reported.delete('blocked')
-    else {
-      this.#once('blocked', () =>
-        log.error(
-          { image: settings.puller.sleepImage, node, reason: failure.reason },
-          'nodes cannot run the image with the sleep program; nothing is cached there',
-        ),
-      )
-    }
-    const plain = shardName(settings.puller.daemonSetName, 'holding', 1)
-    if (taken.has(plain)) {
-      this.#once('taken', () =>
-        log.warn(
-          { daemonset: plain },
-          'a DaemonSet of this name is not of this kip; it is left alone, and another name is used',
-        ),
-      )
-    }
+    this.#reporter.report(next, taken)
   }
 
   /** The fingerprint that a shard is to have; computed once for each generation of its spec. */
@@ -341,12 +312,6 @@ class Term {
     return fingerprint
   }
 
-  #once(key: string, tell: () => void): void {
-    if (this.#reported.has(key)) return
-    this.#reported.add(key)
-    tell()
-  }
-
   get #building(): Parameters<typeof buildDaemonSet>[1] {
     const { settings } = this.#options
     return { namespace: settings.namespace, settings: settings.puller, owner: this.#owner }
@@ -356,43 +321,4 @@ class Term {
 /** The object, to be applied only to what the change was computed from. */
 function at(object: DaemonSet, { uid, resourceVersion }: ObservedShard): DaemonSet {
   return { ...object, metadata: { ...object.metadata, uid, resourceVersion } }
-}
-
-/** The Deployment that the DaemonSets go with. Where kip may not read it, or there is none, they have no owner. */
-async function findOwner(
-  { client, settings, log, clock = systemClock }: PullerOptions,
-  signal: AbortSignal,
-): Promise<OwnerReference | undefined> {
-  const name = settings.puller.deploymentName
-  if (name === '') return undefined
-  const resource = {
-    group: 'apps',
-    version: 'v1',
-    plural: 'deployments',
-    namespace: settings.namespace,
-  }
-  for (let waitMs = firstRetryMs; !signal.aborted; waitMs = Math.min(lastRetryMs, waitMs * 2)) {
-    try {
-      const found = await getObject<KubeObject>(client, resource, name, { signal })
-      const uid = found?.metadata?.uid
-      if (uid !== undefined) return { apiVersion: 'apps/v1', kind: 'Deployment', name, uid }
-      log.warn({ deployment: name }, 'there is no such Deployment; the DaemonSets get no owner')
-      return undefined
-    } catch (error) {
-      if (signal.aborted) return undefined
-      if (error instanceof KubeApiError && error.status === 403) {
-        log.warn(
-          { deployment: name },
-          'the Deployment may not be read; no owner for the DaemonSets',
-        )
-        return undefined
-      }
-      log.warn(
-        { deployment: name, err: error, waitMs },
-        'the Deployment was not read, trying again',
-      )
-      await sleep(clock, waitMs, signal).catch(() => undefined)
-    }
-  }
-  return undefined
 }

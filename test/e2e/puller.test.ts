@@ -11,6 +11,7 @@ import { connectCluster } from '../../src/kube/connect.ts'
 import { resourcePath } from '../../src/kube/resource.ts'
 import type { DaemonSet, KubeList, Pod } from '../../src/kube/types.ts'
 import { createMetrics } from '../../src/metrics/metrics.ts'
+import { defaultPace } from '../../src/puller/pace.ts'
 import { createPuller } from '../../src/puller/puller.ts'
 import type { Nodes } from '../../src/state/cached-image.ts'
 import { createMemoryStore } from '../../src/state/memory-store.ts'
@@ -125,6 +126,8 @@ function suite(cluster: Cluster): void {
       mapping: createMapping({ registry: '', mapping: 'path' }),
       log,
       metrics: createMetrics({ processMetrics: false }),
+      // Waits that are for a user's peace of mind are shortened.
+      pace: { ...defaultPace, judgeMs: 5000, promoteMs: 2000, removeMs: 5000, removeAlongMs: 2000 },
     }).run(controller.signal)
     try {
       await work({ log, nodes: (image) => store.get(image)?.nodes })
@@ -146,6 +149,7 @@ function suite(cluster: Cluster): void {
     const path = resourcePath(pods)
     const { items } = await admin.request<KubeList<Pod>>({ method: 'GET', path, signal })
     return (items ?? [])
+      .filter(({ metadata }) => metadata?.deletionTimestamp === undefined)
       .map(({ metadata }) => metadata?.name)
       .sort()
       .join()
@@ -166,7 +170,8 @@ function suite(cluster: Cluster): void {
       `${shape} with ${images.length} images`,
       async () => {
         if ((await names()) !== shape) return false
-        const { spec, status } = (await shards()).get('kip') ?? {}
+        const { metadata, spec, status } = (await shards()).get('kip') ?? {}
+        if (status?.observedGeneration !== metadata?.generation) return false
         const { initContainers = [], containers = [] } = spec?.template?.spec ?? {}
         return (
           Math.max(initContainers.length - 1, containers.length) === images.length &&

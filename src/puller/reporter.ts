@@ -1,0 +1,63 @@
+import type { PullerSettings } from '../config/settings.ts'
+import type { Log } from '../kube/log.ts'
+import { failureText } from './failure-text.ts'
+import type { Plan } from './plan.ts'
+import { shardName } from './shard.ts'
+
+/** Says in the log what people should know of, once each time that it comes to be. */
+export class Reporter {
+  readonly #log: Log
+  readonly #settings: PullerSettings
+  readonly #reported = new Set<string>()
+
+  constructor(options: { readonly log: Log; readonly settings: PullerSettings }) {
+    this.#log = options.log
+    this.#settings = options.settings
+  }
+
+  /** @param taken names of DaemonSets that are somebody else's */
+  report({ seen, places }: Plan, taken: ReadonlySet<string>): void {
+    const log = this.#log
+    for (const [reference, place] of places) {
+      if (place !== 'apart') continue
+      const [trouble] = seen.tally(reference).failures
+      if (trouble === undefined) continue
+      this.#once(`apart ${reference}`, () => {
+        const text = failureText(trouble.reason, trouble.message)
+        const fields = { image: reference, node: trouble.node, reason: trouble.reason }
+        log.warn(fields, `image set apart: ${text}`)
+      })
+    }
+    for (const key of this.#reported) {
+      const reference = key.startsWith('apart ') ? key.slice('apart '.length) : undefined
+      if (reference === undefined || places.get(reference) === 'apart') continue
+      this.#reported.delete(key)
+      log.info({ image: reference }, 'image no longer set apart')
+    }
+    const [[node, failure] = []] = seen.blocked
+    if (failure === undefined) this.#reported.delete('blocked')
+    else {
+      this.#once('blocked', () =>
+        log.error(
+          { image: this.#settings.sleepImage, node, reason: failure.reason },
+          'nodes cannot run the image with the sleep program; nothing is cached there',
+        ),
+      )
+    }
+    const plain = shardName(this.#settings.daemonSetName, 'holding', 1)
+    if (taken.has(plain)) {
+      this.#once('taken', () =>
+        log.warn(
+          { daemonset: plain },
+          'a DaemonSet of this name is not of this kip; it is left alone, and another name is used',
+        ),
+      )
+    }
+  }
+
+  #once(key: string, tell: () => void): void {
+    if (this.#reported.has(key)) return
+    this.#reported.add(key)
+    tell()
+  }
+}
