@@ -174,7 +174,7 @@ export class Daemons {
       }
       if (performance.now() > deadline) {
         const said = reason instanceof Error ? ` (${reason.message})` : ''
-        const what = `: no ${options.what} after ${options.timeoutMs / 1000} s${said}`
+        const what = `gave no ${options.what} after ${options.timeoutMs / 1000} s${said}`
         throw this.failure(options.needs[0], what, reason)
       }
       await delay(50, undefined, options.signal && { signal: options.signal })
