@@ -92,8 +92,8 @@ export function copySuite(world: () => SuiteWorld): void {
       sampleImage({ layers: [noise('twice', 4000), noise('twice', 4000), Buffer.alloc(0)] }),
     'an image of 40 layers': () =>
       sampleImage({ layers: Array.from({ length: 40 }, (_, i) => noise(`many${i}`, 2000 + i)) }),
-    'an image with a layer of 20 MiB': () =>
-      sampleImage({ layers: [noise('large', 20 * 1024 * 1024 + 7)] }),
+    'an image with a layer of 8 MiB': () =>
+      sampleImage({ layers: [noise('large', 8 * 1024 * 1024 + 7)] }),
     'an index of platforms with attestations': () => {
       const amd64 = sampleImage({ layers: [noise('amd64', 9000)] })
       const arm64 = sampleImage({ layers: [noise('arm64', 8000)], platform: 'linux/arm64' })

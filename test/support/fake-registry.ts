@@ -82,11 +82,13 @@ export class FakeRegistry implements AsyncDisposable {
           {
             cert: tls.cert,
             key: tls.key,
-            ...(tls.clientCa && { ca: tls.clientCa, requestCert: true }),
+            ...(tls.clientCa && { ca: tls.clientCa, requestCert: true, rejectUnauthorized: false }),
           },
           handle,
         )
       : createServer(handle)
+    // A busy machine must not make it close connections that are just being taken again.
+    this.#server.keepAliveTimeout = 120_000
     this.#server.on('connection', (socket: Socket) => {
       this.connections += 1
       this.#sockets.add(socket)

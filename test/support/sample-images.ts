@@ -1,13 +1,10 @@
-import { createHash } from 'node:crypto'
+import { createCipheriv, createHash } from 'node:crypto'
 import { type Blob, type Image, mediaTypes, sha256 } from '../cluster/images/image.ts'
 
 /** Bytes that look random and are the same for the same seed. */
 export function noise(seed: string, size: number): Buffer {
-  const out = Buffer.alloc(size)
-  for (let at = 0, i = 0; at < size; i += 1) {
-    at += createHash('sha512').update(`${seed} ${i}`).digest().copy(out, at)
-  }
-  return out
+  const key = createHash('sha256').update(seed).digest().subarray(0, 16)
+  return createCipheriv('aes-128-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(size))
 }
 
 export function digestOf(bytes: Buffer, algorithm = 'sha256'): string {

@@ -63,22 +63,30 @@ async function runHelper(
       const child = spawn(`docker-credential-${helper}`, ['get'], {
         env: { ...env },
         stdio: ['pipe', 'pipe', 'ignore'],
-        timeout: timeoutMs,
-        killSignal: 'SIGKILL',
       })
       const parts: Buffer[] = []
       let size = 0
+      const giveUp = (): void => {
+        clearTimeout(timer)
+        child.kill('SIGKILL')
+        // What the helper started may still hold the pipe open.
+        child.stdout.destroy()
+        resolve({ code: null, output: '' })
+      }
+      const timer = setTimeout(giveUp, timeoutMs)
       child.stdout.on('data', (bytes: Buffer) => {
         size += bytes.length
-        if (size > maxHelperOutput) child.kill('SIGKILL')
+        if (size > maxHelperOutput) giveUp()
         else parts.push(bytes)
       })
-      child.on('error', (error) =>
-        reject(fail('cannot be run; is it installed and on PATH?', error)),
-      )
-      child.on('close', (status) =>
-        resolve({ code: status, output: Buffer.concat(parts).toString('utf8') }),
-      )
+      child.on('error', (error) => {
+        clearTimeout(timer)
+        reject(fail('cannot be run; is it installed and on PATH?', error))
+      })
+      child.on('close', (status) => {
+        clearTimeout(timer)
+        resolve({ code: status, output: Buffer.concat(parts).toString('utf8') })
+      })
       child.stdin.on('error', () => {})
       child.stdin.end(`${server}\n`)
     },

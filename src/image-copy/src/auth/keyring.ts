@@ -70,7 +70,11 @@ function split(key: string): Place {
   const authority = slash < 0 ? key : key.slice(0, slash)
   const port = /:(\d+)$/.exec(authority.replace(/^\[.*\]/, ''))?.[1] ?? ''
   const host = port === '' ? authority : authority.slice(0, -port.length - 1)
-  return { parts: host.split('.'), port, path: slash < 0 ? '' : key.slice(slash) }
+  return {
+    parts: host.replace(/^\[(.*)\]$/, '$1').split('.'),
+    port,
+    path: slash < 0 ? '' : key.slice(slash),
+  }
 }
 
 function matches(pattern: Place, target: Place): boolean {

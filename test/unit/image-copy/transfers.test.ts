@@ -1,0 +1,425 @@
+import assert from 'node:assert/strict'
+import { afterEach, beforeEach, describe, test } from 'node:test'
+import {
+  type CopyEvent,
+  copyImage,
+  copyImages,
+  createRegistryClient,
+  type RegistryClient,
+  type RegistryClientOptions,
+} from '../../../src/image-copy/src/index.ts'
+import type { Image } from '../../cluster/images/image.ts'
+import { FakeRegistry, type FakeRegistryOptions, fail } from '../../support/fake-registry.ts'
+import { noise, sampleArtifact, sampleImage, sampleIndex } from '../../support/sample-images.ts'
+
+const MiB = 1024 * 1024
+let source: FakeRegistry
+let target: FakeRegistry
+let client: RegistryClient
+const open: FakeRegistry[] = []
+
+async function begin(
+  from: FakeRegistryOptions = {},
+  to: FakeRegistryOptions = {},
+  options: RegistryClientOptions = {},
+): Promise<void> {
+  source = await FakeRegistry.start(from)
+  target = await FakeRegistry.start(to)
+  open.push(source, target)
+  client = createRegistryClient({
+    hosts: () => ({ http: true }),
+    retry: { baseMs: 1, maxMs: 2 },
+    ...options,
+  })
+}
+
+beforeEach(() => begin())
+afterEach(async () => {
+  await client.close()
+  for (const registry of open.splice(0)) await registry.close()
+})
+
+async function anew(
+  from: FakeRegistryOptions,
+  to: FakeRegistryOptions,
+  options: RegistryClientOptions = {},
+): Promise<void> {
+  await client.close()
+  await begin(from, to, options)
+}
+
+const from = (tag = 'v1') => ({ registry: source.host, repository: 'a/b', tag })
+const to = (tag = 'v1', repository = 'c/d') => ({ registry: target.host, repository, tag })
+const layerOf = (image: Image): string => image.blobs[1]?.digest ?? ''
+
+async function requireCopied(image: Image, repository = 'c/d'): Promise<void> {
+  const held = target.repository(repository)
+  assert.equal(held.tags.get('v1'), image.digest)
+  for (const blob of image.blobs)
+    assert.ok(held.blobs.get(blob.digest)?.equals(await blob.read()), blob.digest)
+}
+
+/** Lets `bytes` of a blob's answer through, the first `times` times, and then cuts the connection. */
+function cutDownloads(digest: string, bytes: number, times: number): void {
+  let left = times
+  source.interceptor = (request, response) => {
+    if (request.method !== 'GET' || !request.url?.endsWith(digest) || left === 0) return false
+    left -= 1
+    const whole = source.repository('a/b').blobs.get(digest) ?? Buffer.alloc(0)
+    const start = Number(/bytes=(\d+)/.exec(request.headers.range ?? '')?.[1] ?? 0)
+    const headers =
+      start === 0 ? {} : { 'content-range': `bytes ${start}-${whole.length - 1}/${whole.length}` }
+    response.writeHead(start === 0 ? 200 : 206, {
+      'content-length': whole.length - start,
+      ...headers,
+    })
+    response.write(whole.subarray(start, start + bytes), () =>
+      setTimeout(() => request.socket.destroy(), 10),
+    )
+    return true
+  }
+}
+
+describe('downloads that break', () => {
+  test('go on by Range where they broke, into the same upload', async () => {
+    const image = sampleImage({ layers: [noise('broken', 2 * MiB)] })
+    await source.client.push(image, 'a/b', 'v1')
+    cutDownloads(layerOf(image), 500_000, 3)
+    const { bytes } = await copyImage(client, from(), to())
+    await requireCopied(image)
+    const ranges = source.requests
+      .map(({ headers }) => headers.range)
+      .filter((range) => range !== undefined)
+    assert.equal(ranges.length, 3)
+    assert.ok(
+      ranges.every(
+        (range, i) => i === 0 || Number(range.slice(6, -1)) > Number(ranges[i - 1]?.slice(6, -1)),
+      ),
+      `${ranges}`,
+    )
+    assert.equal(
+      target.requests.filter(({ method, path }) => method === 'PUT' && path.includes('uploads'))
+        .length,
+      2,
+    )
+    assert.ok(bytes > 2 * MiB)
+  })
+
+  test('start over quietly where the registry knows no Range', async () => {
+    const image = sampleImage({ layers: [noise('rangeless', MiB)] })
+    await source.client.push(image, 'a/b', 'v1')
+    let cut = false
+    source.interceptor = (request, response) => {
+      if (request.method !== 'GET' || !request.url?.endsWith(layerOf(image))) return false
+      const whole = source.repository('a/b').blobs.get(layerOf(image)) ?? Buffer.alloc(0)
+      response.writeHead(200, { 'content-length': whole.length })
+      if (cut) response.end(whole)
+      else
+        response.write(whole.subarray(0, 300_000), () =>
+          setTimeout(() => request.socket.destroy(), 10),
+        )
+      cut = true
+      return true
+    }
+    await copyImage(client, from(), to())
+    await requireCopied(image)
+  })
+})
+
+describe('uploads', () => {
+  test('that break go on where the registry says it is', async () => {
+    const image = sampleImage({ layers: [noise('upload', 3 * MiB)] })
+    await source.client.push(image, 'a/b', 'v1')
+    let cut = false
+    target.interceptor = (request) => {
+      if (cut || request.method !== 'PUT' || Number(request.headers['content-length']) < MiB)
+        return false
+      cut = true
+      let seen = 0
+      request.on('data', (part: Buffer) => {
+        seen += part.length
+        if (seen > MiB) setImmediate(() => request.socket.destroy())
+      })
+      return false
+    }
+    await copyImage(client, from(), to())
+    await requireCopied(image)
+    const puts = target.requests.filter(
+      ({ method, path }) => method === 'PUT' && path.includes('uploads'),
+    )
+    const resumed = puts.find(({ headers }) => headers['content-range'] !== undefined)
+    assert.ok(resumed, 'nothing was resumed')
+    assert.ok(Number(resumed.headers['content-length']) < 2 * MiB + 1)
+  })
+
+  test('are cut into chunks where bodies are bounded, and the host is remembered', async () => {
+    await anew({}, { maxBody: 1.5 * MiB })
+    const image = sampleImage({ layers: [noise('chunks', 4 * MiB + 5)] })
+    await source.client.push(image, 'a/b', 'v1')
+    const again = sampleImage({ layers: [noise('chunks2', 3 * MiB)] })
+    await source.client.push(again, 'a/b', 'v2')
+    await copyImage(client, from(), to())
+    await requireCopied(image)
+    target.takeLog()
+    await copyImage(client, from('v2'), to('v2'))
+    const log = target.takeLog()
+    assert.ok(!log.some((line) => line.endsWith('413')), log.join('\n'))
+    assert.equal(log.filter((line) => line.startsWith('PATCH')).length, 3)
+  })
+
+  test('whose answer was lost are not sent again', async () => {
+    const image = sampleImage({ layers: [noise('lost', MiB)] })
+    await source.client.push(image, 'a/b', 'v1')
+    let cut = false
+    target.interceptor = (request, response) => {
+      if (cut || request.method !== 'PUT' || Number(request.headers['content-length']) < MiB)
+        return false
+      cut = true
+      response.writeHead = () => {
+        request.socket.destroy()
+        return response
+      }
+      return false
+    }
+    await copyImage(client, from(), to())
+    await requireCopied(image)
+    assert.equal(
+      target.requests.filter(
+        ({ method, headers }) => method === 'PUT' && Number(headers['content-length']) === MiB,
+      ).length,
+      1,
+    )
+  })
+})
+
+describe('what the target holds', () => {
+  for (const mount of ['all', 'others', 'ignored', 'error'] as const) {
+    test(`is found and not sent again where mounting is "${mount}"`, async () => {
+      await anew({}, { mount })
+      const shared = noise('held', 2 * MiB)
+      const image = sampleImage({ layers: [shared, noise('new', 100)] })
+      await source.client.push(image, 'a/b', 'v1')
+      await target.client.push(sampleImage({ layers: [shared] }), 'c/d', 'base')
+      target.takeLog()
+      const result = await copyImage(client, from(), to())
+      await requireCopied(image)
+      assert.equal(result.skipped, 1)
+      assert.ok(result.bytes < MiB)
+      assert.equal(target.uploads.size, 0, 'an upload was left open')
+    })
+  }
+
+  test('is mounted from the source repository within one registry', async () => {
+    const image = sampleImage({ layers: [noise('within', MiB)] })
+    await source.client.push(image, 'a/b', 'v1')
+    const result = await copyImage(client, from(), {
+      registry: source.host,
+      repository: 'x/y',
+      tag: 'v1',
+    })
+    assert.deepEqual([result.mounted, result.blobs], [2, 0])
+  })
+
+  test('is sent after all when it was removed behind our back', async () => {
+    const image = sampleImage({ layers: [noise('removed', 1000)] })
+    await source.client.push(image, 'a/b', 'v1')
+    await copyImage(client, from(), to())
+    const held = target.repository('c/d')
+    held.blobs.clear()
+    held.manifests.clear()
+    held.tags.clear()
+    await copyImage(client, from(), to())
+    await requireCopied(image)
+  })
+})
+
+describe('platforms', () => {
+  const amd64 = sampleImage({ layers: [noise('p1', 100)] })
+  const arm = sampleImage({ layers: [noise('p2', 100)], platform: 'linux/arm64' })
+  const note = sampleImage({ layers: [noise('p3', 10)], layerType: 'application/vnd.in-toto+json' })
+  const index = sampleIndex([
+    { image: amd64, platform: 'linux/amd64' },
+    { image: arm, platform: 'linux/arm64' },
+    { image: note, attestationOf: amd64 },
+  ])
+
+  test('are chosen with their attestations, and the index stays as it is', async () => {
+    await anew({}, { sparse: true })
+    await source.client.push(index, 'a/b', 'v1')
+    const { digest } = await copyImage(client, from(), to(), { platforms: ['linux/amd64'] })
+    assert.equal(digest, index.digest)
+    assert.deepEqual(
+      new Set(target.repository('c/d').manifests.keys()),
+      new Set([index.digest, amd64.digest, note.digest]),
+    )
+    await copyImage(client, from(), to(), { platforms: ['linux/aarch64'] })
+    assert.ok(target.repository('c/d').manifests.has(arm.digest))
+  })
+
+  test('in part are refused clearly where the registry wants the whole index', async () => {
+    await source.client.push(index, 'a/b', 'v1')
+    await assert.rejects(copyImage(client, from(), to(), { platforms: ['linux/arm64'] }), {
+      code: 'COPY_SPARSE_INDEX_REFUSED',
+    })
+    assert.equal(target.repository('c/d').tags.size, 0)
+  })
+
+  test('that are not there are named, with those that are', async () => {
+    await source.client.push(index, 'a/b', 'v1')
+    await source.client.push(amd64, 'a/b', 'single')
+    for (const tag of ['v1', 'single']) {
+      await assert.rejects(
+        copyImage(client, from(tag), to(), { platforms: ['linux/s390x'] }),
+        /s390x; it has linux\/amd64/,
+      )
+    }
+    assert.throws(() => copyImage(client, from(), to(), { platforms: ['amd64'] }), TypeError)
+  })
+})
+
+describe('hosts', () => {
+  test('that ask for patience get it from every request, and are not asked in between', async () => {
+    const image = sampleImage({
+      layers: Array.from({ length: 8 }, (_, i) => noise(`patience${i}`, 500)),
+    })
+    await source.client.push(image, 'a/b', 'v1')
+    const blocked: number[] = []
+    let until = 0
+    target.interceptor = (request, response) => {
+      if (request.method !== 'POST') return false
+      if (until === 0) until = performance.now() + 950
+      else if (performance.now() >= until) return false
+      blocked.push(performance.now())
+      request.resume()
+      fail(response, 429, 'TOOMANYREQUESTS', { 'retry-after': '1' })
+      return true
+    }
+    await copyImage(client, from(), to())
+    await requireCopied(image)
+    const spread = Math.max(...blocked) - Math.min(...blocked)
+    assert.ok(spread < 500, `asked again after ${spread} ms`)
+  })
+
+  test('that ask for more patience than there is are left alone at once', async () => {
+    await source.client.push(sampleImage({ layers: [] }), 'a/b', 'v1')
+    source.interceptor = (_, response) => {
+      fail(response, 429, 'TOOMANYREQUESTS', { 'retry-after': '7200' })
+      return true
+    }
+    await assert.rejects(copyImage(client, from(), to()), {
+      code: 'COPY_RATE_LIMITED',
+      retryAfterMs: 7_200_000,
+    })
+    assert.equal(
+      source.requests.filter(({ headers }) => headers['user-agent'] !== 'kip-test').length,
+      1,
+    )
+  })
+
+  test('tell how many pulls are left', async () => {
+    await source.client.push(sampleImage({ layers: [] }), 'a/b', 'v1')
+    source.interceptor = (_, response) => {
+      response.setHeader('ratelimit-limit', '100;w=21600')
+      response.setHeader('ratelimit-remaining', '76;w=21600')
+      return false
+    }
+    const events: CopyEvent[] = []
+    await copyImage(client, from(), to(), { onEvent: (event) => events.push(event) })
+    const expected = { limit: 100, remaining: 76, windowSeconds: 21_600 }
+    assert.deepEqual(client.rateLimit(source.host), expected)
+    assert.ok(events.some((event) => event.type === 'rate-limit' && event.limit.remaining === 76))
+  })
+
+  test('are read through their mirrors, and without them when they fail', async () => {
+    const mirror = await FakeRegistry.start()
+    open.push(mirror)
+    const image = sampleImage({ layers: [noise('mirrored', 5000)] })
+    await source.client.push(image, 'a/b', 'v1')
+    await mirror.client.push(image, 'hub/a/b', 'v1')
+    const sourceHost = source.host
+    await client.close()
+    client = createRegistryClient({
+      hosts: (host) =>
+        host === sourceHost ? { http: true, mirrors: [`${mirror.host}/hub`] } : { http: true },
+      retry: { baseMs: 1, maxMs: 1, attempts: 2 },
+    })
+    source.takeLog()
+    await copyImage(client, from(), to())
+    await requireCopied(image)
+    assert.deepEqual(source.takeLog(), [])
+    mirror.interceptor = (_, response) => {
+      fail(response, 500, 'UNKNOWN')
+      return true
+    }
+    await copyImage(client, from(), to('v1', 'e/f'))
+    await requireCopied(image, 'e/f')
+  })
+
+  test('of Docker schema 2 with sha512 digests keep them', async () => {
+    const image = sampleImage({ layers: [noise('sha512', 3000)], algorithm: 'sha512' })
+    for (const blob of image.blobs)
+      source.repository('a/b').blobs.set(blob.digest, await blob.read())
+    source
+      .repository('a/b')
+      .manifests.set(image.digest, { bytes: image.bytes, mediaType: image.mediaType })
+    source.repository('a/b').tags.set('v1', image.digest)
+    await copyImage(client, from(), to())
+    await requireCopied(image)
+  })
+})
+
+describe('referrers', () => {
+  test('go from API to API without a fallback tag', async () => {
+    await anew({ referrersApi: true }, { referrersApi: true })
+    const image = sampleImage({ layers: [noise('api', 10)] })
+    const sbom = sampleArtifact(image, 'application/spdx+json', 'sbom')
+    await source.client.push(image, 'a/b', 'v1')
+    await source.client.push(sbom, 'a/b')
+    await copyImage(client, from(), to(), { referrers: true })
+    assert.ok(target.repository('c/d').manifests.has(sbom.digest))
+    assert.deepEqual([...target.repository('c/d').tags.keys()], ['v1'])
+  })
+
+  test('are written to the tag before the image has its own', async () => {
+    await anew({ referrersApi: true }, {})
+    const image = sampleImage({ layers: [noise('order', 10)] })
+    await source.client.push(image, 'a/b', 'v1')
+    await source.client.push(sampleArtifact(image, 'application/x', 'sig'), 'a/b')
+    await copyImage(client, from(), to(), { referrers: true })
+    const puts = target
+      .takeLog()
+      .filter((line) => line.startsWith('PUT') && line.includes('/manifests/'))
+    assert.match(puts.at(-1) ?? '', /manifests\/v1 201$/)
+  })
+})
+
+describe('progress', () => {
+  test('can be iterated while the copy runs, and adds up', async () => {
+    const image = sampleImage({ layers: [noise('progress', 700_000)] })
+    await source.client.push(image, 'a/b', 'v1')
+    const job = copyImage(client, from(), to())
+    const events: CopyEvent[] = []
+    for await (const event of job) events.push(event)
+    const { bytes } = await job
+    assert.deepEqual([events[0]?.type, events.at(-1)?.type], ['image-started', 'image-done'])
+    const done = events.flatMap((event) =>
+      event.type === 'blob-done' || event.type === 'manifest-done' ? [event.bytes] : [],
+    )
+    assert.equal(
+      done.reduce((a, b) => a + b, 0),
+      bytes,
+    )
+  })
+
+  test('says which image failed', async () => {
+    await source.client.push(sampleImage({ layers: [] }), 'a/b', 'v1')
+    const job = copyImages(client, [{ source: from('none'), target: to('none') }])
+    const events: CopyEvent[] = []
+    for await (const event of job) events.push(event)
+    assert.deepEqual(
+      events.map(({ type }) => type),
+      ['image-started', 'image-failed'],
+    )
+    assert.equal((await job).length, 1)
+  })
+})

@@ -1,0 +1,309 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer, type Server } from 'node:http'
+import { type AddressInfo, connect, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import type { TLSSocket } from 'node:tls'
+import { parseProxy } from '../../../src/image-copy/src/http/proxy.ts'
+import { requestHead } from '../../../src/image-copy/src/http/request-head.ts'
+import {
+  copyImage,
+  createRegistryClient,
+  proxyFromVariables,
+  type RegistryClientOptions,
+  resolveDigest,
+} from '../../../src/image-copy/src/index.ts'
+import { openAuthority } from '../../cluster/pki.ts'
+import { FakeRegistry } from '../../support/fake-registry.ts'
+import { noise, sampleImage } from '../../support/sample-images.ts'
+
+const image = sampleImage({ layers: [noise('transport', 300_000)] })
+
+async function filled(registry: FakeRegistry): Promise<FakeRegistry> {
+  await registry.client.push(image, 'a/b', 'v1')
+  registry.requests.length = 0
+  return registry
+}
+
+async function resolve(registry: FakeRegistry, options: RegistryClientOptions): Promise<string> {
+  const client = createRegistryClient({ retry: { attempts: 1 }, ...options })
+  try {
+    const reference = { registry: registry.host, repository: 'a/b', tag: 'v1' }
+    return (await resolveDigest(client, reference)).digest
+  } finally {
+    await client.close()
+  }
+}
+
+describe('TLS', () => {
+  let folder: string
+  let ca: string
+  let server: { cert: string; key: string; ca: string }
+  let clientIdentity: { cert: string; key: string }
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'copy-tls-'))
+    const authority = await openAuthority(folder)
+    const issued = await authority.issue({
+      commonName: 'registry',
+      hosts: ['127.0.0.1', 'localhost'],
+    })
+    const mine = await authority.issue({ commonName: 'client', hosts: ['client'] })
+    ca = authority.certificate
+    server = { cert: issued.certificate, key: issued.key, ca }
+    clientIdentity = { cert: mine.certificate, key: mine.key }
+  })
+  after(() => rm(folder, { recursive: true, force: true }))
+
+  test('is trusted under the authority given, and only then', async () => {
+    await using registry = await filled(await FakeRegistry.start({ tls: server }))
+    assert.equal(await resolve(registry, { ca }), image.digest)
+    assert.equal(await resolve(registry, { hosts: () => ({ ca }) }), image.digest)
+    await assert.rejects(resolve(registry, {}), { code: 'COPY_TLS', retryable: false })
+    await assert.rejects(resolve(registry, { hosts: () => ({ http: true }) }), {
+      name: 'RegistryError',
+    })
+  })
+
+  test('shows a client certificate where one is configured', async () => {
+    await using registry = await FakeRegistry.start({ tls: { ...server, clientCa: ca } })
+    const seen: (string | string[] | undefined)[] = []
+    registry.interceptor = (request) => {
+      seen.push((request.socket as TLSSocket).getPeerCertificate()?.subject?.CN)
+      return false
+    }
+    await assert.rejects(resolve(registry, { ca }), { code: 'COPY_NOT_FOUND' })
+    await assert.rejects(resolve(registry, { ca, hosts: () => clientIdentity }), {
+      code: 'COPY_NOT_FOUND',
+    })
+    assert.deepEqual(seen, [undefined, 'client'])
+  })
+
+  test('carries large blobs, with back-pressure, byte for byte', async () => {
+    await using source = await FakeRegistry.start({ tls: server })
+    await using target = await FakeRegistry.start({ tls: server })
+    const large = sampleImage({
+      layers: [noise('tls large', 9_000_001), noise('x', 16_384), noise('y', 65_537)],
+    })
+    await source.client.push(large, 'a/b', 'v1')
+    const client = createRegistryClient({ ca })
+    try {
+      const to = { registry: target.host, repository: 'a/b', tag: 'v1' }
+      await copyImage(client, { registry: source.host, repository: 'a/b', tag: 'v1' }, to)
+    } finally {
+      await client.close()
+    }
+    for (const blob of large.blobs) {
+      assert.ok(
+        target
+          .repository('a/b')
+          .blobs.get(blob.digest)
+          ?.equals(await blob.read()),
+      )
+    }
+  })
+
+  test('goes through a proxy by CONNECT, and the proxy learns no path', async () => {
+    await using registry = await filled(await FakeRegistry.start({ tls: server }))
+    await using proxy = await TestProxy.start('kip', 'secret')
+    const options = { ca, proxy: () => `http://kip:secret@127.0.0.1:${proxy.port}` }
+    assert.equal(await resolve(registry, options), image.digest)
+    assert.deepEqual(proxy.seen, [`CONNECT ${registry.host}`])
+    await assert.rejects(
+      resolve(registry, { ca, proxy: () => `http://kip:wrong@127.0.0.1:${proxy.port}` }),
+      (error: Error) => /407/.test(error.message) && !/wrong/.test(error.message),
+    )
+  })
+})
+
+test('plain http goes through a proxy as a whole URL', async () => {
+  await using registry = await filled(await FakeRegistry.start())
+  await using proxy = await TestProxy.start('kip', 'secret')
+  const options = {
+    hosts: () => ({ http: true }),
+    proxy: () => `http://kip:secret@127.0.0.1:${proxy.port}`,
+  }
+  assert.equal(await resolve(registry, options), image.digest)
+  assert.deepEqual(proxy.seen, [`HEAD http://${registry.host}/v2/a/b/manifests/v1`])
+})
+
+test('connections are kept and taken again', async () => {
+  await using source = await filled(await FakeRegistry.start())
+  await using target = await FakeRegistry.start()
+  const before = source.connections
+  const client = createRegistryClient({ hosts: () => ({ http: true }) })
+  try {
+    for (let i = 0; i < 10; i += 1) {
+      const to = { registry: target.host, repository: `t/${i}`, tag: 'v1' }
+      await copyImage(client, { registry: source.host, repository: 'a/b', tag: 'v1' }, to)
+    }
+    assert.ok(source.connections - before <= 3, `${source.connections - before} connections`)
+    // A server that closes them between two requests costs nothing but a new connection.
+    source.cutConnections()
+    target.cutConnections()
+    const to = { registry: target.host, repository: 't/11', tag: 'v1' }
+    await copyImage(client, { registry: source.host, repository: 'a/b', tag: 'v1' }, to)
+  } finally {
+    await client.close()
+  }
+})
+
+test('IPv6 addresses are dialled and named in brackets', async (t) => {
+  let registry: FakeRegistry
+  try {
+    registry = await FakeRegistry.start({ host: '::1' })
+  } catch {
+    t.skip('probe failed: this machine has no ::1')
+    return
+  }
+  try {
+    await filled(registry)
+    assert.equal(await resolve(registry, { hosts: () => ({ http: true }) }), image.digest)
+    assert.ok(registry.requests.every(({ headers }) => headers.host === registry.host))
+  } finally {
+    await registry.close()
+  }
+})
+
+test('a closed client fails calls at once', async () => {
+  await using registry = await FakeRegistry.start({ delayMs: 5000 })
+  const client = createRegistryClient({ hosts: () => ({ http: true }) })
+  const reference = { registry: registry.host, repository: 'a/b', tag: 'v1' }
+  const waiting = assert.rejects(resolveDigest(client, reference), /closed/)
+  setTimeout(() => client.close(), 20)
+  await waiting
+  await assert.rejects(resolveDigest(client, reference), /closed/)
+})
+
+describe('request heads', () => {
+  const origin = { scheme: 'http', hostname: 'h', port: 80 } as const
+  const good = { origin, method: 'GET', path: '/v2/', bodyBytes: 0 }
+  const wrong: Readonly<Record<string, object>> = {
+    'a line break in the path': { path: '/v2/\r\nX: y' },
+    'a space in the path': { path: '/v2/ HTTP/1.1' },
+    'no path': { path: 'v2/' },
+    'a line break in a header': { headers: { A: 'b\r\nC: d' } },
+    'a line break in a header name': { headers: { 'A\r\nB': 'c' } },
+    'NUL in a header': { headers: { A: '\u0000' } },
+    'a method of two words': { method: 'GET /' },
+  }
+  for (const [what, part] of Object.entries(wrong)) {
+    test(`with ${what} are never written`, () =>
+      assert.throws(() => requestHead({ ...good, ...part }), TypeError))
+  }
+})
+
+describe('proxies from variables', () => {
+  const choose = proxyFromVariables({
+    HTTPS_PROXY: 'http://upper:1',
+    https_proxy: 'http://s:1',
+    HTTP_PROXY: 'http://p:2',
+    NO_PROXY:
+      'internal.test, .below.test,*.star.test,10.0.0.0/8,fd00::/8,ported.test:5000,192.0.2.7',
+  })
+  const cases: readonly [string, string | undefined][] = [
+    ['https://quay.io/', 'http://s:1'],
+    ['http://quay.io/', 'http://p:2'],
+    ['https://localhost/', undefined],
+    ['http://127.0.0.1:5000/', undefined],
+    ['http://[::1]:5000/', undefined],
+    ['https://internal.test/', undefined],
+    ['https://a.internal.test/', undefined],
+    ['https://notinternal.test/', 'http://s:1'],
+    ['https://a.below.test/', undefined],
+    ['https://below.test/', 'http://s:1'],
+    ['https://a.star.test/', undefined],
+    ['https://10.9.8.7/', undefined],
+    ['https://11.9.8.7/', 'http://s:1'],
+    ['https://[fd00::7]/', undefined],
+    ['https://ported.test:5000/', undefined],
+    ['https://ported.test/', 'http://s:1'],
+    ['https://192.0.2.7/', undefined],
+  ]
+  for (const [url, proxy] of cases) test(url, () => assert.equal(choose(new URL(url)), proxy))
+
+  test('none without variables, none at all for *', () => {
+    assert.equal(proxyFromVariables({})(new URL('https://q.io/')), undefined)
+    assert.equal(
+      proxyFromVariables({ https_proxy: 'x:1', no_proxy: '*' })(new URL('https://q.io/')),
+      undefined,
+    )
+  })
+
+  test('are read without showing their password', () => {
+    assert.deepEqual(parseProxy('u%40x:p@proxy:3128'), {
+      scheme: 'http',
+      hostname: 'proxy',
+      port: 3128,
+      authorization: `Basic ${Buffer.from('u@x:p').toString('base64')}`,
+    })
+    assert.throws(
+      () => parseProxy('socks5://u:secret@p:1'),
+      (error: Error) => /socks5/.test(error.message) && !/secret/.test(error.message),
+    )
+  })
+})
+
+/** A forward proxy that asks for a password and remembers what it was asked. */
+class TestProxy implements AsyncDisposable {
+  readonly seen: string[] = []
+  readonly #server: Server
+  readonly #sockets = new Set<Socket>()
+
+  private constructor(user: string, password: string) {
+    const expected = `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`
+    this.#server = createServer((request, response) => {
+      this.seen.push(`${request.method} ${request.url}`)
+      if (request.headers['proxy-authorization'] !== expected) {
+        response.writeHead(407).end()
+        return
+      }
+      const url = new URL(request.url ?? '')
+      const up = connect(Number(url.port), url.hostname, () => {
+        const { 'proxy-authorization': _, ...headers } = request.headers
+        const lines = Object.entries({ ...headers, connection: 'close' }).map(
+          ([name, value]) => `${name}: ${value}`,
+        )
+        up.write(`${request.method} ${url.pathname} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`)
+      })
+      this.#keep(up)
+      up.pipe(request.socket)
+    })
+    this.#server.on('connection', (socket: Socket) => this.#keep(socket))
+    this.#server.on('connect', (request, socket: Socket) => {
+      if (request.headers['proxy-authorization'] !== expected) {
+        socket.end('HTTP/1.1 407 Proxy Authentication Required\r\n\r\n')
+        return
+      }
+      this.seen.push(`CONNECT ${request.url}`)
+      const [host, port] = (request.url ?? '').split(':')
+      const up = connect(Number(port), host ?? '', () => socket.write('HTTP/1.1 200 OK\r\n\r\n'))
+      this.#keep(up)
+      up.pipe(socket)
+      socket.pipe(up)
+    })
+  }
+
+  static async start(user: string, password: string): Promise<TestProxy> {
+    const proxy = new TestProxy(user, password)
+    await new Promise<void>((resolve) => {
+      proxy.#server.listen(0, '127.0.0.1', resolve)
+    })
+    return proxy
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port
+  }
+
+  #keep(socket: Socket): void {
+    this.#sockets.add(socket)
+    socket.on('error', () => {})
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy()
+    await new Promise((resolve) => this.#server.close(resolve))
+  }
+}

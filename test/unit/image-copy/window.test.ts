@@ -1,0 +1,190 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { CheckpointedHash } from '../../../src/image-copy/src/blob/checkpointed-hash.ts'
+import {
+  formatPlatform,
+  matchesPlatform,
+  parsePlatform,
+} from '../../../src/image-copy/src/image/platform.ts'
+import { BlobLedger } from '../../../src/image-copy/src/registry/blob-ledger.ts'
+import {
+  backoffMs,
+  defaultRetry,
+  delay,
+  parseRetryAfter,
+} from '../../../src/image-copy/src/registry/retry.ts'
+import { TaskLocks } from '../../../src/image-copy/src/registry/task-locks.ts'
+import { Window } from '../../../src/image-copy/src/registry/window.ts'
+import { digestOf, noise } from '../../support/sample-images.ts'
+
+const { signal } = new AbortController()
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+describe('a window', () => {
+  test('lets in as many as it is wide, in order, and gives places on', async () => {
+    const window = new Window({ start: 2, max: 8 })
+    const first = await window.acquire(signal)
+    const second = await window.acquire(signal)
+    const order: number[] = []
+    const noted = async (number: number): Promise<() => void> => {
+      const release = await window.acquire(signal)
+      order.push(number)
+      return release
+    }
+    const third = noted(3)
+    const fourth = noted(4)
+    await turn()
+    assert.deepEqual(order, [])
+    first()
+    first()
+    await turn()
+    assert.deepEqual([order, window.active], [[3], 2])
+    second()
+    for (const release of [await third, await fourth]) release()
+    assert.equal(window.active, 0)
+  })
+
+  test('widens by one a success until the first complaint, then by one a window', () => {
+    const window = new Window({ start: 2, max: 16 })
+    for (let i = 0; i < 4; i += 1) window.succeeded()
+    assert.equal(window.size, 6)
+    window.congested(10_000)
+    assert.equal(window.size, 3)
+    for (let i = 0; i < 3; i += 1) window.succeeded()
+    assert.ok(window.size <= 4)
+    for (let i = 0; i < 500; i += 1) window.succeeded()
+    assert.equal(window.size, 16)
+  })
+
+  test('takes complaints of one moment for one, and never closes', () => {
+    const window = new Window({ start: 16, max: 16 })
+    for (let i = 0; i < 10; i += 1) window.congested(50_000 + i)
+    assert.equal(window.size, 8)
+    for (let i = 1; i < 20; i += 1) window.congested(50_000 + i * 2000)
+    assert.equal(window.size, 1)
+  })
+
+  test('lets those go who stop waiting', async () => {
+    const window = new Window({ start: 1, max: 1 })
+    const release = await window.acquire(signal)
+    const stop = new AbortController()
+    const waiting = window.acquire(stop.signal)
+    const next = window.acquire(signal)
+    stop.abort(new Error('enough'))
+    await assert.rejects(waiting, /enough/)
+    release()
+    ;(await next)()
+    assert.equal(window.active, 0)
+  })
+})
+
+describe('delays', () => {
+  test('double, with jitter in their upper half, up to the limit', () => {
+    const at = (attempt: number, random: number): number =>
+      backoffMs(attempt, { ...defaultRetry, baseMs: 100, maxMs: 1000 }, () => random)
+    assert.deepEqual([at(1, 0), at(1, 1), at(3, 0), at(3, 1), at(9, 1)], [50, 100, 200, 400, 1000])
+  })
+
+  test('of Retry-After are read from seconds and dates', () => {
+    const now = Date.parse('2026-11-21T00:00:00Z')
+    const cases: readonly [string | undefined, number | undefined][] = [
+      ['7', 7000],
+      ['0', 0],
+      ['Sat, 21 Nov 2026 00:00:05 GMT', 5000],
+      ['Sat, 21 Nov 2020 00:00:05 GMT', 0],
+      ['-5', undefined],
+      ['soon', undefined],
+      [undefined, undefined],
+    ]
+    for (const [value, ms] of cases) assert.equal(parseRetryAfter(value, now), ms, value)
+  })
+
+  test('end with the signal', async () => {
+    const stop = new AbortController()
+    const waiting = delay(60_000, stop.signal)
+    stop.abort(new Error('enough'))
+    await assert.rejects(waiting, /enough/)
+    await assert.rejects(delay(1, stop.signal), /enough/)
+  })
+})
+
+describe('the ledger of blobs', () => {
+  const digest = `sha256:${'a'.repeat(64)}`
+
+  test('lets one lead, and the others find what it brought', async () => {
+    const ledger = new BlobLedger()
+    let running = 0
+    const seen: (string | undefined)[] = []
+    const work = (repository: string) => () =>
+      (async () => {
+        const holder = ledger.holderOf('h', digest)
+        seen.push(holder)
+        if (holder === undefined) assert.equal(++running, 1)
+        await turn()
+        ledger.add('h', repository, digest)
+      })()
+    await Promise.all(['a', 'b', 'c'].map((name) => ledger.lead('h', digest, signal, work(name))))
+    assert.deepEqual(seen, [undefined, 'a', 'a'])
+    assert.ok(ledger.holds('h', 'b', digest) && !ledger.holds('other', 'b', digest))
+    ledger.forget('h', digest)
+    assert.equal(ledger.holderOf('h', digest), undefined)
+  })
+
+  test('has the next lead when the first fails', async () => {
+    const ledger = new BlobLedger()
+    const failing = ledger.lead('h', digest, signal, async () => {
+      await turn()
+      throw new Error('broken')
+    })
+    const next = ledger.lead('h', digest, signal, async () => 'brought')
+    await assert.rejects(failing, /broken/)
+    assert.equal(await next, 'brought')
+  })
+})
+
+test('tasks of one name take turns, also after a failure; others do not wait', async () => {
+  const locks = new TaskLocks()
+  const order: string[] = []
+  const task = (name: string, text: string, fails = false) =>
+    locks.run(name, async () => {
+      order.push(`${text}+`)
+      await turn()
+      order.push(`${text}-`)
+      if (fails) throw new Error(text)
+    })
+  await Promise.allSettled([task('a', '1', true), task('a', '2'), task('b', '3')])
+  assert.ok(order.indexOf('1-') < order.indexOf('2+'))
+  assert.ok(order.indexOf('3+') < order.indexOf('1-'))
+})
+
+test('a hash that goes back and on again is the hash of the whole', () => {
+  const bytes = noise('checkpoints', 21 * 1024 * 1024)
+  const hash = new CheckpointedHash(digestOf(bytes), bytes.length)
+  const feed = (from: number, to: number): void => {
+    for (let at = from; at < to; at += 700_000)
+      hash.update(bytes.subarray(at, Math.min(to, at + 700_000)))
+  }
+  feed(0, 17_000_000)
+  const back = hash.rewind(9_000_000)
+  assert.ok(back <= 9_000_000 && back >= 4 * 1024 * 1024, `${back}`)
+  feed(back, 12_000_000)
+  feed(hash.rewind(0), bytes.length)
+  assert.equal(hash.finish(), digestOf(bytes))
+})
+
+test('platforms are one however they are written', () => {
+  const same: readonly [string, string][] = [
+    ['linux/arm64', 'linux/arm64/v8'],
+    ['linux/aarch64', 'linux/arm64'],
+    ['linux/x86_64', 'linux/amd64'],
+    ['linux/arm', 'linux/arm/v7'],
+    ['linux/armhf', 'linux/arm/v7'],
+    ['Linux/AMD64', 'linux/amd64'],
+    ['linux/arm/6', 'linux/arm/v6'],
+  ]
+  for (const [a, b] of same)
+    assert.equal(formatPlatform(parsePlatform(a)), formatPlatform(parsePlatform(b)))
+  assert.ok(!matchesPlatform(parsePlatform('linux/arm/v6'), parsePlatform('linux/arm/v7')))
+  for (const text of ['linux', '', 'a/b/c/d', 'linux/', 'linux/amd64 ;'])
+    assert.throws(() => parsePlatform(text), TypeError)
+})
