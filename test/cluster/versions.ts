@@ -18,7 +18,9 @@ export const DEFAULT_KUBERNETES_MINOR = '1.35'
  * from the go.mod of k8s.io/kubernetes, run `go mod tidy -modfile=<minor>/go.mod` in `kube/`, commit both files, and add a line here.
  */
 const KUBERNETES_RELEASES: Readonly<Record<string, string>> = {
+  '1.34': '1.34.4',
   '1.35': '1.35.4',
+  '1.36': '1.36.3',
 }
 
 export interface KubernetesVersion {
