@@ -68,7 +68,9 @@ function amounts(
 ): string {
   const { bytes, blobs, skipped, mounted = 0 } = outcome
   return [
-    `${formatBytes(bytes)} in ${blobs} blobs`,
+    blobs > 0
+      ? `${formatBytes(bytes)} in ${blobs} ${blobs === 1 ? 'blob' : 'blobs'}`
+      : `${formatBytes(bytes)} of manifests`,
     ...(mounted > 0 ? [`${mounted} mounted`] : []),
     ...(skipped > 0 ? [`${skipped} there`] : []),
   ].join(', ')

@@ -23,7 +23,7 @@ export function progressLines(
   const room = Math.max(0, Math.min(MOST_LAYERS, size.rows - 3))
   const shown = view.blobs.slice(0, room)
   const hidden = view.blobs.length - shown.length
-  const overall = overallLine(view) + (hidden > 0 ? ` (and ${hidden} layers more)` : '')
+  const overall = overallLine(view) + (hidden > 0 ? ` (and ${hidden} more)` : '')
   const lines = [...shown.map((blob) => layerLine(blob, view.images > 1)), overall]
   // A line as wide as the terminal would wrap, and the next picture would be drawn a line too low.
   return lines.map((line) => line.slice(0, Math.max(1, size.columns - 1)))

@@ -28,12 +28,14 @@ async function runCase(one: Case, world: World, options: BenchOptions): Promise<
   const besides = goals.flatMap((goal) =>
     goal.kind === 'ratio' && goal.beside.length === 1 ? goal.beside : [],
   )
-  const rounds = await runRounds({
+  const { rounds, leftOut } = await runRounds({
     ...options,
     name,
     contenders: await one.contenders(world, options.signal),
-    keep: ['kip', ...besides],
+    ours: 'kip',
+    keep: besides,
     ...(one.leaveOutBeyond !== undefined && { leaveOutBeyond: one.leaveOutBeyond }),
   })
-  return { name, title, ours: 'kip', rounds, goals: goals.map((goal) => judge(name, goal, rounds)) }
+  const judged = goals.map((goal) => judge(name, goal, rounds))
+  return { name, title, ours: 'kip', rounds, leftOut, goals: judged }
 }

@@ -9,6 +9,8 @@ export interface CaseResult {
   /** Whom the others' ratios are taken to. */
   readonly ours: string
   readonly rounds: readonly Round[]
+  /** Peers that were too slow to be measured to the end. */
+  readonly leftOut: readonly string[]
   readonly goals: readonly GoalResult[]
 }
 
@@ -32,7 +34,8 @@ export function caseTable(result: CaseResult): string {
   const rows = names
     .sort((a, b) => Number(b === result.ours) - Number(a === result.ours))
     .map((name) => [name, ...shown.flatMap((figure) => cells(result, name, figure))])
-  return `${result.title}\n${table([header, ...rows])}`
+  const slow = result.leftOut.length > 0 ? `\n  too slow: ${result.leftOut.join(', ')}` : ''
+  return `${result.title}\n${table([header, ...rows])}${slow}`
 }
 
 function cells(result: CaseResult, name: string, figure: Figure): readonly [string, string] {

@@ -12,49 +12,86 @@ export interface RoundsOptions {
   readonly name: string
   readonly contenders: readonly Contender[]
   readonly rounds: number
+  /** Whose program it is; the others are its peers. */
+  readonly ours: string
   /**
-   * A peer that took more than this many times as long as the fastest one in the first round cannot be the best, and is
-   * left out of the others. Default 4.
+   * A peer that takes more than this many times as long as the fastest one before it in the first round cannot be the
+   * best: it is stopped, and left out of the other rounds. Default 4.
    */
   readonly leaveOutBeyond?: number
-  /** These are measured in every round, however slow. */
+  /** Peers that are measured in every round, however slow. */
   readonly keep: readonly string[]
   readonly report: (line: string) => void
   readonly signal: AbortSignal
 }
 
 const LEAVE_OUT_BEYOND = 4
+/** For what goes before and after the measured part of a run. */
+const GRACE_MS = 5_000
+
+/** What was measured, and who was not to the end. */
+export interface Rounds {
+  readonly rounds: readonly Round[]
+  readonly leftOut: readonly string[]
+}
 
 /**
  * Measures contenders in turn, round after round, so that what changes on the machine in between changes for all of them. The
  * order moves by one each round, so that nobody always comes after the same other.
  */
-export async function runRounds(options: RoundsOptions): Promise<readonly Round[]> {
-  const { name, rounds, report, signal } = options
-  const results: Round[] = []
-  let contenders = options.contenders
-  for (let round = 0; round < rounds; round += 1) {
+export async function runRounds(options: RoundsOptions): Promise<Rounds> {
+  const { name, report, signal } = options
+  const rounds: Round[] = []
+  const leftOut = new Set<string>()
+  for (let number = 0; number < options.rounds; number += 1) {
     const measured: Record<string, Measurement> = {}
-    for (const contender of rotated(contenders, round)) {
+    for (const contender of rotated(options.contenders, number)) {
+      if (leftOut.has(contender.name)) continue
       signal.throwIfAborted()
-      const measurement = await contender.run(round, signal)
-      measured[contender.name] = measurement
-      const place = `${name}, round ${round + 1} of ${rounds}`
-      report(`${place}: ${contender.name}: ${formatMeasurement(measurement)}`)
+      const place = `${name}, round ${number + 1} of ${options.rounds}: ${contender.name}`
+      const limitMs = number === 0 ? limitOf(contender, measured, options) : undefined
+      const measurement = await runWithin(contender, number, limitMs, signal)
+      if (measurement) {
+        measured[contender.name] = measurement
+        report(`${place}: ${formatMeasurement(measurement)}`)
+      }
+      if (!measurement || (limitMs !== undefined && measurement.wallMs > limitMs)) {
+        leftOut.add(contender.name)
+        report(`${place}: left out from now on, too slow to be the best`)
+      }
     }
-    results.push(measured)
-    if (round > 0) continue
-    const slow = tooSlow(measured, options.keep, options.leaveOutBeyond ?? LEAVE_OUT_BEYOND)
-    if (slow.length > 0) report(`${name}: left out from now on, too slow: ${slow.join(', ')}`)
-    contenders = contenders.filter((contender) => !slow.includes(contender.name))
+    rounds.push(measured)
   }
-  return results
+  return { rounds, leftOut: [...leftOut] }
 }
 
-function tooSlow(round: Round, keep: readonly string[], beyond: number): readonly string[] {
-  const peers = Object.entries(round).filter(([name]) => !keep.includes(name))
+/** How long a peer may take in the first round; undefined when it stays in any case. */
+function limitOf(
+  { name }: Contender,
+  measured: Round,
+  { ours, keep, leaveOutBeyond = LEAVE_OUT_BEYOND }: RoundsOptions,
+): number | undefined {
+  if (name === ours || keep.includes(name)) return undefined
+  const peers = Object.entries(measured).filter(([other]) => other !== ours)
   const fastest = Math.min(...peers.map(([, { wallMs }]) => wallMs))
-  return peers.filter(([, { wallMs }]) => wallMs > fastest * beyond).map(([name]) => name)
+  return Number.isFinite(fastest) ? fastest * leaveOutBeyond : undefined
+}
+
+/** @returns undefined when it was not done in time */
+async function runWithin(
+  contender: Contender,
+  round: number,
+  limitMs: number | undefined,
+  signal: AbortSignal,
+): Promise<Measurement | undefined> {
+  if (limitMs === undefined) return contender.run(round, signal)
+  const late = AbortSignal.timeout(Math.ceil(limitMs) + GRACE_MS)
+  try {
+    return await contender.run(round, AbortSignal.any([signal, late]))
+  } catch (error) {
+    if (late.aborted && !signal.aborted) return undefined
+    throw error
+  }
 }
 
 function rotated<T>(items: readonly T[], by: number): readonly T[] {

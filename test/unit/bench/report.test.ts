@@ -16,6 +16,7 @@ describe('report', () => {
           kip: { wallMs: 3000, cpuMs: 1000, rssMib: 60 },
         },
       ],
+      leftOut: [],
       goals: [],
     })
     const [title, header, ours, crane] = table.split('\n')

@@ -20,8 +20,10 @@ describe('rounds', () => {
   test('contenders take turns, and each round begins with the next', async () => {
     const order: string[] = []
     const contenders = ['a', 'b', 'c'].map((name) => contender(name, 10, order))
-    const options = { name: 'case', contenders, rounds: 3, keep: [], report: quiet, signal: never }
-    const rounds = await runRounds(options)
+    const { rounds } = await runRounds({
+      ...{ name: 'case', ours: 'a', contenders, rounds: 3, keep: [] },
+      ...{ report: quiet, signal: never },
+    })
     assert.equal(order.join(''), 'abcbcacab')
     assert.deepEqual(
       rounds.map((round) => Object.keys(round).sort()),
@@ -42,13 +44,14 @@ describe('rounds', () => {
       contender('slow', 90, order),
     ]
     const report: string[] = []
-    const rounds = await runRounds({
-      ...{ name: 'case', contenders, rounds: 2, keep: ['ours', 'named'] },
+    const { rounds, leftOut } = await runRounds({
+      ...{ name: 'case', ours: 'ours', contenders, rounds: 2, keep: ['named'] },
       ...{ report: (line: string) => report.push(line), signal: never },
     })
     assert.deepEqual(Object.keys(rounds[0] ?? {}).sort(), ['fast', 'named', 'ours', 'slow'])
     assert.deepEqual(Object.keys(rounds[1] ?? {}).sort(), ['fast', 'named', 'ours'])
-    assert.ok(report.some((line) => line.includes('too slow: slow')))
+    assert.deepEqual(leftOut, ['slow'])
+    assert.ok(report.some((line) => /slow: left out/.test(line)))
   })
 
   test('an abort ends it before the next run', async () => {
@@ -64,7 +67,8 @@ describe('rounds', () => {
     }
     const contenders = [stopping, contender('second', 10, order)]
     const running = runRounds({
-      ...{ name: 'case', contenders, rounds: 2, keep: [], report: quiet, signal: stop.signal },
+      ...{ name: 'case', ours: 'first', contenders, rounds: 2, keep: [] },
+      ...{ report: quiet, signal: stop.signal },
     })
     await assert.rejects(running, /stopped/)
     assert.deepEqual(order, ['first'])
@@ -73,7 +77,7 @@ describe('rounds', () => {
   test('a contender that fails fails the bench', async () => {
     const failing: Contender = { name: 'peer', run: () => Promise.reject(new Error('exit code 1')) }
     const running = runRounds({
-      ...{ name: 'case', contenders: [failing], rounds: 2, keep: [] },
+      ...{ name: 'case', ours: 'kip', contenders: [failing], rounds: 2, keep: [] },
       ...{ report: quiet, signal: never },
     })
     await assert.rejects(running, /exit code 1/)

@@ -103,7 +103,7 @@ describe('the picture on a terminal', () => {
     const lines = progressLines(view, { columns: 30, rows: 5 })
     assert.equal(lines.length, 3)
     assert.ok(lines.every((line) => line.length < 30))
-    assert.match(progressLines(view, { columns: 90, rows: 5 }).at(-1) ?? '', /and 1 layers more/)
+    assert.match(progressLines(view, { columns: 90, rows: 5 }).at(-1) ?? '', /\(and 1 more\)/)
   })
 
   test('it is drawn in place, and taken away before other lines', () => {
