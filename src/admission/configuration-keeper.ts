@@ -56,8 +56,8 @@ const patienceMs = 60_000
  * Keeps the webhook configuration right until the signal aborts; for the leader alone.
  *
  * It is made when the webhook was seen to serve (or a minute later, whatever is seen), follows excluded namespaces and the
- * certificate's bundle, and is repaired at once when somebody edits or deletes it; slower and slower against somebody who
- * keeps at it. Where kip is not to rewrite pods it is removed.
+ * certificate's bundle, and is repaired at once when somebody edits or deletes it, though not without end. Where kip is not
+ * to rewrite pods it is removed.
  */
 export async function keepWebhookConfiguration(
   options: KeeperOptions,

@@ -119,7 +119,7 @@ async function readAll(socket: TLSSocket): Promise<string> {
   return text
 }
 
-describe('the server', () => {
+describe('the server', { timeout: 30_000 }, () => {
   test('answers a review over TLS, and HTTP/1.1 only', async (t) => {
     const { port, admission } = await setUp(t)
     const { status, body } = await post(port, review)
@@ -192,7 +192,7 @@ describe('the server', () => {
   })
 })
 
-describe('a certificate that changes', () => {
+describe('a certificate that changes', { timeout: 30_000 }, () => {
   test('serves new connections; open ones go on', async (t) => {
     const { port, certificates, metrics } = await setUp(t)
     const before = await open(port)
@@ -222,7 +222,7 @@ describe('a certificate that changes', () => {
   })
 })
 
-describe('a close', () => {
+describe('a close', { timeout: 30_000 }, () => {
   test('answers what is in flight and ends kept-alive connections at once', async (t) => {
     const { port, admission } = await setUp(t)
     const agent = new Agent({ keepAlive: true })
