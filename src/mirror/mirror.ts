@@ -1,7 +1,7 @@
 import { formatReference, parseReference } from '@containers/image-copy'
 import type { Mapping } from '../images/mapping.ts'
+import type { Log } from '../kube/log.ts'
 import { WorkQueue } from '../kube/work-queue.ts'
-import type { Logger } from '../metrics/log.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { ImageState } from '../state/cached-image.ts'
 import { ConflictError, type ImageStore } from '../state/store.ts'
@@ -23,7 +23,7 @@ export interface MirrorOptions {
     },
     signal: AbortSignal,
   ) => Promise<void>
-  readonly log: Logger
+  readonly log: Log
   readonly metrics: Metrics
   readonly now: () => number
 }

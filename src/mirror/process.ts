@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { constants, setPriority } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Settings } from '../config/settings.ts'
-import type { Logger } from '../metrics/log.ts'
+import type { Log } from '../kube/log.ts'
 import type { CopyOutcome } from './worker.ts'
 
 /** A worker that dies is started again after this wait, doubled with each death up to the last. */
@@ -32,7 +32,7 @@ export interface MirrorProcessOptions {
   readonly settings: Settings
   /** Identity of this replica; claims of its workers begin with it. */
   readonly identity: string
-  readonly log: Logger
+  readonly log: Log
   /** A worker of this id took over from all earlier ones. */
   readonly onWorker: (id: string) => void
   readonly onOutcome: (outcome: CopyOutcome) => void

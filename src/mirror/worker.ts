@@ -8,8 +8,8 @@ import {
   verifyImage,
 } from '@containers/image-copy'
 import type { Mapping } from '../images/mapping.ts'
+import type { Log } from '../kube/log.ts'
 import { WorkQueue } from '../kube/work-queue.ts'
-import type { Logger } from '../metrics/log.ts'
 import type { ImageState, Mirror } from '../state/cached-image.ts'
 import { changedSince } from '../state/changed-since.ts'
 import { ConflictError, type ImageStore } from '../state/store.ts'
@@ -38,7 +38,7 @@ export interface MirrorWorkerOptions {
   readonly id: string
   /** Images copied at a time. */
   readonly concurrency: number
-  readonly log: Logger
+  readonly log: Log
   readonly report: (outcome: CopyOutcome) => void
   readonly now: () => number
   readonly random: () => number

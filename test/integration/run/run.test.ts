@@ -1,0 +1,217 @@
+/** The program as a process, outside of the cluster, as when developing. */
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { tinyImage } from '../../cluster/images/tiny.ts'
+import { eventually } from '../../cluster/index.ts'
+import { readCachedImages } from '../../support/cached-images.ts'
+import { acquireCluster } from '../../support/cluster.ts'
+import { startRegistry, type TestRegistry, whyNoRegistry } from '../../support/registry.ts'
+
+const program = fileURLToPath(new URL('../../../src/main.ts', import.meta.url))
+const crd = fileURLToPath(new URL('../../../deploy/manifests/crd.yaml', import.meta.url))
+
+interface Kip {
+  readonly child: ChildProcess
+  readonly exit: Promise<number | string>
+  /** Everything that it printed so far. */
+  output(): string
+}
+
+/** Starts kip with nothing of this process's environment but PATH. */
+function kip(args: readonly string[], env: Readonly<Record<string, string>> = {}): Kip {
+  const child = spawn(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', program, ...args],
+    {
+      env: { PATH: process.env.PATH, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  )
+  let output = ''
+  for (const stream of [child.stdout, child.stderr])
+    stream?.setEncoding('utf8').on('data', (text: string) => {
+      output += text
+    })
+  const exit = once(child, 'close').then(([code, signal]) => code ?? signal)
+  return { child, exit, output: () => output }
+}
+
+describe('wrong input', () => {
+  it('tells all faults of the settings at once, each by the name it was given under', async () => {
+    const { exit, output } = kip(['run', '--mirror.registri=x', '--port=99999'], {
+      KIP_LOG_LEVEL: 'loud',
+      KIP_MIROR_REGISTRY: 'x',
+    })
+    assert.equal(await exit, 2)
+    const lines = output().trim().split('\n')
+    for (const name of ['--mirror.registri', '--port', 'KIP_LOG_LEVEL', 'KIP_MIROR_REGISTRY'])
+      assert.equal(lines.filter((line) => line.includes(name)).length, 1, `${name}: ${output()}`)
+    assert.equal(lines.length, 4)
+  })
+
+  it('says in one line what to do without a way to a cluster', async () => {
+    const { exit, output } = kip([], { HOME: '/nonexistent' })
+    assert.equal(await exit, 1)
+    const lines = output().trim().split('\n')
+    assert.match(lines.at(-1) ?? '', /^kip: .*KUBECONFIG/)
+  })
+
+  it('says which kubeconfig cannot be read', async () => {
+    const { exit, output } = kip(['run', '--kubeconfig=/nonexistent/config'])
+    assert.equal(await exit, 1)
+    assert.match(output().trim().split('\n').at(-1) ?? '', /\/nonexistent\/config/)
+  })
+
+  it('names an unknown command', async () => {
+    const { exit, output } = kip(['frobnicate'])
+    assert.equal(await exit, 2)
+    assert.match(output(), /no command "frobnicate"/)
+  })
+})
+
+const skip = (await whyNoRegistry()) ?? false
+const cluster = await acquireCluster({ nodes: 0 })
+
+describe('kip outside the cluster, its webhook by URL', { skip }, () => {
+  const namespace = `outside-${process.pid}`
+  const replicas: Kip[] = []
+  let source: TestRegistry
+  let backup: TestRegistry
+  let folder: string
+
+  before(async () => {
+    ;[source, backup] = await Promise.all([startRegistry(), startRegistry()])
+    folder = await mkdtemp(join(tmpdir(), 'kip-run-'))
+    await source.client.push(tinyImage(1), 'app', '1')
+    await source.client.push(tinyImage(2), 'second', '1')
+    await cluster.kubectl(['apply', '--server-side', '--force-conflicts', '-f', crd])
+    await cluster.kubectl(['create', 'namespace', namespace])
+    await cluster.kubectl(['create', 'namespace', `${namespace}-app`])
+    for (const port of [18_443, 18_444]) replicas.push(await replica(port))
+  })
+
+  after(async () => {
+    for (const { child, exit } of replicas) {
+      child.kill('SIGTERM')
+      await exit
+    }
+    await cluster.kubectl(['delete', 'mutatingwebhookconfiguration', 'kip', '--ignore-not-found'])
+    await cluster.kubectl(['delete', 'cachedimages', '--all'])
+    await cluster.kubectl(['delete', 'namespace', namespace, `${namespace}-app`, '--wait=false'])
+    await Promise.all([source?.close(), backup?.close()])
+    if (folder) await rm(folder, { recursive: true })
+  })
+
+  async function replica(port: number): Promise<Kip> {
+    const one = kip(
+      [
+        'run',
+        `--kubeconfig=${cluster.kubeconfig}`,
+        `--namespace=${namespace}`,
+        `--mirror.registry=${backup.host}/mirror`,
+        `--registries.http=${source.host},${backup.host}`,
+        `--registries.allow=${source.host}`,
+        `--admission.port=${port}`,
+        `--admission.url=https://127.0.0.1:${port}/mutate`,
+        `--port=${port + 1000}`,
+        '--puller.images=fine=example.test/fine:1;broken',
+      ],
+      {},
+    )
+    await eventually(
+      `ready replica at ${port}`,
+      async () => {
+        const failed = await Promise.race([one.exit, undefined])
+        assert.equal(failed, undefined, one.output())
+        return (await fetch(`http://127.0.0.1:${port + 1000}/readyz`)).ok
+      },
+      { timeoutMs: 30_000 },
+    ).catch((error: unknown) => {
+      throw new Error(one.output(), { cause: error })
+    })
+    return one
+  }
+
+  const reference = (name: string) => `${source.host}/${name}:1`
+  const mirrored = (name: string) =>
+    eventually(
+      `copy of ${name}`,
+      async () => {
+        const images = await readCachedImages(cluster)
+        const one = images.find(({ spec }) => spec.reference === reference(name))
+        return one?.status?.mirrors?.find(({ state }) => state === 'Verified')
+      },
+      { timeoutMs: 40_000 },
+    )
+
+  async function createPod(name: string, image: string): Promise<string> {
+    const pod = {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name, namespace: `${namespace}-app` },
+      spec: { containers: [{ name: 'main', image }] },
+    }
+    await cluster.kubectl(['create', '-f', '-'], { input: JSON.stringify(pod) })
+    return await cluster.kubectl([
+      ...['get', 'pod', '-n', `${namespace}-app`, name],
+      ...['-o', 'jsonpath={.spec.containers[0].image}'],
+    ])
+  }
+
+  it('skips a malformed item of IMAGES, says which, and goes on', () => {
+    const lines = replicas[0]?.output().split('\n') ?? []
+    const warning = lines.find((line) => line.includes('"broken"') || line.includes("'broken'"))
+    assert.match(warning ?? '', /skipped/)
+  })
+
+  it('mirrors an image in use and points the next pod at the copy', async () => {
+    assert.equal(await createPod('first', reference('app')), reference('app'))
+    const copy = await mirrored('app')
+    const image = await eventually(
+      'rewritten pod',
+      async () => {
+        const name = `next-${Math.random().toString(36).slice(2, 8)}`
+        const image = await createPod(name, reference('app'))
+        return image !== reference('app') && image
+      },
+      { timeoutMs: 15_000 },
+    )
+    assert.equal(image, `${copy.reference}@${copy.digest}`)
+  })
+
+  it('goes on mirroring when the copying process is killed', async () => {
+    const leader = replicas.find(({ output }) => output().includes('"msg":"leading"'))
+    assert.ok(leader?.child.pid)
+    const children = readFileSync(
+      `/proc/${leader.child.pid}/task/${leader.child.pid}/children`,
+      'utf8',
+    )
+    const worker = Number(children.trim().split(' ')[0])
+    process.kill(worker, 'SIGKILL')
+    await createPod('second', reference('second'))
+    await mirrored('second')
+    assert.match(leader.output(), /mirror worker died/)
+  })
+
+  it('shows metrics without a word of a credential, and ends clean on SIGTERM', async () => {
+    const metrics = await (await fetch('http://127.0.0.1:19443/metrics')).text()
+    assert.match(metrics, /^kip_info\{version="/m)
+    const one = replicas.shift()
+    one?.child.kill('SIGTERM')
+    assert.equal(await one?.exit, 0)
+    assert.match(one?.output() ?? '', /"msg":"kip ended"/)
+  })
+
+  it('has the other replica take the lead', async () => {
+    await eventually('new leader', async () => replicas[0]?.output().includes('"msg":"leading"'), {
+      timeoutMs: 30_000,
+    })
+  })
+})
