@@ -47,5 +47,5 @@ export {
   type RegistryClientOptions,
   type TokenExchange,
 } from './registry/client.ts'
-export type { Timeouts } from './registry/endpoint.ts'
+export type { Timeouts } from './registry/requests.ts'
 export { defaultRetry, type RetryOptions } from './registry/retry.ts'

@@ -423,3 +423,23 @@ describe('progress', () => {
     assert.equal((await job).length, 1)
   })
 })
+
+describe('requests', () => {
+  test('are fewer while a target is being filled, and two an image when nothing is left to do', async () => {
+    const names = Array.from({ length: 12 }, (_, i) => `v${i}`)
+    for (const name of names) {
+      await source.client.push(sampleImage({ layers: [noise(`fill ${name}`, 300)] }), 'a/b', name)
+    }
+    const items = names.map((name) => ({ source: from(name), target: to(name, `c/${name}`) }))
+    const count = (): number => source.takeLog().length + target.takeLog().length
+    count()
+    await copyImages(client, items, { concurrency: 1 })
+    // GET and PUT of the manifest, a HEAD, and for two blobs POST, GET, PUT; a configuration is mounted after the first.
+    const filling = count()
+    assert.ok(filling <= 12 * (3 + 4) + 10, `${filling} requests`)
+    await copyImages(client, items, { concurrency: 1 })
+    // The guess that tags are new costs one request, once.
+    const again = count()
+    assert.ok(again <= 2 * 12 + 2, `${again} requests`)
+  })
+})

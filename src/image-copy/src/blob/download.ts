@@ -1,9 +1,9 @@
 import { printable, RegistryError } from '../errors.ts'
 import type { Descriptor } from '../image/manifest.ts'
 import type { Context } from '../registry/context.ts'
-import type { OpenAnswer } from '../registry/endpoint.ts'
 import { failureOfExchange } from '../registry/failure.ts'
 import { type Place, type Repository, readPlaces } from '../registry/repository.ts'
+import type { OpenAnswer } from '../registry/requests.ts'
 import type { BlobPump } from './blob-pump.ts'
 
 /** Broken downloads in a row, without a worthwhile stretch of bytes between them, after which the blob is given up. */
@@ -27,7 +27,7 @@ export async function download(
     if (place === undefined) return
     const before = pump.position
     try {
-      await feedFrom(place, blob, pump, context)
+      await feedFrom(place, blob, pump, places.length > 1 ? { ...context, tries: 1 } : context)
       return
     } catch (error) {
       if (context.signal.aborted || !(error instanceof RegistryError)) throw error

@@ -46,11 +46,11 @@ export async function getSmallBlob(
       },
     )
   }
-  const found = await readFirst(repository, context, async ({ endpoint, path, scopes }) => {
+  const found = await readFirst(repository, context, async ({ endpoint, path, scopes }, inner) => {
     const url = `/v2/${path}/blobs/${blob.digest}`
     const answer = await endpoint.fetch(
       { method: 'GET', url, repository: path, scopes, expect: [200], maxBytes },
-      context,
+      inner,
     )
     requireDigest(answer.body, blob.digest, `blob ${blob.digest}`, answer.url.host)
     return answer.body

@@ -1,8 +1,8 @@
 import { RegistryError } from '../errors.ts'
 import type { Context } from '../registry/context.ts'
-import type { RegistryAnswer } from '../registry/endpoint.ts'
 import { resolveLocation } from '../registry/location.ts'
 import { type Repository, writePlace } from '../registry/repository.ts'
+import type { RegistryAnswer } from '../registry/requests.ts'
 
 /** An upload that the registry has opened. */
 export interface UploadSession {

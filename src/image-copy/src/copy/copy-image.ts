@@ -134,7 +134,7 @@ async function copyRoot(parts: RootParts): Promise<{ digest: string; mediaType: 
   const { copier, from, to, source, target, options, context } = parts
   const wanted = source.digest ?? source.tag ?? 'latest'
   const goal = target.tag ?? target.digest
-  const { held, head, fetched } = await firstLook(parts, wanted, goal)
+  const { held, looked, head, fetched } = await firstLook(parts, wanted, goal)
   const whole = options.recheck !== true && copierTakesAll(options)
   const around = aroundOptions(options)
   if (whole && around === undefined && held?.digest !== undefined && held.digest === head?.digest) {
@@ -149,9 +149,13 @@ async function copyRoot(parts: RootParts): Promise<{ digest: string; mediaType: 
     formatReference(source),
     from.registry,
   )
-  const tagged = held?.digest === found.digest
-  if (!(whole && (tagged || (await headManifest(to, found.digest, context)) !== undefined))) {
-    await copier.below(found, manifest, 0, context)
+  let tagged = held?.digest === found.digest
+  const there = whole && (tagged || (await headManifest(to, found.digest, context)) !== undefined)
+  if (!there) await copier.below(found, manifest, 0, context)
+  else if (!looked && goal !== undefined) {
+    // Against the guess that the tag is new, the image is there: then its tag mostly is too.
+    to.route.main.learned.absentTags = 0
+    tagged = (await headManifest(to, goal, context))?.digest === found.digest
   }
   if (around !== undefined)
     await copyAround(
@@ -162,9 +166,14 @@ async function copyRoot(parts: RootParts): Promise<{ digest: string; mediaType: 
   return { digest: found.digest, mediaType: manifest.mediaType }
 }
 
+/** Tags in a row that were not there, after which the next is taken to be absent too. */
+const enoughAbsent = 3
+
 interface FirstLook {
   /** What the target's tag is now. */
   readonly held: { readonly digest: string | undefined; readonly mediaType: string } | undefined
+  /** Whether the target's tag was asked for at all. */
+  readonly looked: boolean
   /** What the source is, as far as known without its bytes. */
   readonly head: { readonly digest: string | undefined } | undefined
   readonly fetched: ManifestBytes | undefined
@@ -179,15 +188,28 @@ async function firstLook(
   wanted: string,
   goal: string | undefined,
 ): Promise<FirstLook> {
-  const held = goal === undefined ? Promise.resolve(undefined) : headManifest(to, goal, context)
-  if (source.digest !== undefined)
-    return { held: await held, head: { digest: source.digest }, fetched: undefined }
-  if (from.registry === 'docker.io') {
-    const [a, b] = await Promise.all([held, headManifest(from, wanted, context)])
-    return { held: a, head: b, fetched: undefined }
+  const { learned } = to.route.main
+  // While a target is being filled its tags are never there: its manifests tell the same by digest, with one request less.
+  const looked =
+    goal !== undefined && (learned.absentTags < enoughAbsent || source.digest !== undefined)
+  const held = looked ? headManifest(to, goal, context) : Promise.resolve(undefined)
+  const [target, head, fetched] = await Promise.all([
+    held,
+    source.digest === undefined && counted(from) ? headManifest(from, wanted, context) : undefined,
+    source.digest === undefined && !counted(from) ? getManifest(from, wanted, context) : undefined,
+  ])
+  if (looked) learned.absentTags = target === undefined ? learned.absentTags + 1 : 0
+  return {
+    held: target,
+    looked,
+    head: head ?? { digest: source.digest ?? fetched?.digest },
+    fetched,
   }
-  const [a, b] = await Promise.all([held, getManifest(from, wanted, context)])
-  return { held: a, head: { digest: b.digest }, fetched: b }
+}
+
+/** Docker Hub counts each GET of a manifest as a pull, and no HEAD. */
+function counted(repository: Repository): boolean {
+  return repository.registry === 'docker.io'
 }
 
 function copierTakesAll(options: CopyOptions): boolean {

@@ -126,7 +126,6 @@ export class ImageCopier {
       if (!(error instanceof RegistryError) || error.status === undefined || error.status >= 500)
         throw error
       if (!/BLOB_UNKNOWN|MANIFEST_UNKNOWN/.test(error.message)) throw error
-      target.route.main.learned.checksManifests = true
       if (manifest.kind === 'index') {
         if (platforms.length === 0) throw error
         throw new RegistryError(

@@ -1,30 +1,11 @@
 import { connect as connectTcp, isIP, type LookupFunction, type Socket } from 'node:net'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import type { AllowAddress, DialPurpose } from './address.ts'
+import { AddressRefusedError, DialError } from './dial-errors.ts'
 import { hostOf, type Origin, originKey, type ProxyServer } from './origin.ts'
+import { openTunnel } from './proxy-tunnel.ts'
+import { settled } from './socket-events.ts'
 import { tlsModule } from './tls-module.ts'
-
-/** An address behind a name may not be dialled. */
-export class AddressRefusedError extends Error {
-  override readonly name = 'AddressRefusedError'
-  readonly address: string
-
-  constructor(host: string, address: string) {
-    super(`${host} is at ${address}, which may not be dialled`)
-    this.address = address
-  }
-}
-
-/** A connection could not be made; `tls` tells the handshake from the way to it. */
-export class DialError extends Error {
-  override readonly name = 'DialError'
-  readonly tls: boolean
-
-  constructor(message: string, tls: boolean, cause?: unknown) {
-    super(message, cause === undefined ? undefined : { cause })
-    this.tls = tls
-  }
-}
 
 export interface DialerOptions {
   readonly allowAddress: AllowAddress
@@ -234,107 +215,4 @@ function nameOf(hostname: string): string {
 
 function view(bytes: Uint8Array, length: number): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, length)
-}
-
-/** Waits for a socket's event; an abort or an error destroys it. */
-async function settled(
-  socket: Socket,
-  event: 'connect' | 'secureConnect',
-  peer: Origin | ProxyServer,
-  signal: AbortSignal,
-): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    const done = (): void => {
-      socket.off(event, done)
-      socket.off('error', fail)
-      socket.off('close', closed)
-      signal.removeEventListener('abort', aborted)
-    }
-    const fail = (error: Error): void => {
-      done()
-      socket.on('error', () => {})
-      socket.destroy()
-      reject(error instanceof AddressRefusedError ? error : describe(error, peer))
-    }
-    const closed = (): void => fail(new Error('the peer closed the connection'))
-    const aborted = (): void => fail(signal.reason as Error)
-    socket.once(event, () => {
-      done()
-      resolve()
-    })
-    socket.once('error', fail)
-    socket.once('close', closed)
-    signal.addEventListener('abort', aborted)
-    if (signal.aborted) aborted()
-  })
-}
-
-/** Codes of OpenSSL and of Node's own checks, which no retry changes; a connection cut inside the handshake is not among them. */
-const tlsCodes =
-  /^(?:ERR_SSL|ERR_TLS|ERR_OSSL|EPROTO$|CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|CRL_|INVALID_CA|PATH_LENGTH|HOSTNAME_MISMATCH)/
-
-function describe(error: Error, peer: Origin | ProxyServer): Error {
-  if (error instanceof DialError) return error
-  const code = (error as NodeJS.ErrnoException).code ?? ''
-  const reason = error.message || code || 'no reason given'
-  return new DialError(`cannot connect to ${hostOf(peer)}: ${reason}`, tlsCodes.test(code), error)
-}
-
-/** Asks a proxy for a tunnel and reads its answer, which has no body (RFC 9110 §9.3.6). */
-async function openTunnel(
-  socket: Socket,
-  origin: Origin,
-  proxy: ProxyServer,
-  signal: AbortSignal,
-): Promise<void> {
-  const name = origin.hostname.includes(':') ? `[${origin.hostname}]` : origin.hostname
-  const target = `${name}:${origin.port}`
-  const authorization =
-    proxy.authorization === undefined ? '' : `Proxy-Authorization: ${proxy.authorization}\r\n`
-  const answer = await new Promise<string>((resolve, reject) => {
-    let text = ''
-    const done = (): void => {
-      socket.off('readable', read)
-      socket.off('error', fail)
-      socket.off('close', closed)
-      signal.removeEventListener('abort', aborted)
-    }
-    const fail = (error: Error): void => {
-      done()
-      socket.on('error', () => {})
-      socket.destroy()
-      reject(describe(error, proxy))
-    }
-    const closed = (): void => fail(new Error('the proxy closed the connection'))
-    const aborted = (): void => fail(signal.reason as Error)
-    const read = (): void => {
-      // One byte at a time, so that nothing behind the answer is taken from the tunnel.
-      for (let byte = socket.read(1); byte !== null; byte = socket.read(1)) {
-        text += (byte as Buffer).toString('latin1')
-        if (text.length > 8192) {
-          fail(new Error('the answer of the proxy is too large'))
-          return
-        }
-        if (text.endsWith('\r\n\r\n')) {
-          done()
-          resolve(text)
-          return
-        }
-      }
-    }
-    socket.on('readable', read)
-    socket.once('error', fail)
-    socket.once('close', closed)
-    signal.addEventListener('abort', aborted)
-    socket.write(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n${authorization}\r\n`)
-  })
-  const status = /^HTTP\/1\.[01] (\d{3})/.exec(answer)?.[1]
-  if (status !== '200') {
-    socket.destroy()
-    const hint = status === '407' ? '; give the proxy URL a user and password' : ''
-    throw new DialError(
-      `the proxy ${hostOf(proxy)} answered ${status ?? 'nonsense'} for ${target}${hint}`,
-      false,
-    )
-  }
 }

@@ -6,6 +6,8 @@ export interface Context {
   /** The image that events are about. */
   readonly image: string
   readonly emit: (event: CopyEvent) => void
+  /** Fewer tries of one request than are usual: for mirrors, which have somebody behind them. */
+  readonly tries?: number | undefined
 }
 
 const never = new AbortController().signal

@@ -1,43 +1,23 @@
 import { Authenticator, type AuthenticatorOptions, type Grant } from '../auth/authenticator.ts'
 import { RegistryError } from '../errors.ts'
 import type { RateLimit } from '../events.ts'
-import type { Exchange, ExchangeLimits } from '../http/exchange.ts'
+import type { ExchangeLimits } from '../http/exchange.ts'
 import type { Origin } from '../http/origin.ts'
-import type { ResponseHead } from '../http/response-parser.ts'
-import { type Answer, collect, type Transport } from '../http/transport.ts'
+import { collect, type Transport } from '../http/transport.ts'
 import type { Context } from './context.ts'
 import { failureOfAnswer, failureOfExchange } from './failure.ts'
 import { resolveLocation } from './location.ts'
+import { readRateLimit } from './rate-limit.ts'
+import type {
+  Learned,
+  OpenAnswer,
+  RegistryAnswer,
+  RegistryRequest,
+  Timeouts,
+  UploadRequest,
+} from './requests.ts'
 import { backoffMs, delay, type RetryOptions } from './retry.ts'
 import { Window } from './window.ts'
-
-/** Time limits of requests, in milliseconds. */
-export interface Timeouts {
-  /** Look-up, TCP, proxy and TLS of a new connection. */
-  readonly connectMs: number
-  /** From the end of a request to the head of its answer. */
-  readonly answerMs: number
-  /** The same for a PUT that ends an upload: the registry may copy the whole blob before it answers. */
-  readonly commitMs: number
-  /** A moving transfer moves at least once in this time. There is no limit on the whole. */
-  readonly stallMs: number
-  /** A small request, from start to the end of its answer. */
-  readonly requestMs: number
-}
-
-/** What an endpoint has found out about its registry, shared by all copies of a client. */
-export interface Learned {
-  /** `POST ?mount=`: answered 201 once; or failed, and is not used any more. */
-  mount: 'unknown' | 'works' | 'broken'
-  /** Mounting a blob from the repository that is asked for it, which tells whether it is there. */
-  selfMount: 'unknown' | 'works' | 'broken'
-  /** The referrers API answered, or did not. */
-  referrers: 'unknown' | 'api' | 'tag'
-  /** Which way of uploading blobs is known to work here; an index into the ways, the leanest first. */
-  uploadStep: number
-  /** Was seen to refuse a manifest whose parts are missing. */
-  checksManifests: boolean
-}
 
 export interface EndpointOptions {
   /** The registry as it stands in references. */
@@ -51,43 +31,6 @@ export interface EndpointOptions {
   readonly auth: Omit<AuthenticatorOptions, 'registry' | 'name' | 'now'>
   readonly originOf: (url: URL) => Origin
   readonly random: () => number
-}
-
-/** One request to a registry. */
-export interface RegistryRequest {
-  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
-  /** Path with query below the registry, or where an answer of it pointed to. */
-  readonly url: string | URL
-  readonly headers?: Readonly<Record<string, string>>
-  readonly body?: Uint8Array
-  /** Credentials are chosen by it. */
-  readonly repository: string
-  readonly scopes: readonly string[]
-  /** Statuses that are answers; others become errors. */
-  readonly expect: readonly number[]
-  /** Longest answer that is read. */
-  readonly maxBytes?: number
-  readonly limits?: ExchangeLimits
-}
-
-/** An answer and the URL that gave it in the end. */
-export interface RegistryAnswer extends Answer {
-  readonly url: URL
-}
-
-/** An answer whose body has not been read. */
-export interface OpenAnswer {
-  readonly exchange: Exchange
-  readonly head: ResponseHead
-  readonly url: URL
-}
-
-/** A request whose body is being streamed. */
-export interface UploadRequest {
-  readonly exchange: Exchange
-  readonly url: URL
-  /** To be told of an answer of 401 or 403. @returns whether another try with another token or credential makes sense */
-  readonly refused: (status: number, headers: ReadonlyMap<string, string>) => Promise<boolean>
 }
 
 const maxRedirects = 5
@@ -104,7 +47,7 @@ export class Endpoint {
     selfMount: 'unknown',
     referrers: 'unknown',
     uploadStep: 0,
-    checksManifests: false,
+    absentTags: 0,
   }
   /** Short requests, blob downloads, and blob uploads, each with a window of its own so that none starves another. */
   readonly requests: Window
@@ -172,7 +115,11 @@ export class Endpoint {
         if (!error.retryable) throw error
         this.noteTrouble(error)
         const asked = error.retryAfterMs ?? 0
-        if (attempt >= retry.attempts || asked > retry.maxRetryAfterMs) throw error
+        if (
+          attempt >= Math.min(retry.attempts, context.tries ?? retry.attempts) ||
+          asked > retry.maxRetryAfterMs
+        )
+          throw error
         await this.backOff(attempt, error, what, context)
       }
     }
@@ -343,21 +290,10 @@ export class Endpoint {
     }
   }
 
-  /** https://docs.docker.com/docker-hub/usage/pulls/: `ratelimit-remaining: 76;w=21600` */
   #noteRateLimit(headers: ReadonlyMap<string, string>, context: Context): void {
-    const remaining = /^(\d{1,9})(?:;w=(\d{1,9}))?/.exec(headers.get('ratelimit-remaining') ?? '')
-    if (remaining === null) return
-    const limit = /^(\d{1,9})/.exec(headers.get('ratelimit-limit') ?? '')
-    this.#rateLimit = {
-      remaining: Number(remaining[1]),
-      ...(limit === null ? {} : { limit: Number(limit[1]) }),
-      ...(remaining[2] === undefined ? {} : { windowSeconds: Number(remaining[2]) }),
-    }
-    context.emit({
-      type: 'rate-limit',
-      image: context.image,
-      host: this.host,
-      limit: this.#rateLimit,
-    })
+    const limit = readRateLimit(headers)
+    if (limit === undefined) return
+    this.#rateLimit = limit
+    context.emit({ type: 'rate-limit', image: context.image, host: this.host, limit })
   }
 }

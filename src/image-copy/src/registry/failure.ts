@@ -1,5 +1,5 @@
 import { printable, RegistryError, type RegistryErrorCode } from '../errors.ts'
-import { AddressRefusedError, DialError } from '../http/dial.ts'
+import { AddressRefusedError, DialError } from '../http/dial-errors.ts'
 import { ConnectionLostError, ProtocolError, StalledError } from '../http/protocol-error.ts'
 import { AnswerTooLargeError } from '../http/transport.ts'
 import { parseRetryAfter } from './retry.ts'

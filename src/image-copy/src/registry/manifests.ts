@@ -3,8 +3,8 @@ import { RegistryError } from '../errors.ts'
 import { maxManifestBytes } from '../image/manifest.ts'
 import { acceptManifests } from '../image/media-types.ts'
 import type { Context } from './context.ts'
-import type { RegistryAnswer } from './endpoint.ts'
 import { type Place, type Repository, readPlaces, writePlace } from './repository.ts'
+import type { RegistryAnswer } from './requests.ts'
 
 /** What a HEAD tells of a manifest. */
 export interface ManifestHead {
@@ -29,19 +29,19 @@ const maxAltered = 3
 export async function readFirst<T>(
   repository: Repository,
   context: Context,
-  read: (place: Place) => Promise<T | undefined>,
+  read: (place: Place, context: Context) => Promise<T | undefined>,
 ): Promise<T | undefined> {
   const places = readPlaces(repository)
   for (const place of places.slice(0, -1)) {
     try {
-      const found = await read(place)
+      const found = await read(place, { ...context, tries: 1 })
       if (found !== undefined) return found
     } catch (error) {
       if (context.signal.aborted || !(error instanceof RegistryError)) throw error
     }
   }
   const main = places.at(-1)
-  return main === undefined ? undefined : read(main)
+  return main === undefined ? undefined : read(main, context)
 }
 
 /** Whether and as what a tag or digest is there; undefined when it is not. */
@@ -50,7 +50,7 @@ export function headManifest(
   reference: string,
   context: Context,
 ): Promise<ManifestHead | undefined> {
-  return readFirst(repository, context, (place) => headManifestAt(place, reference, context))
+  return readFirst(repository, context, (place, inner) => headManifestAt(place, reference, inner))
 }
 
 /** The same at one place. */
@@ -84,7 +84,7 @@ export async function getManifest(
   reference: string,
   context: Context,
 ): Promise<ManifestBytes> {
-  const found = await readFirst(repository, context, async (place) => {
+  const found = await readFirst(repository, context, async (place, inner) => {
     const request = {
       ...manifestRequest('GET', place, reference),
       expect: [200],
@@ -92,7 +92,7 @@ export async function getManifest(
     }
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return verified(await place.endpoint.fetch(request, context), reference)
+        return verified(await place.endpoint.fetch(request, inner), reference)
       } catch (error) {
         const altered = error instanceof RegistryError && error.code === 'COPY_DIGEST_MISMATCH'
         if (!altered || attempt >= maxAltered) throw error

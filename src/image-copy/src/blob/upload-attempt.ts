@@ -1,0 +1,187 @@
+import { algorithmOf } from '../digest.ts'
+import { RegistryError } from '../errors.ts'
+import { collect } from '../http/transport.ts'
+import type { Descriptor } from '../image/manifest.ts'
+import type { Context } from '../registry/context.ts'
+import type { Endpoint } from '../registry/endpoint.ts'
+import { failureOfAnswer, failureOfExchange } from '../registry/failure.ts'
+import { type Repository, writePlace } from '../registry/repository.ts'
+import { BlobPump } from './blob-pump.ts'
+import type { CheckpointedHash } from './checkpointed-hash.ts'
+import { download } from './download.ts'
+import { sessionOf, type UploadSession } from './upload-session.ts'
+
+/** Largest body of one PATCH; undefined: one PUT with all bytes in it. */
+export type Way = { readonly chunk: number } | undefined
+
+/** Answers to an upload that say "not this way". */
+const notThisWay = new Set([404, 405, 411, 413, 415, 416, 501])
+/** What one go needs. */
+export interface AttemptParts {
+  readonly source: Repository
+  readonly target: Repository
+  readonly blob: Descriptor
+  readonly context: Context
+  readonly hash: CheckpointedHash
+  readonly way: Way
+}
+
+/** One go at a transfer: one download (which mends itself) into one upload session. */
+export class Attempt {
+  readonly #parts: AttemptParts
+  readonly #stop = new AbortController()
+  readonly #endpoint: Endpoint
+  /** The upload as far as it came. */
+  session: UploadSession | undefined
+  started = false
+  /** The upload's connection broke, not the download. */
+  lostUpload = false
+  /** The download failed, after its own tries. */
+  lostSource = false
+  sent = 0
+  #refusedBy: RegistryError | undefined
+
+  constructor(parts: AttemptParts) {
+    this.#parts = parts
+    this.#endpoint = writePlace(parts.target).endpoint
+  }
+
+  /** The target said that it takes no upload of this kind. */
+  uploadRefused(error: RegistryError): boolean {
+    return error === this.#refusedBy
+  }
+
+  async run(start: Promise<UploadSession | undefined> | UploadSession): Promise<boolean> {
+    const { blob, context, hash, source } = this.#parts
+    const give = (): void => this.#stop.abort(context.signal.reason)
+    context.signal.addEventListener('abort', give)
+    const inner = { ...context, signal: this.#stop.signal }
+    // The offset of a promised session is 0: only sessions that were asked for their status have come further.
+    const sendFrom = start instanceof Promise ? 0 : start.offset
+    hash.rewind(sendFrom)
+    const pump = new BlobPump({
+      digest: blob.digest,
+      size: blob.size,
+      hash,
+      sendFrom,
+      sourceHost: source.registry,
+      onSent: (sent) => {
+        this.sent = sent
+        context.emit({
+          type: 'blob-progress',
+          image: context.image,
+          digest: blob.digest,
+          sent,
+          bytes: blob.size,
+        })
+      },
+    })
+    const fetched = blob.size === 0 ? Promise.resolve() : download(source, blob, pump, inner)
+    const failed = fetched.then(
+      () => new Promise<never>(() => {}),
+      (error) => {
+        this.lostSource = !this.#stop.signal.aborted
+        throw error
+      },
+    )
+    failed.catch(() => {})
+    try {
+      const session = await Promise.race([start, failed])
+      if (session === undefined) return false
+      this.session = session
+      this.started = true
+      await Promise.race([this.#upload(session, pump, inner), failed])
+      return true
+    } catch (error) {
+      this.session ??= await Promise.resolve(start).catch(() => undefined)
+      throw context.signal.aborted ? context.signal.reason : error
+    } finally {
+      context.signal.removeEventListener('abort', give)
+      pump.detach()
+      this.#stop.abort(new Error('the transfer ended'))
+      await fetched.catch(() => {})
+    }
+  }
+
+  async #upload(start: UploadSession, pump: BlobPump, context: Context): Promise<void> {
+    const { blob, way } = this.#parts
+    let session = start
+    if (way !== undefined) {
+      const piece = Math.max(way.chunk, session.minChunk)
+      while (session.offset < blob.size) {
+        const count = Math.min(piece, blob.size - session.offset)
+        const answer = await this.#send('PATCH', session.url, session.offset, count, pump, context)
+        session = { ...sessionOf(answer, session.offset + count), minChunk: session.minChunk }
+        this.session = session
+      }
+    }
+    const url = new URL(session.url)
+    url.search += `${url.search === '' ? '?' : '&'}digest=${encodeURIComponent(blob.digest)}`
+    const answer = await this.#send(
+      'PUT',
+      url,
+      session.offset,
+      blob.size - session.offset,
+      pump,
+      context,
+    )
+    this.session = undefined
+    const stored = answer.headers.get('docker-content-digest')
+    if (stored?.startsWith(`${algorithmOf(blob.digest)}:`) === false) {
+      throw new RegistryError(
+        'COPY_REFUSED',
+        `${url.host} stored blob ${blob.digest} as ${stored.slice(0, 100)}: it does not support this kind of digest`,
+        {
+          host: url.host,
+          status: 201,
+        },
+      )
+    }
+  }
+
+  async #send(
+    method: 'PUT' | 'PATCH',
+    url: URL,
+    offset: number,
+    count: number,
+    pump: BlobPump,
+    context: Context,
+  ) {
+    const { target, way, blob } = this.#parts
+    const { path, scopes } = writePlace(target)
+    const ranged = count > 0 && (offset > 0 || (way !== undefined && count < blob.size))
+    const headers = {
+      'Content-Type': 'application/octet-stream',
+      ...(ranged ? { 'Content-Range': `${offset}-${offset + count - 1}` } : {}),
+    }
+    const request = { method, url, headers, repository: path, scopes, bodyBytes: count }
+    const upload = await this.#endpoint.startUpload(request, context)
+    const { exchange } = upload
+    try {
+      const written = count === 0 ? Promise.resolve() : pump.fill(exchange, count)
+      const head = await Promise.race([exchange.head(), written.then(() => exchange.head())])
+      const body = await collect(exchange, head, 64 * 1024)
+      const good = method === 'PATCH' ? [202, 204] : [201, 204]
+      if (good.includes(head.status)) return { ...head, url: upload.url }
+      const failure = failureOfAnswer(method, upload.url, head.status, head.headers, body)
+      if (await upload.refused(head.status, head.headers)) throw retryableOf(failure)
+      if (notThisWay.has(head.status)) this.#refusedBy = failure
+      throw failure
+    } catch (error) {
+      if (!(error instanceof RegistryError)) this.lostUpload = true
+      const failure = failureOfExchange(error, method, upload.url, context.signal)
+      exchange.abort(failure instanceof Error ? failure : new Error('the upload failed'))
+      throw failure
+    }
+  }
+}
+
+/** A token that ended on the way: the same again, with a new one. */
+function retryableOf(error: RegistryError): RegistryError {
+  return new RegistryError(error.code, error.message, {
+    host: error.host,
+    status: error.status,
+    retryable: true,
+    cause: error,
+  })
+}

@@ -1,0 +1,48 @@
+import type { Socket } from 'node:net'
+import { AddressRefusedError, DialError } from './dial-errors.ts'
+import { hostOf, type Origin, type ProxyServer } from './origin.ts'
+
+/** Waits for a socket's event; an abort or an error destroys it. */
+export async function settled(
+  socket: Socket,
+  event: 'connect' | 'secureConnect',
+  peer: Origin | ProxyServer,
+  signal: AbortSignal,
+): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const done = (): void => {
+      socket.off(event, done)
+      socket.off('error', fail)
+      socket.off('close', closed)
+      signal.removeEventListener('abort', aborted)
+    }
+    const fail = (error: Error): void => {
+      done()
+      socket.on('error', () => {})
+      socket.destroy()
+      reject(error instanceof AddressRefusedError ? error : describe(error, peer))
+    }
+    const closed = (): void => fail(new Error('the peer closed the connection'))
+    const aborted = (): void => fail(signal.reason as Error)
+    socket.once(event, () => {
+      done()
+      resolve()
+    })
+    socket.once('error', fail)
+    socket.once('close', closed)
+    signal.addEventListener('abort', aborted)
+    if (signal.aborted) aborted()
+  })
+}
+
+/** Codes of OpenSSL and of Node's own checks, which no retry changes; a connection cut inside the handshake is not among them. */
+const tlsCodes =
+  /^(?:ERR_SSL|ERR_TLS|ERR_OSSL|EPROTO$|CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|CRL_|INVALID_CA|PATH_LENGTH|HOSTNAME_MISMATCH)/
+
+/** The error of a socket in words that name its peer. */
+export function describe(error: Error, peer: Origin | ProxyServer): Error {
+  if (error instanceof DialError) return error
+  const code = (error as NodeJS.ErrnoException).code ?? ''
+  const reason = error.message || code || 'no reason given'
+  return new DialError(`cannot connect to ${hostOf(peer)}: ${reason}`, tlsCodes.test(code), error)
+}

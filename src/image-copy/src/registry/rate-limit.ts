@@ -1,0 +1,16 @@
+import type { RateLimit } from '../events.ts'
+
+/**
+ * Pulls left by a registry's own word: `ratelimit-limit: 100;w=21600`, `ratelimit-remaining: 76;w=21600`.
+ * https://docs.docker.com/docker-hub/usage/pulls/
+ */
+export function readRateLimit(headers: ReadonlyMap<string, string>): RateLimit | undefined {
+  const remaining = /^(\d{1,9})(?:;w=(\d{1,9}))?/.exec(headers.get('ratelimit-remaining') ?? '')
+  if (remaining === null) return undefined
+  const limit = /^(\d{1,9})/.exec(headers.get('ratelimit-limit') ?? '')
+  return {
+    remaining: Number(remaining[1]),
+    ...(limit === null ? {} : { limit: Number(limit[1]) }),
+    ...(remaining[2] === undefined ? {} : { windowSeconds: Number(remaining[2]) }),
+  }
+}

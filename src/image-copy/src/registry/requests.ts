@@ -1,0 +1,68 @@
+import type { Exchange, ExchangeLimits } from '../http/exchange.ts'
+import type { ResponseHead } from '../http/response-parser.ts'
+import type { Answer } from '../http/transport.ts'
+
+/** Time limits of requests, in milliseconds. */
+export interface Timeouts {
+  /** Look-up, TCP, proxy and TLS of a new connection. */
+  readonly connectMs: number
+  /** From the end of a request to the head of its answer. */
+  readonly answerMs: number
+  /** The same for a PUT that ends an upload: the registry may copy the whole blob before it answers. */
+  readonly commitMs: number
+  /** A moving transfer moves at least once in this time. There is no limit on the whole. */
+  readonly stallMs: number
+  /** A small request, from start to the end of its answer. */
+  readonly requestMs: number
+}
+
+/** What an endpoint has found out about its registry, shared by all copies of a client. */
+export interface Learned {
+  /** `POST ?mount=`: answered 201 once; or failed, and is not used any more. */
+  mount: 'unknown' | 'works' | 'broken'
+  /** Mounting a blob from the repository that is asked for it, which tells whether it is there. */
+  selfMount: 'unknown' | 'works' | 'broken'
+  /** The referrers API answered, or did not. */
+  referrers: 'unknown' | 'api' | 'tag'
+  /** Which way of uploading blobs is known to work here; an index into the ways, the leanest first. */
+  uploadStep: number
+  /** Tags in a row that were asked for before a copy and were not there: a target that is being filled. */
+  absentTags: number
+}
+
+/** One request to a registry. */
+export interface RegistryRequest {
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  /** Path with query below the registry, or where an answer of it pointed to. */
+  readonly url: string | URL
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: Uint8Array
+  /** Credentials are chosen by it. */
+  readonly repository: string
+  readonly scopes: readonly string[]
+  /** Statuses that are answers; others become errors. */
+  readonly expect: readonly number[]
+  /** Longest answer that is read. */
+  readonly maxBytes?: number
+  readonly limits?: ExchangeLimits
+}
+
+/** An answer and the URL that gave it in the end. */
+export interface RegistryAnswer extends Answer {
+  readonly url: URL
+}
+
+/** An answer whose body has not been read. */
+export interface OpenAnswer {
+  readonly exchange: Exchange
+  readonly head: ResponseHead
+  readonly url: URL
+}
+
+/** A request whose body is being streamed. */
+export interface UploadRequest {
+  readonly exchange: Exchange
+  readonly url: URL
+  /** To be told of an answer of 401 or 403. @returns whether another try with another token or credential makes sense */
+  readonly refused: (status: number, headers: ReadonlyMap<string, string>) => Promise<boolean>
+}
