@@ -460,6 +460,22 @@ describe('blobs', () => {
   })
 })
 
+test('blobs that trickle are given up like those that stop', async () => {
+  await push()
+  const bytes = noise('hostile', 200_000)
+  source.play({
+    path: blobPath,
+    method: 'GET',
+    answer: (_, response) => {
+      response.writeHead(200, { 'content-length': 200_000 })
+      let at = 0
+      const drip = setInterval(() => response.write(bytes.subarray(at, ++at)), 20)
+      response.on('close', () => clearInterval(drip))
+    },
+  })
+  await refused('COPY_TIMEOUT')
+})
+
 describe('answers on the wire', () => {
   const body = image.bytes.toString()
   const head = `HTTP/1.1 200 OK\r\nContent-Type: ${ociManifest}\r\n`

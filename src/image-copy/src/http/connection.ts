@@ -107,7 +107,7 @@ export class Connection implements Carrier {
       this.destroy(new ProtocolError('bytes came without a request'))
       return true
     }
-    exchange.moved()
+    exchange.moved(bytes.length)
     if (!this.#paused) return this.#advance(bytes)
     // Only sockets that are not stable deliver after they were stopped; at most what one TLS read holds.
     this.#rest = this.#rest === undefined ? Buffer.from(bytes) : Buffer.concat([this.#rest, bytes])

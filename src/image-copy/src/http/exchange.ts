@@ -6,11 +6,14 @@ import type { ResponseHead } from './response-parser.ts'
 export interface ExchangeLimits {
   /** From the last byte of the request to the head of the answer. */
   readonly answerMs: number
-  /** Between two looks at a transfer there must have been movement; never a limit on the whole of it. */
+  /** In this time at least {@link leastBytes} move while the peer is waited for; never a limit on the whole transfer. */
   readonly stallMs: number
   /** For small requests only: from start to the end of the answer. */
   readonly totalMs?: number | undefined
 }
+
+/** Less in one stall time is no transfer but a trickle: 1 KiB in a minute would take two years for a gigabyte. */
+const leastBytes = 1024
 
 /** Takes a body's bytes; `false` stops reading until {@link Exchange.resume}. See {@link Exchange.stable}. */
 export type BodySink = (bytes: Buffer) => boolean
@@ -118,7 +121,7 @@ export class Exchange {
     this.#unflushed += 1
     return this.#connection.write(bytes, () => {
       this.#unflushed -= 1
-      this.#moves += 1
+      this.#moves += Math.max(bytes.length, leastBytes)
       if (this.requestSent && !this.#answered && !this.#settled) this.#awaitAnswer()
       flushed?.()
     })
@@ -130,9 +133,9 @@ export class Exchange {
   }
 
   /** For the connection: bytes came. */
-  moved(): void {
+  moved(bytes: number): void {
     this.#received = true
-    this.#moves += 1
+    this.#moves += bytes
   }
 
   /** For the connection. @returns whether to go on reading */
@@ -189,17 +192,17 @@ export class Exchange {
   }
 
   /**
-   * Looks once per stallMs whether anything moved. One timer per exchange and a counter, not a timer per read. Waiting for
+   * Looks once per stallMs whether anything moved. One timer per exchange and a count of bytes, not a timer per read. Waiting for
    * our own side (a stopped sink, a body not given yet) is no stall.
    */
   #watch(): void {
-    let seen = -1
+    let seen = Number.NEGATIVE_INFINITY
     const timer = setInterval(() => {
       const waitsForPeer = this.#unflushed > 0 || (this.#answered && !this.#readPaused)
-      if (waitsForPeer && seen === this.#moves) {
-        this.abort(new StalledError(`nothing moved for ${this.#limits.stallMs} ms`))
+      if (waitsForPeer && this.#moves - seen < leastBytes) {
+        this.abort(new StalledError(`next to nothing moved for ${this.#limits.stallMs} ms`))
       }
-      seen = waitsForPeer ? this.#moves : -1
+      seen = waitsForPeer ? this.#moves : Number.NEGATIVE_INFINITY
     }, this.#limits.stallMs)
     this.#timers.add(timer)
   }
