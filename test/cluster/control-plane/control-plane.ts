@@ -74,68 +74,66 @@ export function enterControlPlane(
 
 /** Starts etcd, the API server, controller manager and scheduler; returns when the cluster takes pods. */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<void> {
-  const { state, folder, daemons, authority, signal } = options
+  const { state, folder, authority, signal } = options
   const files = controlPlaneFiles(folder)
   await writeIdentities(state, files, authority)
   await mkdir(files.etcd, { recursive: true, mode: 0o700 })
-  const parts = [
-    ['etcd', etcdArguments(state, files)],
-    ['kube-apiserver', apiServerArguments(state, files)],
-    ['kube-controller-manager', controllerManagerArguments(files)],
-    ['kube-scheduler', schedulerArguments(files)],
-  ] as const
-  const start = ([name, args]: (typeof parts)[number]) => {
-    const program = join(state.programs.kubernetes, name)
-    const [first = '', ...rest] = [...enterControlPlane(daemons, state), program, ...args]
-    return daemons.start({ name, command: [first, ...rest] })
-  }
-  const [etcd, apiServer, ...controllers] = parts
-  await together(signal, [() => start(etcd), () => start(apiServer)])
+  const start = (part: Part) => () => startPart(options, part)
+  await together(signal, [start('etcd'), start('kube-apiserver')])
   if (state.addresses.level === 'nodes') {
     await together(signal, [() => startRelay(options), () => startNameServer(options)])
   }
-  const api = await adminClient(options)
-  try {
-    await daemons.waitUntil({
-      what: 'ready API server',
-      needs: ['kube-apiserver', 'etcd'],
-      check: () => api.answers('/readyz', signal ? { signal } : {}),
-      timeoutMs: START_TIMEOUT_MS,
-      ...(signal && { signal }),
-    })
-    // Before the API server answers they would end and come back only by a start of their own.
-    await together(
-      signal,
-      controllers.map((part) => () => start(part)),
-    )
-    await daemons.waitUntil({
-      what: 'default service account, without which no pod is taken',
-      needs: ['kube-controller-manager', 'kube-apiserver', 'kube-scheduler'],
-      check: () =>
-        api.answers('/api/v1/namespaces/default/serviceaccounts/default', signal ? { signal } : {}),
-      timeoutMs: START_TIMEOUT_MS,
-      ...(signal && { signal }),
-    })
-  } finally {
-    api.close()
-  }
+  await answers(options, '/readyz', 'ready API server', ['kube-apiserver', 'etcd'])
+  // Before the API server answers they would end and come back only by a start of their own.
+  await together(signal, [start('kube-controller-manager'), start('kube-scheduler')])
+  await answers(
+    options,
+    '/api/v1/namespaces/default/serviceaccounts/default',
+    'default service account, without which no pod is taken',
+    ['kube-controller-manager', 'kube-apiserver', 'kube-scheduler'],
+  )
 }
 
 /** Starts the API server again after it was stopped, and waits until it is ready. */
 export async function restartApiServer(options: ControlPlaneOptions): Promise<void> {
-  const { state, folder, daemons, signal } = options
-  const program = join(state.programs.kubernetes, 'kube-apiserver')
-  const args = apiServerArguments(state, controlPlaneFiles(folder))
+  await startPart(options, 'kube-apiserver')
+  await answers(options, '/readyz', 'ready API server', ['kube-apiserver', 'etcd'])
+}
+
+type Part = keyof typeof partArguments
+
+const partArguments = {
+  etcd: etcdArguments,
+  'kube-apiserver': apiServerArguments,
+  'kube-controller-manager': (_state: ClusterState, files: ControlPlaneFiles) =>
+    controllerManagerArguments(files),
+  'kube-scheduler': (_state: ClusterState, files: ControlPlaneFiles) => schedulerArguments(files),
+}
+
+async function startPart({ state, folder, daemons }: ControlPlaneOptions, name: Part) {
+  const args = partArguments[name](state, controlPlaneFiles(folder))
+  const program = join(state.programs.kubernetes, name)
   const [first = '', ...rest] = [...enterControlPlane(daemons, state), program, ...args]
-  await daemons.start({ name: 'kube-apiserver', command: [first, ...rest] })
+  await daemons.start({ name, command: [first, ...rest] })
+}
+
+/** Waits until the API server answers 200 at a path. */
+async function answers(
+  options: ControlPlaneOptions,
+  path: string,
+  what: string,
+  needs: readonly [string, ...string[]],
+): Promise<void> {
+  const { daemons, signal } = options
+  const quiet = signal ? { signal } : {}
   const api = await adminClient(options)
   try {
     await daemons.waitUntil({
-      what: 'ready API server',
-      needs: ['kube-apiserver', 'etcd'],
-      check: () => api.answers('/readyz', signal ? { signal } : {}),
+      what,
+      needs,
+      check: () => api.answers(path, quiet),
       timeoutMs: START_TIMEOUT_MS,
-      ...(signal && { signal }),
+      ...quiet,
     })
   } finally {
     api.close()
