@@ -76,8 +76,11 @@ export async function preparePeers(options: BuildOptions): Promise<{
   }
 }
 
-/** As root, skopeo remembers in /var/lib which registry has which blob: here it starts with an empty memory, as on a new machine. */
-const FORGETFUL = [
+/**
+ * As root, skopeo remembers in /var/lib which registry has which blob, and as anybody else in its home, which is new for each
+ * run: here it starts with an empty memory in any case.
+ */
+const FORGETFUL: readonly string[] = [
   ...['unshare', '--mount', 'sh', '-c'],
   'mkdir -p /var/lib/containers && mount -t tmpfs none /var/lib/containers && exec "$@"',
   'sh',
@@ -116,7 +119,7 @@ export function singleTools(programs: Programs): Readonly<Record<SingleTool, Too
     },
     skopeo: {
       name: 'skopeo',
-      enter: FORGETFUL,
+      ...(process.getuid?.() === 0 && { enter: FORGETFUL }),
       command: async (route, items) => [
         ...([skopeo, '--insecure-policy', 'copy', '--all'] as const),
         ...(route.authorityFile ? [] : ['--src-tls-verify=false', '--dest-tls-verify=false']),
@@ -150,7 +153,7 @@ export function bulkTools(programs: Programs): Readonly<Record<BulkTool, Tool>> 
     },
     'skopeo sync': {
       name: 'skopeo sync',
-      enter: FORGETFUL,
+      ...(process.getuid?.() === 0 && { enter: FORGETFUL }),
       command: async (route, items, folder) => {
         const file = join(folder, 'skopeo.yaml')
         await writeFile(file, skopeoConfig(route, items))

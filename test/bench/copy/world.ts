@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { bundle } from '../../../docker/bundle.ts'
 import { openAuthority } from '../../cluster/pki.ts'
@@ -12,6 +12,8 @@ import { type Programs, preparePeers, type Route } from './tools.ts'
 /** Storage of the registries is in memory: a disk would be measured instead of the copiers. */
 const MEMORY = '/dev/shm'
 const ROUND_TRIP_MS = 20
+/** Of the largest image, what the source holds, what the target holds, and an upload that is not finished. */
+const NEEDED_GIB = 5
 
 /** A way from source to target. */
 export type Link = 'http' | 'tls' | 'delayed'
@@ -35,6 +37,13 @@ export interface World extends AsyncDisposable {
 
 /** Builds the peers, starts the registries on storage in memory, and removes it all when disposed of. */
 export async function createWorld({ report, signal }: BenchOptions): Promise<World> {
+  const { bavail, bsize } = await statfs(MEMORY)
+  const freeGib = (bavail * bsize) / 2 ** 30
+  if (freeGib < NEEDED_GIB) {
+    throw new RangeError(
+      `${MEMORY}: ${freeGib.toFixed(1)} GiB are free, and the registries need ${NEEDED_GIB} GiB of memory there`,
+    )
+  }
   const build = { report, signal }
   const registry = await installedProgram('distribution', 'registry', build)
   const peers = await preparePeers(build)
