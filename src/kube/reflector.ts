@@ -139,7 +139,6 @@ export class Reflector<T> {
       await this.#watch(signal)
     } catch (error) {
       if (signal.aborted) return
-      if (error instanceof KubeApiError && error.reason === 'Silent') this.#silent = true
       const waitMs = this.#afterFailure(error)
       try {
         await sleep(this.#clock, waitMs, signal)
@@ -153,6 +152,15 @@ export class Reflector<T> {
     const { log, metrics } = this.#options
     const reason = error instanceof KubeApiError ? error.reason : 'Internal'
     metrics?.failed?.(reason)
+    if (reason === 'Silent') {
+      // Bookmarks come only where versions move on: of a resource that nobody writes, this is the usual end of a watch.
+      this.#silent = true
+      log.debug(
+        { resource: this.#path, err: error },
+        'nothing was heard of the watch, opening another',
+      )
+      return 0
+    }
     const askedMs = error instanceof KubeApiError ? (error.retryAfterMs ?? 0) : 0
     const waitMs = Math.max(this.#backoff.next(), askedMs)
     const fields = { resource: this.#path, err: error, waitMs: Math.round(waitMs) }

@@ -9,7 +9,7 @@ export interface WatchTiming {
   readonly maxWatchMs: number
   /** Past the time asked for, the client ends the watch itself. */
   readonly graceMs: number
-  /** Without a byte for so long, the connection is taken for dead: bookmarks come about once a minute. */
+  /** Without a byte for so long, the connection is taken for dead: where versions move on, bookmarks come about once a minute. */
   readonly silenceMs: number
   /** For one page of a list. */
   readonly listTimeoutMs: number
