@@ -3,6 +3,7 @@ import {
   dnsLabel,
   dnsSubdomain,
   hostPattern,
+  imageGlob,
   imageReference,
   labelValue,
   qualifiedName,
@@ -17,6 +18,13 @@ const hosts = {
   type: 'array',
   items: { type: 'string', pattern: hostPattern },
   'x-expects': 'a registry host, such as registry.example.com or registry.example.com:5000',
+} as const
+
+const globs = {
+  type: 'array',
+  items: { type: 'string', pattern: imageGlob },
+  'x-expects':
+    'a pattern of full image names, such as docker.io/library/*, ghcr.io/** or **:latest',
 } as const
 
 const amount = {
@@ -157,6 +165,25 @@ export const settingsSchema: SectionSchema<Settings> = {
           default: 86_400,
           description:
             'How long an image stays wanted after its last use. A day, so that what runs nightly stays at hand.',
+        },
+        include: {
+          ...globs,
+          default: ['**'],
+          description:
+            'Only images that one of these patterns matches are kept, by their full name (`docker.io/library/nginx:1`): `*` stands for anything but "/", `**` for anything, `?` for one character; tag and digest may be left out. IMAGES and CachedImages made by hand are always kept.',
+        },
+        exclude: {
+          ...globs,
+          default: [],
+          description: 'Images that are left alone though `discovery.include` matches them.',
+        },
+        imagesPerNamespace: {
+          type: 'integer',
+          minimum: 1,
+          maximum: 100_000,
+          default: 500,
+          description:
+            'Images that one namespace may make kip keep; those that come last are left out and the namespace is named. 500: ten times what a large namespace runs, at a cost of at most 8 MB of etcd.',
         },
       },
     },

@@ -51,6 +51,12 @@ export interface DiscoverySettings {
   readonly ignoreNamespaces: readonly string[]
   /** How long an image stays wanted after its last use. */
   readonly keepSeconds: number
+  /** Patterns of normalised references; only images that one of them matches are found. */
+  readonly include: readonly string[]
+  /** Patterns of images that are left alone all the same. */
+  readonly exclude: readonly string[]
+  /** Images that one namespace may make kip keep. */
+  readonly imagesPerNamespace: number
 }
 
 export interface MirrorSettings {

@@ -1,16 +1,10 @@
-/**
- * Images that one namespace may make kip keep: ten times what a large namespace runs, and few enough that one which
- * names ever new images costs at most 500 objects (8 MB of etcd) and 500 entries of a puller.
- */
-export const imagesPerNamespace = 500
-
 /** Counts the images of each namespace, first come, first served, and turns away what exceeds the limit. */
 export class NamespaceLimit {
   readonly #limit: number
   readonly #held = new Map<string, Set<string>>()
   readonly #waiting = new Map<string, Set<string>>()
 
-  constructor(limit: number = imagesPerNamespace) {
+  constructor(limit: number) {
     this.#limit = limit
   }
 

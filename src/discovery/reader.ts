@@ -1,4 +1,5 @@
 import { formatReference, type ImageReference, parseReference } from '@containers/image-copy'
+import type { ImageFilter } from '../images/filter.ts'
 import type { Mapping } from '../images/mapping.ts'
 import {
   isCopyOf,
@@ -33,6 +34,8 @@ export interface ReaderOptions {
   readonly mapping: Mapping
   /** Source of a backup copy (by tag) that the mapping cannot compute; undefined: unknown. */
   readonly sourceOfCopy: (copy: string) => string | undefined
+  /** Asked for each source; one that it refuses is not read. */
+  readonly filter: ImageFilter
 }
 
 /** Makes what is kept of a raw object of a kind. */
@@ -71,7 +74,7 @@ const workloadGroups = new Map(workloadKinds.map(({ kind, group }) => [kind, gro
  * The annotation of the originals is anybody's to write. It is believed only where the copy that the pod names is the
  * very copy of the original that it claims.
  */
-export function createReader({ mapping, sourceOfCopy }: ReaderOptions): Reader {
+export function createReader({ mapping, sourceOfCopy, filter }: ReaderOptions): Reader {
   const byWritten = new Map<string, Images>()
   const byResult = new Map<string, Images>()
 
@@ -113,7 +116,7 @@ export function createReader({ mapping, sourceOfCopy }: ReaderOptions): Reader {
         references.add(formatReference(parsed))
       }
     }
-    const images = { references: [...references].sort(), invalid: [...invalid] }
+    const images = { references: [...references].filter(filter).sort(), invalid: [...invalid] }
     // What a copy is of depends on more than what is written.
     return copies
       ? remember(byResult, `${images.references.join()} ${images.invalid.join()}`, images)

@@ -1,3 +1,5 @@
+import type { DiscoverySettings } from '../config/settings.ts'
+import { createImageFilter, type ImageFilter } from '../images/filter.ts'
 import type { Mapping } from '../images/mapping.ts'
 import { workloadKinds } from '../images/templates.ts'
 import type { KubeClient } from '../kube/client.ts'
@@ -13,7 +15,7 @@ import { ConflictError, type ImageStore } from '../state/store.ts'
 import { followCopies } from './copies.ts'
 import { InvalidReferences } from './invalid-references.ts'
 import { Inventory } from './inventory.ts'
-import { imagesPerNamespace, NamespaceLimit } from './namespace-limit.ts'
+import { NamespaceLimit } from './namespace-limit.ts'
 import { createReader, type Used } from './reader.ts'
 import { staticReferences } from './static-images.ts'
 import { isCountsOnly, planUsage } from './usage.ts'
@@ -33,7 +35,10 @@ export interface DiscoveryOptions {
   readonly exclusions: Exclusions
   readonly mapping: Mapping
   readonly settings: {
-    readonly discovery: { readonly keepSeconds: number }
+    readonly discovery: Pick<
+      DiscoverySettings,
+      'keepSeconds' | 'include' | 'exclude' | 'imagesPerNamespace'
+    >
     readonly puller: { readonly images: readonly { readonly image: string }[] }
   }
   readonly log: Log
@@ -43,8 +48,6 @@ export interface DiscoveryOptions {
   readonly clock?: Clock
   /** Milliseconds since the epoch; default `Date.now`. */
   readonly now?: () => number
-  /** Default {@link imagesPerNamespace}. */
-  readonly namespaceLimit?: number
 }
 
 /** One run, from a first look at everything to the abort. */
@@ -55,6 +58,7 @@ export class Term {
   readonly #queue: WorkQueue
   readonly #inventory: Inventory
   readonly #limit: NamespaceLimit
+  readonly #filter: ImageFilter
   readonly #invalid: InvalidReferences
   readonly #static: ReadonlySet<string>
   readonly #unsynced = new Set<string>()
@@ -74,7 +78,8 @@ export class Term {
     this.#now = now
     this.#queue = new WorkQueue({ log, clock, baseDelayMs: 50, maxDelayMs: 60_000 })
     this.#inventory = new Inventory((reference, optedOut) => this.#touch(reference, optedOut))
-    this.#limit = new NamespaceLimit(options.namespaceLimit ?? imagesPerNamespace)
+    this.#limit = new NamespaceLimit(settings.discovery.imagesPerNamespace)
+    this.#filter = createImageFilter(settings.discovery)
     this.#invalid = new InvalidReferences({ log, metrics, events: options.events })
     this.#static = new Set(staticReferences(settings.puller.images))
     this.#inUse = metrics.gauge(
@@ -88,7 +93,11 @@ export class Term {
     // What a copy is of, and whether a namespace counts, is asked while objects are read.
     if (!(await settled([store.synced, exclusions.synced], signal))) return
     const copies = followCopies(store, mapping)
-    const reader = createReader({ mapping, sourceOfCopy: copies.sourceOf })
+    const reader = createReader({
+      mapping,
+      sourceOfCopy: copies.sourceOf,
+      filter: this.#filter,
+    })
     const reflectors = [podKind, ...workloadKinds].map((kind) => this.#reflect(kind, reader))
     const stops = [
       copies.stop,
@@ -187,7 +196,8 @@ export class Term {
       image,
       isStatic: this.#static.has(reference),
       optedOut: this.#optedOut.has(reference),
-      keepSeconds: settings.discovery.keepSeconds,
+      // Users of an image that is filtered out are not counted; it is not kept for their return.
+      keepSeconds: this.#filter(reference) ? settings.discovery.keepSeconds : 0,
       now: this.#now(),
     })
     if (plan.action === 'put' && plan.recheckAt !== undefined) {
@@ -234,20 +244,21 @@ export class Term {
 
   /** Names a namespace when it goes over the limit, once. */
   #tellLimit(namespace: string): void {
-    const { log, events, namespaceLimit = imagesPerNamespace } = this.#options
+    const { log, events, settings } = this.#options
+    const limit = settings.discovery.imagesPerNamespace
     if (this.#limit.exceeding(namespace) === 0) {
       this.#exceeding.delete(namespace)
       return
     }
     if (this.#exceeding.has(namespace)) return
     this.#exceeding.add(namespace)
-    log.warn({ namespace, limit: namespaceLimit }, 'namespace uses more images than its limit')
+    log.warn({ namespace, limit }, 'namespace uses more images than its limit')
     events?.record({
       regarding: { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } },
       type: 'Warning',
       reason: 'TooManyImages',
       action: 'Discovering',
-      note: `more than ${namespaceLimit} images are used here: kip leaves out those that came last`,
+      note: `more than ${limit} images are used here: kip leaves out those that came last`,
     })
   }
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
+import { defaultSettings } from '../../../src/config/leaves.ts'
 import { createDiscovery } from '../../../src/discovery/discovery.ts'
 import { createMapping } from '../../../src/images/mapping.ts'
 import { applyObject, createObject, deleteObject } from '../../../src/kube/apply.ts'
@@ -91,7 +92,11 @@ describe('discovery at a real API server', () => {
     const metrics = createMetrics({ processMetrics: false })
     const settings = {
       namespace: 'k8s-image-puller',
-      discovery: { ignoreNamespaces: [], keepSeconds: 3600 },
+      discovery: {
+        ...defaultSettings.discovery,
+        keepSeconds: 3600,
+        exclude: [`quay.io/${run}/left-out-*`],
+      },
       puller: { images: [] },
     }
     store = createClusterStore({ client, log, metrics })
@@ -244,6 +249,13 @@ describe('discovery at a real API server', () => {
     await waitUntil('it is left out', () => store.get(image('opt')) === undefined, 20_000)
     await apply('apps', 'Deployment', shop, 'opt', spec)
     await found('opt')
+  })
+
+  it('leaves out images that are excluded by pattern', async () => {
+    const images = [image('left-out-one'), image('let-in')]
+    await apply('apps', 'Deployment', shop, 'both', workload('both', ...images))
+    await found('let-in')
+    assert.equal(store.get(image('left-out-one')), undefined)
   })
 
   it('keeps an image for a while after its last user went', async () => {

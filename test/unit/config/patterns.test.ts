@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import {
   backupPattern,
   hostPattern,
+  imageGlob,
   imageReference,
   quantity,
 } from '../../../src/config/patterns.ts'
@@ -97,5 +98,26 @@ describe('quantity', () => {
     for (const text of ['.', '-1', '1 Mi', '1mb', '1KI', 'x', '1Mii']) {
       assert.ok(!matches(quantity, text), text)
     }
+  })
+})
+
+describe('imageGlob', () => {
+  it('wants a host or a wildcard in front, as normalised references have a host there', () => {
+    const good = [
+      '**',
+      '**:latest',
+      '*/library/*',
+      'docker.io/library/nginx',
+      'docker.io/**',
+      'localhost/a',
+      'host:5000/a:1',
+      `a.test/b@sha256:${'a'.repeat(64)}`,
+      '[::1]:5000/*',
+    ]
+    const bad = ['', 'nginx', 'nginx:1.2', 'library/nginx', 'library/*', 'a.test/b c', 'a.test/(b)']
+    assert.deepEqual(
+      [...good, ...bad].filter((text) => matches(imageGlob, text)),
+      good,
+    )
   })
 })

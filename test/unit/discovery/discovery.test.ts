@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, it } from 'node:test'
+import { defaultSettings } from '../../../src/config/leaves.ts'
+import type { DiscoverySettings } from '../../../src/config/settings.ts'
 import { createDiscovery, type Discovery } from '../../../src/discovery/discovery.ts'
 import { createMapping } from '../../../src/images/mapping.ts'
 import type { EventNote } from '../../../src/kube/events.ts'
@@ -54,14 +56,20 @@ describe('discovery', () => {
       spec: { replicas: 0, template: { spec: spec(image) } },
     })
 
-  const run = async (
-    change: { namespaceLimit?: number; images?: string[] } = {},
-  ): Promise<void> => {
+  const run = async ({
+    images = [],
+    ...change
+  }: { images?: string[] } & Partial<DiscoverySettings> = {}): Promise<void> => {
     const client = kube.client()
     const settings = {
       namespace: 'k8s-image-puller',
-      discovery: { ignoreNamespaces: ['left-out'], keepSeconds: 3600 },
-      puller: { images: (change.images ?? []).map((image) => ({ name: 'x', image })) },
+      discovery: {
+        ...defaultSettings.discovery,
+        ignoreNamespaces: ['left-out'],
+        keepSeconds: 3600,
+        ...change,
+      },
+      puller: { images: images.map((image) => ({ name: 'x', image })) },
     }
     const exclusions = createExclusions({ client, settings, log })
     discovery = createDiscovery({
@@ -75,7 +83,6 @@ describe('discovery', () => {
       events: { record: (note) => events.push(note), close: async () => {} },
       clock,
       now: () => now,
-      ...(change.namespaceLimit === undefined ? {} : { namespaceLimit: change.namespaceLimit }),
     })
     const controller = new AbortController()
     const running = [discovery.run(controller.signal), exclusions.run(controller.signal)]
@@ -261,7 +268,7 @@ describe('discovery', () => {
   it('leaves out what exceeds the limit of a namespace, and says so', async () => {
     for (const i of [1, 2, 3]) pod('shop', `p${i}`, `image:${i}`)
     pod('lone', 'p', 'other:1')
-    await run({ namespaceLimit: 2 })
+    await run({ imagesPerNamespace: 2 })
     await become('two and the one of the other', () => known().length === 3)
     assert.deepEqual(
       events.map(({ reason, regarding }) => [reason, regarding.metadata?.name]),
@@ -271,6 +278,24 @@ describe('discovery', () => {
     const held = left === 1 ? 2 : 1
     kube.delete(resource('', 'pods', 'shop'), `p${held}`)
     await become('room', () => known().includes(library(`image:${left}`)))
+  })
+
+  it('leaves out what include and exclude refuse, at once after they changed', async () => {
+    for (const image of ['quay.io/team/app:1', 'quay.io/team/app:dev', 'nginx:1']) {
+      pod('shop', image.replaceAll(/[/:.]/g, '-'), image)
+    }
+    await run({ images: ['nginx:1'] })
+    await become('all', () => known().length === 3)
+    await stop()
+    log.lines.length = 0
+    await run({ images: ['nginx:1'], include: ['quay.io/team/*'], exclude: ['**:dev'] })
+    await become('one and the static', () => known().length === 2)
+    assert.deepEqual(known(), [library('nginx:1'), 'quay.io/team/app:1'])
+    assert.deepEqual(store.get(library('nginx:1'))?.usage?.wanted, ['Static'])
+    pod('shop', 'later', 'quay.io/team/b:dev')
+    pod('shop', 'last', 'quay.io/team/b:2')
+    await become('a later one', () => known().length === 3)
+    assert.equal(known().at(-1), 'quay.io/team/b:2')
   })
 
   it('writes nothing when nothing of an image changed, and counts at a bounded rate', async () => {

@@ -6,7 +6,7 @@ import type { KubeObject, ObjectMeta } from '../../../src/kube/types.ts'
 
 const registry = 'backup.test:5001/m'
 const mapping = createMapping({ registry, mapping: 'path' })
-const nothing = { sourceOfCopy: () => undefined }
+const nothing = { sourceOfCopy: () => undefined, filter: () => true }
 const read = createReader({ mapping, ...nothing })
 const digest = `sha256:${'a'.repeat(64)}`
 
@@ -154,6 +154,7 @@ describe('reader', () => {
 
   it('asks for the source of a flat copy, and takes it as it is when nobody knows', () => {
     const flat = createReader({
+      ...nothing,
       mapping: createMapping({ registry, mapping: 'flat' }),
       sourceOfCopy: (copy) => (copy === `${registry}:a_b_1` ? 'quay.io/a/b:1' : undefined),
     })
@@ -161,6 +162,15 @@ describe('reader', () => {
       'quay.io/a/b:1',
     ])
     assert.deepEqual(flat('Pod', pod([`${registry}:other`])).references, [`${registry}:other`])
+  })
+
+  it('leaves out what the filter refuses, by its source', () => {
+    const filter = (reference: string): boolean => !reference.startsWith('quay.io/')
+    const few = createReader({ mapping, ...nothing, filter })
+    const images = ['quay.io/a:1', `${registry}/quay.io/b:1@${digest}`, 'nginx']
+    assert.deepEqual(few('Pod', pod(images)), {
+      ...read('Pod', pod(['nginx'])),
+    })
   })
 
   it('reads objects that lack everything', () => {
