@@ -12,6 +12,7 @@ import { caseTable, goalsTable } from './harness/report.ts'
 
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   copy: async () => (await import('./copy/bench.ts')).benchCopy,
+  webhook: async () => (await import('./webhook/bench.ts')).benchWebhook,
 }
 
 /** What is running besides distorts every figure; ratios stand it better than times do. */

@@ -1,6 +1,6 @@
 import { formatReference, parseReference } from '@containers/image-copy'
 import type { DecisionSettings } from '../../src/decide/subject.ts'
-import { createMapping } from '../../src/images/mapping.ts'
+import { createMapping, type Mapping } from '../../src/images/mapping.ts'
 import type { ImageState } from '../../src/state/cached-image.ts'
 import { digestOf } from './pods.ts'
 
@@ -21,14 +21,19 @@ export function copyOf(source: string, of: string = digest): string {
 
 /** An image in use, with a verified copy. */
 export function mirrored(source: string, of: string = digest): ImageState {
-  const reference = formatReference(parseReference(source))
+  return mirroredIn(mapping, source, of)
+}
+
+/** An image in use, with a verified copy in a backup of the caller's. */
+export function mirroredIn(mapping: Mapping, source: string, of: string): ImageState {
+  const { registry } = mapping
   return {
     ...known(source),
     source: { state: 'Available', digest: of, checkedAt: '2027-01-01T00:00:00Z' },
     mirrors: [
       {
         registry,
-        reference: formatReference(mapping.backupOf(parseReference(reference))),
+        reference: formatReference(mapping.backupOf(parseReference(source))),
         state: 'Verified',
         digest: of,
       },

@@ -1,3 +1,4 @@
+import { type Case, OURS } from '../harness/case.ts'
 import type { Goal } from '../harness/goals.ts'
 import type { Contender } from '../harness/rounds.ts'
 import { checkItems, copyContender, craneEachContender, residentContender } from './contenders.ts'
@@ -5,17 +6,6 @@ import { BULK_IMAGES, bulkRepository, type SingleImage } from './corpus.ts'
 import { type BulkTool, bulkTools, type Item, type SingleTool, singleTools } from './tools.ts'
 import type { Link, World } from './world.ts'
 
-/** One comparison. */
-export interface Case {
-  readonly name: string
-  readonly title: string
-  /** Makes what the runs need, unmeasured. */
-  readonly contenders: (world: World, signal: AbortSignal) => Promise<readonly Contender[]>
-  readonly goals: readonly Goal[]
-  readonly leaveOutBeyond?: number
-}
-
-const OURS = 'kip'
 const SINGLE_PEERS = ['crane', 'regctl', 'oras', 'podman-image', 'skopeo'] as const
 const BULK_PEERS = ['crane x4', 'regsync', 'skopeo sync'] as const
 /** A part of the many, to see that memory does not grow with their number. */
@@ -34,7 +24,7 @@ const cpu = (beside: readonly string[], atMost: number): Goal => ({
 const rss = (atMost: number): Goal => ({ kind: 'bound', figure: 'rssMib', of: OURS, atMost })
 
 /** Every case, with the goals that it has to reach. */
-export const cases: readonly Case[] = [
+export const cases: readonly Case<World>[] = [
   {
     name: 'large',
     title: 'image of 1.5 GiB (1 GiB + 8 x 64 MiB), cold, http',

@@ -5,17 +5,20 @@ export interface Measurement {
   readonly cpuMs: number
   /** Peak resident set of the largest process. */
   readonly rssMib: number
+  /** What 99 of 100 answers took at most, where answers are timed. */
+  readonly p99Ms?: number
   /** Requests that registries answered, where they are counted. */
   readonly requests?: number
 }
 
-export const figures = ['wallMs', 'cpuMs', 'rssMib', 'requests'] as const
+export const figures = ['wallMs', 'cpuMs', 'p99Ms', 'rssMib', 'requests'] as const
 export type Figure = (typeof figures)[number]
 
 /** How a figure is called in tables and messages. */
 export const figureNames: Readonly<Record<Figure, string>> = {
   wallMs: 'wall',
   cpuMs: 'CPU',
+  p99Ms: 'p99',
   rssMib: 'RSS',
   requests: 'requests',
 }

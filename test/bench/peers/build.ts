@@ -66,10 +66,14 @@ export async function installedProgram(
 
 /** Builds a small program of this repository on a peer's library, or finds it built. */
 export async function libraryPeer(
-  name: 'oras' | 'podman-image',
+  name: 'oras' | 'podman-image' | 'webhook',
   options: BuildOptions,
 ): Promise<Program> {
-  const modules = { oras: 'oras.land/oras-go/v2', 'podman-image': 'go.podman.io/image/v5' }
+  const modules = {
+    oras: 'oras.land/oras-go/v2',
+    'podman-image': 'go.podman.io/image/v5',
+    webhook: 'k8s.io/api',
+  }
   const source = here(`${name}/`)
   const mod = await readFile(join(source, 'go.mod'), 'utf8')
   const found = new RegExp(`${RegExp.escape(modules[name])} (v\\S+)`).exec(mod)
@@ -82,7 +86,7 @@ export async function libraryPeer(
 
 /** Builds one of the bench's own programs, or finds it built. */
 export async function benchProgram(
-  name: 'measure' | 'delay-proxy',
+  name: 'measure' | 'delay-proxy' | 'load-reviews',
   options: BuildOptions,
 ): Promise<string> {
   const source = here('../programs/')

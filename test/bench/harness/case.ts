@@ -1,0 +1,51 @@
+import type { BenchOptions } from '../bench.ts'
+import { type Goal, judge } from './goals.ts'
+import type { CaseResult } from './report.ts'
+import { type Contender, runRounds } from './rounds.ts'
+
+/** One comparison, in a world of a bench's own that outlives it. */
+export interface Case<World> {
+  readonly name: string
+  readonly title: string
+  /** Makes what the runs need, unmeasured. */
+  readonly contenders: (world: World, signal: AbortSignal) => Promise<readonly Contender[]>
+  readonly goals: readonly Goal[]
+  readonly leaveOutBeyond?: number
+}
+
+/** Whose program is measured beside its peers. */
+export const OURS = 'kip'
+
+/** The cases that `--only` names. @throws RangeError when there is none */
+export function chooseCases<One extends { readonly name: string }>(
+  cases: readonly One[],
+  only: string,
+): readonly One[] {
+  const chosen = cases.filter(({ name }) => name.includes(only))
+  if (chosen.length === 0) {
+    throw new RangeError(`--only: there are ${cases.map(({ name }) => name).join(', ')}`)
+  }
+  return chosen
+}
+
+/** Runs a case's rounds and judges its goals. */
+export async function runCase<World>(
+  one: Case<World>,
+  world: World,
+  options: BenchOptions,
+): Promise<CaseResult> {
+  const { name, title, goals } = one
+  const besides = goals.flatMap((goal) =>
+    goal.kind === 'ratio' && goal.beside.length === 1 ? goal.beside : [],
+  )
+  const { rounds, leftOut } = await runRounds({
+    ...options,
+    name,
+    contenders: await one.contenders(world, options.signal),
+    ours: OURS,
+    keep: besides,
+    ...(one.leaveOutBeyond !== undefined && { leaveOutBeyond: one.leaveOutBeyond }),
+  })
+  const judged = goals.map((goal) => judge(name, goal, rounds))
+  return { name, title, ours: OURS, rounds, leftOut, goals: judged }
+}

@@ -1,0 +1,58 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { availableParallelism, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { bundle } from '../../../docker/bundle.ts'
+import { openAuthority } from '../../cluster/pki.ts'
+import type { BenchOptions } from '../bench.ts'
+import { benchProgram, libraryPeer } from '../peers/build.ts'
+import { imagesOfSize, podReview } from './pod-review.ts'
+
+export type ServerName = 'kip' | 'go'
+
+/** The programs and files of a bench. */
+export interface World extends AsyncDisposable {
+  readonly load: string
+  readonly servers: Readonly<Record<ServerName, readonly string[]>>
+  readonly versions: Readonly<Record<string, string>>
+  /** Certificate and key of the servers, and `ca.crt`. */
+  readonly certificates: string
+  readonly reviewFile: string
+  /** File with so many images. */
+  readonly imagesFile: (count: number) => Promise<string>
+}
+
+const BACKUP = 'backup.example.com:5001/mirror'
+
+/** Builds the servers and the load, and removes the files when disposed of. */
+export async function createWorld({ report, signal }: BenchOptions): Promise<World> {
+  if (availableParallelism() < 2) throw new Error('two cores are needed: one serves, one asks')
+  const peer = await libraryPeer('webhook', { report, signal })
+  const load = await benchProgram('load-reviews', { report, signal })
+
+  await using cleanup = new AsyncDisposableStack()
+  const folder = await mkdtemp(join(tmpdir(), 'kip-bench-'))
+  cleanup.defer(() => rm(folder, { recursive: true, force: true }))
+  // As it is shipped: one bundle, run by the Node that runs this.
+  await bundle(join(folder, 'kip'), 'test/bench/webhook/server.ts')
+  const authority = await openAuthority(folder)
+  const issued = await authority.issue({ commonName: 'webhook', hosts: ['127.0.0.1'] })
+  await writeFile(join(folder, 'tls.crt'), issued.certificate)
+  await writeFile(join(folder, 'tls.key'), issued.key, { mode: 0o600 })
+  const reviewFile = join(folder, 'review.json')
+  await writeFile(reviewFile, podReview())
+
+  const disposal = cleanup.move()
+  return {
+    load,
+    servers: { kip: [process.execPath, join(folder, 'kip', 'main.js')], go: [peer.file] },
+    versions: { 'k8s.io/api': peer.version },
+    certificates: folder,
+    reviewFile,
+    imagesFile: async (count) => {
+      const file = join(folder, `images-${count}.json`)
+      await writeFile(file, JSON.stringify(imagesOfSize(BACKUP, count)))
+      return file
+    },
+    [Symbol.asyncDispose]: () => disposal.disposeAsync(),
+  }
+}
