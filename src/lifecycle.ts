@@ -71,16 +71,16 @@ async function contend(
     settings.leaderElection
   const leads = metrics.gauge('kip_leader', '1 while this replica leads.')
   const leaseLog = log.child({ component: 'lease' })
+  const elector = new LeaseElector({
+    api: leaseApi(client, namespace || settings.namespace, name, { log: leaseLog }),
+    identity,
+    leaseDurationMs: leaseDurationSeconds * 1000,
+    renewDeadlineMs: renewDeadlineSeconds * 1000,
+    retryPeriodMs: retryPeriodSeconds * 1000,
+    onLeader: (leader) => leaseLog.info({ leader }, 'leader'),
+    log: leaseLog,
+  })
   while (!signal.aborted) {
-    const elector = new LeaseElector({
-      api: leaseApi(client, namespace || settings.namespace, name, { log: leaseLog }),
-      identity,
-      leaseDurationMs: leaseDurationSeconds * 1000,
-      renewDeadlineMs: renewDeadlineSeconds * 1000,
-      retryPeriodMs: retryPeriodSeconds * 1000,
-      onLeader: (leader) => leaseLog.info({ leader }, 'leader'),
-      log: leaseLog,
-    })
     await elector.run(async (term) => {
       leads.set(1)
       leaseLog.info({ identity }, 'leading')

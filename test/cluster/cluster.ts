@@ -1,5 +1,4 @@
 import { mkdir, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { delimiter, join } from 'node:path'
 import type { ApiClient } from './api.ts'
 import { type CommandOptions, runCommand } from './command.ts'
@@ -309,29 +308,6 @@ function planned(name: string): ClusterState {
     'KIP_CLUSTER_USAGE',
     `there is no cluster ${name}; npm run cluster -- up --name ${name} brings it up`,
   )
-}
-
-/** Ports of the machine's loopback that nobody listens on. */
-export async function freePorts(count: number): Promise<readonly number[]> {
-  const servers = Array.from({ length: count }, () => createServer())
-  try {
-    return await Promise.all(
-      servers.map(
-        (server) =>
-          new Promise<number>((resolve, reject) => {
-            server.once('error', reject)
-            server.listen(0, '127.0.0.1', () => {
-              const address = server.address()
-              resolve(typeof address === 'object' && address ? address.port : 0)
-            })
-          }),
-      ),
-    )
-  } finally {
-    await Promise.all(
-      servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))),
-    )
-  }
 }
 
 /** Makes the folder of a cluster's own. */

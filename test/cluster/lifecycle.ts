@@ -1,19 +1,21 @@
 import { copyFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { Cluster, freePorts, makeFolder } from './cluster.ts'
+import { Cluster, makeFolder } from './cluster.ts'
 import { runCommand } from './command.ts'
 import { ClusterError } from './errors.ts'
 import { routeDestinations } from './ipv4.ts'
 import { clusterCgroups, removeCgroups } from './node/cgroups.ts'
 import { pauseArchive } from './node/pause-image.ts'
 import { ensurePackages } from './packages.ts'
-import { type ClusterLevel, nodePlan, pickAddresses } from './plan.ts'
+import { type AddressPlan, type ClusterLevel, nodePlan, pickAddresses } from './plan.ts'
+import { canListen, freePorts } from './ports.ts'
 import { missingForNodes } from './prerequisites.ts'
 import { Daemons } from './process.ts'
 import { bootId, ownIdentity } from './process-identity.ts'
 import { containerdPrograms, kubernetesPrograms } from './programs.ts'
 import type { Report } from './progress.ts'
+import { registryHosts } from './registry-hosts.ts'
 import { sleepProgram } from './sleep-program.ts'
 import {
   type ClusterState,
@@ -191,13 +193,7 @@ async function plan(
           'KIP_CLUSTER_USAGE',
           `cluster ${name} is there already; npm run cluster -- down --name ${name} takes it down`,
         )
-      const taken = clusterNames().flatMap((other) => readState(other)?.addresses.range ?? [])
-      const addresses = pickAddresses({ level, routes, taken: [...taken, ...avoid] })
-      if (!addresses)
-        throw new ClusterError(
-          'KIP_CLUSTER_PREREQUISITE',
-          'every range of addresses for a cluster is taken by a route or another cluster',
-        )
+      const addresses = await freeAddresses(level, routes, avoid)
       const [api = 0, etcd = 0, etcdPeer = 0] = await freePorts(3)
       await makeFolder(name)
       const state: ClusterState = {
@@ -226,6 +222,28 @@ async function plan(
 async function markReady(state: ClusterState, owned: boolean): Promise<void> {
   const { owner, ...rest } = state
   await writeState({ ...rest, phase: 'ready', ...(owned && owner ? { owner } : {}) })
+}
+
+/** A range that no route, no known cluster, and on loopback no listener has: other users' clusters are not known here. */
+async function freeAddresses(
+  level: ClusterLevel,
+  routes: readonly string[],
+  avoid: readonly string[],
+): Promise<AddressPlan> {
+  const taken = [
+    ...avoid,
+    ...clusterNames().flatMap((name) => readState(name)?.addresses.range ?? []),
+  ]
+  for (;;) {
+    const addresses = pickAddresses({ level, routes, taken })
+    if (!addresses)
+      throw new ClusterError(
+        'KIP_CLUSTER_PREREQUISITE',
+        'every range of addresses for a cluster is taken by a route or another cluster',
+      )
+    if (level === 'nodes' || (await canListen(registryHosts(addresses)))) return addresses
+    taken.push(addresses.range)
+  }
 }
 
 async function machineRoutes(signal?: AbortSignal): Promise<readonly string[]> {

@@ -23,6 +23,7 @@ function suite(cluster: Cluster): void {
   const image = (name: string, tag = '1') => `${origin.host}/${name}:${tag}`
   const copyOf = (reference: string) =>
     `${backup.host}/mirror/${reference.replace(/^([^/:]+):(\d+)\//, '$1_$2/')}`
+  const added: string[] = []
   const nodes = () => cluster.nodes.map(({ name }) => name)
 
   before(async () => {
@@ -45,6 +46,7 @@ function suite(cluster: Cluster): void {
 
   after(async () => {
     await removeKip(cluster)
+    for (const node of added) await cluster.removeNode(node)
     await cluster.kubectl([
       'delete',
       'namespace',
@@ -339,6 +341,7 @@ function suite(cluster: Cluster): void {
     await origin.deleteImage('nginx', '1')
     assert.equal(await origin.digest('nginx', '1'), undefined)
     const node = await cluster.addNode()
+    added.push(node.name)
     const mark = await backup.accessLogEnd()
     const pod = podOf('shop', 'survivor', image('nginx'))
     await apply(cluster, [

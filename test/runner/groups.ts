@@ -14,7 +14,9 @@ export interface TestGroup {
   setUp(signal: AbortSignal): Promise<TestBed>
 }
 
-export type Group = 'unit' | 'integration' | 'e2e'
+export type Group = 'unit' | 'integration' | 'interop' | 'e2e'
+
+const nothing: TestBed = { env: {}, [Symbol.asyncDispose]: async () => undefined }
 
 const report = (line: string) => console.log(`  ${line}`)
 
@@ -23,21 +25,24 @@ export const groups: Readonly<Record<Group, TestGroup>> = {
   unit: {
     files: 'test/unit/**/*.test.ts',
     parallel: true,
-    setUp: async () => ({ env: {}, [Symbol.asyncDispose]: async () => undefined }),
+    setUp: async () => nothing,
   },
   integration: {
-    files: 'test/{integration,interop}/**/*.test.ts',
+    files: 'test/integration/**/*.test.ts',
     parallel: true,
     setUp: (signal) => clusterBed({ nodes: 0, signal }),
+  },
+  interop: {
+    files: 'test/interop/**/*.test.ts',
+    // Who leads is a matter of seconds: nothing else runs beside these.
+    parallel: false,
+    setUp: async () => nothing,
   },
   e2e: {
     files: 'test/e2e/**/*.test.ts',
     parallel: false,
     // Without nodes each file skips itself and says what is missing.
-    setUp: async (signal) =>
-      missingForNodes()
-        ? { env: {}, [Symbol.asyncDispose]: async () => undefined }
-        : await clusterBed({ nodes: 2, signal }),
+    setUp: async (signal) => (missingForNodes() ? nothing : await clusterBed({ nodes: 2, signal })),
   },
 }
 

@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { tinyImage } from '../../cluster/images/tiny.ts'
 import { eventually } from '../../cluster/index.ts'
 import { readCachedImages } from '../../support/cached-images.ts'
-import { acquireCluster } from '../../support/cluster.ts'
+import { ownCluster } from '../../support/own-cluster.ts'
 import { startRegistry, type TestRegistry, whyNoRegistry } from '../../support/registry.ts'
 
 const program = fileURLToPath(new URL('../../../src/main.ts', import.meta.url))
@@ -77,7 +77,7 @@ describe('wrong input', () => {
 })
 
 const skip = (await whyNoRegistry()) ?? false
-const cluster = await acquireCluster({ nodes: 0 })
+const cluster = await ownCluster()
 
 describe('kip outside the cluster, its webhook by URL', { skip }, () => {
   const namespace = `outside-${process.pid}`
