@@ -1,4 +1,5 @@
 import type { Settings } from '../config/settings.ts'
+import { requirementsOf } from '../kube/label-selector.ts'
 import type { ResourcePath } from '../kube/resource.ts'
 import type {
   LabelSelectorRequirement,
@@ -79,6 +80,7 @@ export function buildConfiguration(options: ConfigurationOptions): MutatingWebho
     reinvocationPolicy: 'IfNeeded',
     namespaceSelector: {
       matchExpressions: [
+        ...requirementsOf(settings.discovery.namespaceSelector),
         notFlagged,
         {
           key: 'kubernetes.io/metadata.name',

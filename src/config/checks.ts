@@ -49,6 +49,17 @@ const checks: readonly Check[] = [
       return undefined
     },
   },
+  {
+    keys: ['discovery.namespaceSelector'],
+    fault({ discovery: { namespaceSelector } }) {
+      const wrong = namespaceSelector.matchExpressions?.find(({ operator, values = [] }) =>
+        /^(Not)?In$/.test(operator) ? values.length === 0 : values.length > 0,
+      )
+      if (wrong === undefined) return undefined
+      const what = wrong.values?.length ? 'takes no values' : 'needs values'
+      return `discovery.namespaceSelector: at matchExpressions, key ${wrong.key}: operator ${wrong.operator} ${what}`
+    },
+  },
   limits('memory', ({ memoryRequest, memoryLimit }) => [memoryRequest, memoryLimit]),
   limits('cpu', ({ cpuRequest, cpuLimit }) => [cpuRequest, cpuLimit]),
   {

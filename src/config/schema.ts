@@ -159,6 +159,34 @@ export const settingsSchema: SectionSchema<Settings> = {
           description:
             "Namespaces that are left alone, besides kube-system, kip's own and those flagged `images.kip/ignore`.",
         },
+        namespaceSelector: {
+          type: 'object',
+          additionalProperties: false,
+          properties: {
+            matchLabels: {
+              type: 'object',
+              propertyNames: { pattern: qualifiedName },
+              additionalProperties: { type: 'string', pattern: labelValue },
+            },
+            matchExpressions: {
+              type: 'array',
+              items: {
+                type: 'object',
+                additionalProperties: false,
+                required: ['key', 'operator'],
+                properties: {
+                  key: { type: 'string', pattern: qualifiedName },
+                  operator: { type: 'string', enum: ['In', 'NotIn', 'Exists', 'DoesNotExist'] },
+                  values: { type: 'array', items: { type: 'string', pattern: labelValue } },
+                },
+              },
+            },
+          },
+          default: {},
+          'x-expects': 'a label',
+          description:
+            "Only namespaces that this meta/v1 LabelSelector selects are cared for, such as `{matchLabels: {images.kip/care: 'true'}}`; those left out by name or flag stay out. Empty: all.",
+        },
         keepSeconds: {
           type: 'integer',
           minimum: 0,

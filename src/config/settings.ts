@@ -49,6 +49,8 @@ export interface DiscoverySettings {
   readonly enabled: 'auto' | 'true' | 'false'
   /** Namespaces left out by name, besides kube-system and kip's own. */
   readonly ignoreNamespaces: readonly string[]
+  /** A meta/v1 LabelSelector of the namespaces that are cared for; empty: all that are not left out. */
+  readonly namespaceSelector: NamespaceSelector
   /** How long an image stays wanted after its last use. */
   readonly keepSeconds: number
   /** Patterns of normalised references; only images that one of them matches are found. */
@@ -57,6 +59,17 @@ export interface DiscoverySettings {
   readonly exclude: readonly string[]
   /** Images that one namespace may make kip keep. */
   readonly imagesPerNamespace: number
+}
+
+/** A meta/v1 LabelSelector, given as a whole. */
+export interface NamespaceSelector {
+  readonly matchLabels?: Readonly<Record<string, string>>
+  readonly matchExpressions?: readonly {
+    readonly key: string
+    readonly operator: string
+    readonly values?: readonly string[]
+  }[]
+  readonly [key: string]: unknown
 }
 
 export interface MirrorSettings {

@@ -102,10 +102,10 @@ export class Term {
     const stops = [
       copies.stop,
       store.onChange((reference) => this.#storeChanged(reference)),
-      exclusions.onChange((namespace) => {
+      exclusions.onChange((namespace, gone) => {
         if (!this.#live) return
         // One that was deleted is left out too, but nobody opted it out.
-        this.#inventory.touchNamespace(namespace, exclusions.names().includes(namespace))
+        this.#inventory.touchNamespace(namespace, !gone && exclusions.excluded(namespace))
       }),
     ]
     const watches = reflectors.map((reflector) => reflector.run(signal))

@@ -1,6 +1,8 @@
 import type { KubeClient } from '../kube/client.ts'
+import { meetsRequirements, requirementsOf } from '../kube/label-selector.ts'
 import type { Log } from '../kube/log.ts'
 import { Reflector } from '../kube/reflector.ts'
+import type { LabelSelector } from '../kube/types.ts'
 import { isIgnored } from './flags.ts'
 
 export interface ExclusionsOptions {
@@ -8,10 +10,20 @@ export interface ExclusionsOptions {
   readonly settings: {
     /** kip's own. */
     readonly namespace: string
-    readonly discovery: { readonly ignoreNamespaces: readonly string[] }
+    readonly discovery: {
+      readonly ignoreNamespaces: readonly string[]
+      /** Empty: every namespace is selected. */
+      readonly namespaceSelector: LabelSelector
+    }
   }
   readonly log: Log
 }
+
+/** `gone`: the namespace was deleted, which is why it is left out from now on. */
+export type ExclusionsListener = (namespace: string, gone: boolean) => void
+
+/** Flagged comes before unselected: a flag is to be told by name, the selector tells by itself. */
+type Standing = 'open' | 'flagged' | 'unselected'
 
 /** Which namespaces kip keeps its hands off; kept by watch while {@link run} runs. */
 export interface Exclusions {
@@ -21,39 +33,43 @@ export interface Exclusions {
   readonly synced: Promise<void>
   /**
    * Whether a namespace is left out: kube-system, kip's own, one left out by name, one that bears the flag as label or
-   * annotation. One that is not (yet) known is left out too: its flag may be on the way, and once it is known,
+   * annotation, one that the selector does not select. One that is not (yet) known is left out too: its flag may be on the way, and once it is known,
    * {@link onChange} tells.
    */
   excluded(namespace: string): boolean
-  /** Calls back with the name of each namespace whose answer changed; returns how to stop. */
-  onChange(listener: (namespace: string) => void): () => void
+  /** Calls back for each namespace whose answer changed; returns how to stop. */
+  onChange(listener: ExclusionsListener): () => void
   /** All that is excluded by name or by flag, sorted: what the webhook's configuration has to leave out by name. */
   names(): readonly string[]
 }
 
-/** Follows the namespaces of the cluster and their flags. */
+/** Follows the namespaces of the cluster, their flags and labels. */
 export function createExclusions({ client, settings, log }: ExclusionsOptions): Exclusions {
   const always = new Set([
     'kube-system',
     settings.namespace,
     ...settings.discovery.ignoreNamespaces,
   ])
-  const listeners = new Set<(namespace: string) => void>()
-  const reflector = new Reflector<boolean>({
+  const listeners = new Set<ExclusionsListener>()
+  const requirements = requirementsOf(settings.discovery.namespaceSelector)
+  const reflector = new Reflector<Standing>({
     client,
     resource: { group: '', version: 'v1', plural: 'namespaces' },
-    project: ({ metadata }) => isIgnored(metadata),
+    project: ({ metadata }) => {
+      if (isIgnored(metadata)) return 'flagged'
+      return meetsRequirements(requirements, metadata?.labels) ? 'open' : 'unselected'
+    },
     onEvent: ({ key, type, value, previous }) => {
       if (always.has(key) || (type === 'updated' && value === previous)) return
       if (type === 'updated') {
-        log.info({ namespace: key, ignored: value }, 'namespace flag changed')
+        log.info({ namespace: key, standing: value }, 'standing of a namespace changed')
       }
-      for (const listener of listeners) listener(key)
+      for (const listener of listeners) listener(key, type === 'deleted')
     },
     log,
   })
   const excluded = (namespace: string): boolean =>
-    always.has(namespace) || (reflector.get(namespace) ?? true)
+    always.has(namespace) || reflector.get(namespace) !== 'open'
 
   return {
     run: (signal) => reflector.run(signal),
@@ -64,7 +80,9 @@ export function createExclusions({ client, settings, log }: ExclusionsOptions): 
       return () => listeners.delete(listener)
     },
     names: () => {
-      const flagged = [...reflector.entries()].flatMap(([name, ignored]) => (ignored ? [name] : []))
+      const flagged = [...reflector.entries()].flatMap(([name, standing]) =>
+        standing === 'flagged' ? [name] : [],
+      )
       return [...new Set([...always, ...flagged])].sort()
     },
   }

@@ -64,7 +64,8 @@ class World {
   readonly exclusions = {
     synced: Promise.resolve(),
     names: () => this.names,
-    onChange: (listener: (namespace: string) => void) => this.#listen(() => listener('n')),
+    onChange: (listener: (namespace: string, gone: boolean) => void) =>
+      this.#listen(() => listener('n', false)),
   }
 
   tell(): void {

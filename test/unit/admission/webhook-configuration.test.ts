@@ -93,6 +93,21 @@ describe('the webhook configuration', () => {
     for (const name of ['kube-system', 'k8s-image-puller', 'zz']) assert.ok(names.includes(name))
   })
 
+  test('leaves out what the selector of namespaces does not select', () => {
+    const namespaceSelector = {
+      matchLabels: { care: 'true' },
+      matchExpressions: [{ key: 'team', operator: 'Exists' }],
+    }
+    const settings = {
+      ...defaultSettings,
+      discovery: { ...defaultSettings.discovery, namespaceSelector },
+    }
+    assert.deepEqual(build({ settings }).namespaceSelector?.matchExpressions?.slice(0, 2), [
+      { key: 'care', operator: 'In', values: ['true'] },
+      { key: 'team', operator: 'Exists' },
+    ])
+  })
+
   test('has no caBundle where the system trusts what is served', () => {
     assert.ok(!('caBundle' in build({ bundle: '' }).clientConfig))
   })

@@ -127,6 +127,16 @@ describe('loadSettings', () => {
       [['--leaderElection.leaseDurationSeconds=10'], /has to be more than renewDeadlineSeconds/],
       [['--leaderElection.retryPeriodSeconds=9'], /has to be more than 1\.2 × retryPeriodSeconds/],
       [['--mirror.registry=b.test', '--mirror.user=me'], /needs a password/],
+      [
+        ['--discovery.namespaceSelector={matchExpressions: [{key: a, operator: In}]}'],
+        /key a: operator In needs values/,
+      ],
+      [
+        [
+          '--discovery.namespaceSelector={matchExpressions: [{key: a, operator: Exists, values: [b]}]}',
+        ],
+        /key a: operator Exists takes no values/,
+      ],
     ]
     for (const [argv, expected] of cases) assert.match(onlyFault({ argv }), expected)
     assert.equal(load({ argv: ['--port=8443', '--admission.enabled=false'] }).settings.port, 8443)

@@ -198,6 +198,18 @@ describe('discovery', () => {
     await become('the other too', () => users(library('redis:7')))
   })
 
+  it('follows the selector of namespaces, live', async () => {
+    pod('shop', 'x', 'nginx:1')
+    pod('lone', 'x', 'redis:7')
+    namespace('lone', { labels: { care: 'yes' } })
+    await run({ namespaceSelector: { matchLabels: { care: 'yes' } } })
+    await become('the selected one', () => users(library('redis:7')))
+    assert.deepEqual(known(), [library('redis:7')])
+    namespace('shop', { labels: { care: 'yes' } })
+    namespace('lone')
+    await become('selected, and not any more', () => known().join() === library('nginx:1'))
+  })
+
   it('follows the flag of a workload with its pods, and of a pod', async () => {
     const owner = (kind: string, name: string): object => ({
       ownerReferences: [{ apiVersion: 'apps/v1', kind, name, uid: name, controller: true }],

@@ -6,6 +6,10 @@ import { silentLog } from '../../support/silent-log.ts'
 import { waitUntil } from '../../support/wait-until.ts'
 
 const flag = { 'images.kip/ignore': 'true' }
+// The label is on every namespace of the test but the one that has the opposite.
+const namespaceSelector = {
+  matchExpressions: [{ key: 'care', operator: 'NotIn', values: ['false'] }],
+}
 const resource = { group: '', version: 'v1', plural: 'namespaces' }
 
 describe('exclusions', () => {
@@ -24,7 +28,10 @@ describe('exclusions', () => {
     put('labelled', { labels: flag })
     put('annotated', { annotations: flag })
     const client = kube.client()
-    const settings = { namespace: 'own', discovery: { ignoreNamespaces: ['named', 'absent'] } }
+    const settings = {
+      namespace: 'own',
+      discovery: { ignoreNamespaces: ['named', 'absent'], namespaceSelector },
+    }
     exclusions = createExclusions({ client, settings, log: silentLog() })
     assert.equal(exclusions.excluded('open'), true, 'before anything is known')
     const controller = new AbortController()
@@ -37,7 +44,7 @@ describe('exclusions', () => {
     }
     await exclusions.synced
     changed = []
-    exclusions.onChange((namespace) => changed.push(namespace))
+    exclusions.onChange((namespace, gone) => changed.push(gone ? `${namespace} gone` : namespace))
   })
   after(() => stop())
 
@@ -55,6 +62,32 @@ describe('exclusions', () => {
     ])
   })
 
+  it('leave out what the selector does not select, without naming it', async () => {
+    put('other', { labels: { care: 'false' } })
+    put('chosen', { labels: { care: 'true' } })
+    await waitUntil('known', () => !exclusions.excluded('chosen'))
+    assert.equal(exclusions.excluded('other'), true)
+    assert.ok(!exclusions.names().includes('other'))
+    put('other', { labels: { care: 'false', ...flag } })
+    await waitUntil('named by its flag', () => exclusions.names().includes('other'))
+    put('other', { labels: { care: 'true' } })
+    await waitUntil('selected', () => !exclusions.excluded('other'))
+    put('chosen', { labels: { care: 'false' } })
+    await waitUntil('not any more', () => exclusions.excluded('chosen'))
+    for (const name of ['other', 'chosen']) kube.delete(resource, name)
+    await waitUntil('gone', () => changed.filter((line) => line.endsWith('gone')).length === 2)
+    assert.deepEqual(changed, [
+      'other',
+      'chosen',
+      'other',
+      'other',
+      'chosen',
+      'other gone',
+      'chosen gone',
+    ])
+    changed.length = 0
+  })
+
   it('follow flags, and tell only of answers that changed', async () => {
     put('open', { labels: { any: 'thing' } })
     put('named', { labels: flag })
@@ -67,6 +100,6 @@ describe('exclusions', () => {
     await waitUntil('known', () => !exclusions.excluded('new'))
     kube.delete(resource, 'new')
     await waitUntil('gone', () => exclusions.excluded('new'))
-    assert.deepEqual(changed, ['open', 'annotated', 'new', 'new'])
+    assert.deepEqual(changed, ['open', 'annotated', 'new', 'new gone'])
   })
 })

@@ -1,0 +1,37 @@
+import type { LabelSelector, LabelSelectorRequirement } from './types.ts'
+
+/**
+ * The requirements of a selector, `matchLabels` among them; all have to hold, so that none selects everything.
+ *
+ * @see https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/label-selector/
+ */
+export function requirementsOf(selector: LabelSelector): readonly LabelSelectorRequirement[] {
+  const equal = Object.entries(selector.matchLabels ?? {}).map(([key, value]) => ({
+    key,
+    operator: 'In',
+    values: [value],
+  }))
+  return [...equal, ...(selector.matchExpressions ?? [])]
+}
+
+/** Whether labels meet all requirements. An operator that is not known is met by nothing. */
+export function meetsRequirements(
+  requirements: readonly LabelSelectorRequirement[],
+  labels: Readonly<Record<string, string>> | undefined,
+): boolean {
+  return requirements.every(({ key, operator, values = [] }) => {
+    const value = labels?.[key]
+    switch (operator) {
+      case 'In':
+        return value !== undefined && values.includes(value)
+      case 'NotIn':
+        return value === undefined || !values.includes(value)
+      case 'Exists':
+        return value !== undefined
+      case 'DoesNotExist':
+        return value === undefined
+      default:
+        return false
+    }
+  })
+}

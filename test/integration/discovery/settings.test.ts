@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict'
+import { after, afterEach, before, describe, it } from 'node:test'
+import { defaultSettings } from '../../../src/config/leaves.ts'
+import type { DiscoverySettings } from '../../../src/config/settings.ts'
+import { createDiscovery } from '../../../src/discovery/discovery.ts'
+import { createMapping } from '../../../src/images/mapping.ts'
+import { applyObject, deleteObject } from '../../../src/kube/apply.ts'
+import type { ResourcePath } from '../../../src/kube/resource.ts'
+import type { KubeObject } from '../../../src/kube/types.ts'
+import { createMetrics } from '../../../src/metrics/metrics.ts'
+import { createExclusions } from '../../../src/state/exclusions.ts'
+import { createMemoryStore } from '../../../src/state/memory-store.ts'
+import { clusterBed } from '../../support/cluster-bed.ts'
+import { silentLog } from '../../support/silent-log.ts'
+import { waitUntil } from '../../support/wait-until.ts'
+
+const { signal } = new AbortController()
+const bed = await clusterBed()
+after(() => bed.close())
+
+/** Of this run alone: others use the cluster too. */
+const run = `kip-settings-${Date.now().toString(36)}`
+const [shop, other] = [`${run}-shop`, `${run}-other`]
+const care = { [`test.kip/${run}`]: 'true' }
+const namespaces: ResourcePath = { group: '', version: 'v1', plural: 'namespaces' }
+const image = (name: string): string => `quay.io/${run}/${name}:1`
+
+const apply = (
+  resource: ResourcePath,
+  kind: string,
+  object: KubeObject & object,
+): Promise<unknown> =>
+  applyObject(
+    bed.client,
+    resource,
+    {
+      apiVersion: `${resource.group}/${resource.version}`.replace(/^\//, ''),
+      kind,
+      ...object,
+    },
+    { fieldManager: 'kip-test', force: true, signal },
+  )
+const namespace = (name: string, labels: Record<string, string>): Promise<unknown> =>
+  apply(namespaces, 'Namespace', { metadata: { name, labels } })
+const template = (name: string): object => ({
+  metadata: { labels: { app: 'x' } },
+  spec: { containers: [{ name: 'c', image: image(name) }] },
+})
+const deployment = (
+  namespace: string,
+  name: string,
+  imageName = name,
+  spec: object = {},
+): Promise<unknown> =>
+  apply({ group: 'apps', version: 'v1', plural: 'deployments', namespace }, 'Deployment', {
+    metadata: { name },
+    spec: {
+      replicas: 0,
+      selector: { matchLabels: { app: 'x' } },
+      template: template(imageName),
+      ...spec,
+    },
+  } as KubeObject)
+
+describe('settings of discovery at a real API server', () => {
+  const stops: (() => Promise<void>)[] = []
+
+  /** Runs discovery on the namespaces of this run alone; gives what it finds, by name. */
+  async function start(change: Partial<DiscoverySettings> = {}) {
+    const { client } = bed
+    const log = silentLog()
+    const settings = {
+      ...defaultSettings,
+      discovery: {
+        ...defaultSettings.discovery,
+        namespaceSelector: { matchLabels: care },
+        keepSeconds: 0,
+        ...change,
+      },
+    }
+    const store = createMemoryStore()
+    const exclusions = createExclusions({ client, settings, log })
+    const discovery = createDiscovery({
+      client,
+      store,
+      exclusions,
+      mapping: createMapping({ registry: '', mapping: 'path' }),
+      settings,
+      log,
+      metrics: createMetrics({ processMetrics: false }),
+    })
+    const controller = new AbortController()
+    const running = [exclusions, discovery].map((part) => part.run(controller.signal))
+    stops.push(async () => {
+      controller.abort()
+      await Promise.all(running)
+    })
+    const found = (): string =>
+      [...store.list()]
+        .map(({ reference }) => reference.replace(`quay.io/${run}/`, '').replace(/:1$/, ''))
+        .sort()
+        .join()
+    const become = (names: string): Promise<unknown> =>
+      waitUntil(names, () => found() === names, 20_000).catch(() => assert.equal(found(), names))
+    return { become, log, store, discovery }
+  }
+
+  before(async () => {
+    await namespace(shop, care)
+    await namespace(other, {})
+  })
+  afterEach(async () => {
+    for (const stop of stops.splice(0)) await stop()
+    await bed.kubectl('-n', shop, 'delete', 'deployments', '--all')
+  })
+  after(async () => {
+    for (const name of [shop, other]) await deleteObject(bed.client, namespaces, name, { signal })
+  })
+
+  it('finds images of selected namespaces alone, and follows their labels', async () => {
+    await deployment(shop, 'in')
+    await deployment(other, 'out')
+    const { become } = await start()
+    await become('in')
+    await namespace(other, care)
+    await become('in,out')
+    await namespace(other, {})
+    await become('in')
+  })
+
+  it('holds a namespace to its limit, and names it', async () => {
+    for (const name of ['a', 'b', 'c']) await deployment(shop, name)
+    const { become, log, store } = await start({ imagesPerNamespace: 2 })
+    await waitUntil('it is named', () =>
+      log.lines.some(({ message }) => message === 'namespace uses more images than its limit'),
+    )
+    assert.equal([...store.list()].length, 2)
+    await bed.kubectl('-n', shop, 'delete', 'deployment', 'a')
+    await become('b,c')
+  })
+})
