@@ -205,6 +205,14 @@ export const settingsSchema: SectionSchema<Settings> = {
           default: [],
           description: 'Images that are left alone though `discovery.include` matches them.',
         },
+        rollbackRevisions: {
+          type: 'integer',
+          minimum: 0,
+          maximum: 1000,
+          default: 2,
+          description:
+            'Past revisions of a Deployment (or of what else keeps ReplicaSets) whose images count as used, so that a rollback finds them at hand, as long as its `revisionHistoryLimit` keeps them. 2: the one before, and the one before that, should that be as bad.',
+        },
         imagesPerNamespace: {
           type: 'integer',
           minimum: 1,

@@ -28,6 +28,15 @@ export interface Used {
   readonly references: readonly string[]
   /** What stands where an image should and is no reference, as written. */
   readonly invalid: readonly string[]
+  /** It is one of several revisions of its owner: a ReplicaSet of a Deployment, say. */
+  readonly revision?: Revision
+}
+
+export interface Revision {
+  /** Higher is newer; 0: its owner does not number them. */
+  readonly number: number
+  /** It was scaled away, and has no pod any more. */
+  readonly atRest: boolean
 }
 
 export interface ReaderOptions {
@@ -128,7 +137,8 @@ export function createReader({ mapping, sourceOfCopy, filter }: ReaderOptions): 
     const { namespace = '', name = '' } = metadata
     const controller = metadata.ownerReferences?.find((owner) => owner.controller === true)
     const template = podTemplateOf(kind, raw)
-    const uses = template === undefined || isAtRest(kind, raw) ? [] : imagesOf(template.spec)
+    const uses = template === undefined ? [] : imagesOf(template.spec)
+    const revision = revisionOf(kind, raw)
     return {
       key: ownerKey(kind, workloadGroups.get(kind) ?? '', namespace, name),
       owner:
@@ -137,19 +147,28 @@ export function createReader({ mapping, sourceOfCopy, filter }: ReaderOptions): 
           : ownerKey(controller.kind, groupOf(controller.apiVersion), namespace, controller.name),
       ignored: isIgnoredWorkload(metadata, template?.metadata),
       ...readImages(uses, metadata.annotations?.[originalsAnnotation]),
+      ...(revision && { revision }),
     }
   }
 }
 
-/**
- * A ReplicaSet or ReplicationController of a controller that was scaled away: a revision of the past. What it used stays
- * wanted for a while after its last pod anyhow.
- */
-function isAtRest(kind: string, raw: KubeObject): boolean {
-  if (kind !== 'ReplicaSet' && kind !== 'ReplicationController') return false
+/** Where Deployments, Argo Rollouts and OpenShift DeploymentConfigs number their revisions. */
+const revisionAnnotations = [
+  'deployment.kubernetes.io/revision',
+  'rollout.argoproj.io/revision',
+  'openshift.io/deployment-config.latest-version',
+]
+
+/** What tells a revision of a controller from a ReplicaSet or ReplicationController of its own. */
+function revisionOf(kind: string, raw: KubeObject): Revision | undefined {
+  if (kind !== 'ReplicaSet' && kind !== 'ReplicationController') return undefined
   const { metadata, spec, status } = raw as Workload
-  const owned = metadata?.ownerReferences?.some((owner) => owner.controller === true) === true
-  return owned && spec?.replicas === 0 && (status?.replicas ?? 0) === 0
+  if (!metadata?.ownerReferences?.some((owner) => owner.controller === true)) return undefined
+  const key = revisionAnnotations.find((name) => metadata.annotations?.[name] !== undefined) ?? ''
+  return {
+    number: Number.parseInt(metadata.annotations?.[key] ?? '', 10) || 0,
+    atRest: spec?.replicas === 0 && (status?.replicas ?? 0) === 0,
+  }
 }
 
 function tryParse(text: string): ImageReference | undefined {

@@ -17,6 +17,7 @@ import { InvalidReferences } from './invalid-references.ts'
 import { Inventory } from './inventory.ts'
 import { NamespaceLimit } from './namespace-limit.ts'
 import { createReader, type Used } from './reader.ts'
+import { Revisions } from './revisions.ts'
 import { staticReferences } from './static-images.ts'
 import { isCountsOnly, planUsage } from './usage.ts'
 
@@ -37,7 +38,7 @@ export interface DiscoveryOptions {
   readonly settings: {
     readonly discovery: Pick<
       DiscoverySettings,
-      'keepSeconds' | 'include' | 'exclude' | 'imagesPerNamespace'
+      'keepSeconds' | 'include' | 'exclude' | 'imagesPerNamespace' | 'rollbackRevisions'
     >
     readonly puller: { readonly images: readonly { readonly image: string }[] }
   }
@@ -57,6 +58,7 @@ export class Term {
   readonly #now: () => number
   readonly #queue: WorkQueue
   readonly #inventory: Inventory
+  readonly #revisions: Revisions
   readonly #limit: NamespaceLimit
   readonly #filter: ImageFilter
   readonly #invalid: InvalidReferences
@@ -78,6 +80,7 @@ export class Term {
     this.#now = now
     this.#queue = new WorkQueue({ log, clock, baseDelayMs: 50, maxDelayMs: 60_000 })
     this.#inventory = new Inventory((reference, optedOut) => this.#touch(reference, optedOut))
+    this.#revisions = new Revisions(settings.discovery.rollbackRevisions, this.#inventory)
     this.#limit = new NamespaceLimit(settings.discovery.imagesPerNamespace)
     this.#filter = createImageFilter(settings.discovery)
     this.#invalid = new InvalidReferences({ log, metrics, events: options.events })
@@ -154,8 +157,8 @@ export class Term {
         return used
       },
       onEvent: ({ type, value }) => {
-        if (type === 'deleted') this.#inventory.delete(value.key)
-        else this.#inventory.set(value)
+        if (type === 'deleted') this.#revisions.delete(value.key)
+        else this.#revisions.set(value)
         this.#inUse.set(this.#inventory.size)
       },
       onReplaced: () => this.#unsynced.delete(plural),

@@ -128,6 +128,23 @@ describe('settings of discovery at a real API server', () => {
     await become('in')
   })
 
+  it('keeps what a rollback may go to', async () => {
+    for (const name of ['v1', 'v2', 'v3']) {
+      await deployment(shop, 'web', name)
+      await waitUntil('its ReplicaSet', async () => {
+        const path = 'jsonpath={.items[*].spec.template.spec.containers[*].image}'
+        const images = await bed.kubectl('-n', shop, 'get', 'replicasets', '-o', path)
+        return images.includes(image(name))
+      })
+    }
+    const { become } = await start({ rollbackRevisions: 1 })
+    await become('v2,v3')
+    await bed.kubectl('-n', shop, 'rollout', 'undo', 'deployment/web', '--to-revision=1')
+    await become('v1,v3')
+    await bed.kubectl('-n', shop, 'delete', 'deployment', 'web')
+    await become('')
+  })
+
   it('holds a namespace to its limit, and names it', async () => {
     for (const name of ['a', 'b', 'c']) await deployment(shop, name)
     const { become, log, store } = await start({ imagesPerNamespace: 2 })

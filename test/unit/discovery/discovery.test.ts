@@ -292,6 +292,25 @@ describe('discovery', () => {
     await become('room', () => known().includes(library(`image:${left}`)))
   })
 
+  it('keeps what a rollback may go to, and no more', async () => {
+    deployment('shop', 'web', 'nginx:4')
+    for (const number of [1, 2, 3, 4]) {
+      const owner = { apiVersion: 'apps/v1', kind: 'Deployment', name: 'web', uid: 'u' }
+      put('apps', 'replicasets', 'shop', {
+        metadata: {
+          name: `web-${number}`,
+          annotations: { 'deployment.kubernetes.io/revision': `${number}` },
+          ownerReferences: [{ ...owner, controller: true }],
+        },
+        spec: { replicas: 0, template: { spec: spec(`nginx:${number}`) } },
+      })
+    }
+    await run({ rollbackRevisions: 1 })
+    await become('two', () => known().length === 2)
+    assert.deepEqual(known(), [library('nginx:3'), library('nginx:4')])
+    assert.deepEqual(users(library('nginx:3')), ['Deployment shop/web'])
+  })
+
   it('leaves out what include and exclude refuse, at once after they changed', async () => {
     for (const image of ['quay.io/team/app:1', 'quay.io/team/app:dev', 'nginx:1']) {
       pod('shop', image.replaceAll(/[/:.]/g, '-'), image)

@@ -72,14 +72,33 @@ describe('reader', () => {
     })
   }
 
-  it('leaves out a ReplicaSet that its Deployment scaled away, not one on its way down', () => {
+  it('tells a ReplicaSet that its Deployment scaled away from one on its way down', () => {
     const owned = ownedBy('apps/v1', 'Deployment', 'web')
     const spec = { replicas: 0, ...template('redis:7') }
-    assert.deepEqual(read('ReplicaSet', workload(spec, owned)).references, [])
-    const leaving = { ...workload(spec, owned), status: { replicas: 1 } }
-    assert.equal(read('ReplicaSet', leaving as KubeObject).references.length, 1)
-    assert.equal(read('ReplicaSet', workload({ ...spec, replicas: 1 }, owned)).references.length, 1)
+    const revision = (raw: KubeObject, kind = 'ReplicaSet'): unknown => read(kind, raw).revision
+    assert.deepEqual(revision(workload(spec, owned)), { number: 0, atRest: true })
+    const leaving = { ...workload(spec, owned), status: { replicas: 1 } } as KubeObject
+    assert.deepEqual(revision(leaving), { number: 0, atRest: false })
+    const running = workload({ ...spec, replicas: 1 }, owned)
+    assert.deepEqual(revision(running), { number: 0, atRest: false })
+    assert.equal(revision(workload(spec)), undefined)
+    assert.equal(revision(workload(spec, owned), 'Deployment'), undefined)
     assert.equal(read('ReplicaSet', workload(spec, owned)).owner, 'Deployment shop/web')
+    assert.equal(read('ReplicaSet', workload(spec, owned)).references.length, 1)
+  })
+
+  it('reads the number of a revision from whoever gives one', () => {
+    const owned = ownedBy('x/v1', 'Any', 'web')
+    for (const [kind, key] of [
+      ['ReplicaSet', 'deployment.kubernetes.io/revision'],
+      ['ReplicaSet', 'rollout.argoproj.io/revision'],
+      ['ReplicationController', 'openshift.io/deployment-config.latest-version'],
+    ] as const) {
+      const raw = workload(template('a'), { ...owned, annotations: { [key]: '12' } })
+      assert.equal(read(kind, raw).revision?.number, 12)
+    }
+    const odd = { ...owned, annotations: { 'deployment.kubernetes.io/revision': 'latest' } }
+    assert.equal(read('ReplicaSet', workload(template('a'), odd)).revision?.number, 0)
   })
 
   it('names the controller, with its group when the kind is not built in', () => {
