@@ -40,12 +40,20 @@ export interface ReflectorOptions<T> {
   readonly pageSize?: number
   /** Whether to ask for the initial list as a stream (WatchList) first. Default true. */
   readonly watchList?: boolean
+  /**
+   * Whether the resource may be missing (a CRD that is not installed) or closed to us. It then counts as read, is said
+   * once, and asked for again every 10 to 20 s. Default false: a failure like any other.
+   */
+  readonly optional?: boolean
   readonly timing?: Partial<WatchTiming>
   readonly log: Log
   readonly metrics?: ReflectorMetrics
   readonly clock?: Clock
   readonly random?: () => number
 }
+
+/** A request a while for what somebody installs once a year: soon enough to need no restart. */
+const askAgainMs = { least: 10_000, spread: 10_000 }
 
 /**
  * Keeps the objects of one resource in step with the API server: a full list, then a watch from its version on, for as
@@ -71,6 +79,8 @@ export class Reflector<T> {
   #watchListFailures = 0
   /** The last watch ended because nothing was heard of it. */
   #silent = false
+  /** Status that an optional resource was last refused with; 0: it was not. */
+  #refusedWith = 0
 
   constructor(options: ReflectorOptions<T>) {
     this.#options = options
@@ -150,6 +160,7 @@ export class Reflector<T> {
 
   #afterFailure(error: unknown): number {
     const { log, metrics } = this.#options
+    if (this.#options.optional && isLacking(error)) return this.#lack(error)
     const reason = error instanceof KubeApiError ? error.reason : 'Internal'
     metrics?.failed?.(reason)
     if (reason === 'Silent') {
@@ -171,6 +182,24 @@ export class Reflector<T> {
       log.warn(fields, 'list or watch failed, trying again')
     }
     return waitMs
+  }
+
+  /** What is optional is not there: says so when that is news, and takes the wait for it as its first list. */
+  #lack(error: KubeApiError): number {
+    const { log } = this.#options
+    const fields = { resource: this.#path, err: error }
+    const isMissing = error.status === 404
+    if (error.status === this.#refusedWith) log.debug(fields, 'cannot be read yet')
+    else if (isMissing) log.info(fields, 'not installed, waiting for it')
+    else log.warn(fields, 'may not be read, left out until it may')
+    this.#refusedWith = error.status
+    this.#version = undefined
+    if (isMissing) {
+      this.#store.beginReplace()
+      this.#store.endReplace()
+    }
+    this.#wasRead()
+    return askAgainMs.least + askAgainMs.spread * this.#random()
   }
 
   /**
@@ -319,6 +348,12 @@ export class Reflector<T> {
   #replaced(version: string): void {
     this.#version = version
     this.#store.endReplace()
+    if (this.#refusedWith !== 0) this.#options.log.info({ resource: this.#path }, 'can be read now')
+    this.#refusedWith = 0
+    this.#wasRead()
+  }
+
+  #wasRead(): void {
     try {
       this.#options.onReplaced?.()
     } catch (error) {
@@ -362,6 +397,10 @@ export class Reflector<T> {
   get #path(): string {
     return resourcePath(this.#options.resource)
   }
+}
+
+function isLacking(error: unknown): error is KubeApiError {
+  return error instanceof KubeApiError && (error.status === 404 || error.status === 403)
 }
 
 function isRefused(error: unknown): boolean {

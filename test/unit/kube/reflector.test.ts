@@ -82,6 +82,61 @@ describe('reflector', () => {
     await kube.stop()
   })
 
+  describe('of a resource that may be missing', () => {
+    const optional = true
+    const lines = (): string[] =>
+      log.lines
+        .filter(({ level }) => level !== 'debug')
+        .map(({ level, message }) => `${level} ${message}`)
+
+    test('waits for it without noise, and reads it when it comes', async () => {
+      kube.put(pods, pod('x'))
+      kube.fault = () => ({ status: 404, reason: 'NotFound' })
+      const { reflector, told } = reflect({ optional })
+      await reflector.synced
+      await until(() => kube.requests.length > 3, 'further requests')
+      assert.deepEqual(lines(), ['info not installed, waiting for it'])
+      assert.deepEqual(told(), [])
+      kube.fault = undefined
+      await until(() => told().length === 1, 'what is there')
+      assert.deepEqual(told(), ['added a/x'])
+      assert.deepEqual(lines().slice(1), ['info can be read now'])
+    })
+
+    test('tells that all is gone when it is taken away', async () => {
+      kube.put(pods, pod('x'))
+      const { reflector, told } = reflect({ optional })
+      await reflector.synced
+      kube.fault = () => ({ status: 404, reason: 'NotFound' })
+      await until(() => kube.watches === 1, 'a watch')
+      kube.endWatches()
+      await until(() => reflector.size === 0, 'nothing left')
+      assert.deepEqual(told(), ['added a/x', 'deleted a/x'])
+    })
+
+    test('keeps what it knows while it may not read', async () => {
+      kube.put(pods, pod('x'))
+      const { reflector } = reflect({ optional })
+      await reflector.synced
+      kube.fault = () => ({ status: 403, reason: 'Forbidden' })
+      await until(() => kube.watches === 1, 'a watch')
+      kube.endWatches()
+      await until(() => lines().length > 0, 'a warning')
+      const seen = kube.requests.length
+      await until(() => kube.requests.length > seen + 2, 'further requests')
+      assert.equal(reflector.size, 1)
+      assert.deepEqual(lines(), ['warn may not be read, left out until it may'])
+    })
+
+    test('is an error without that option', async () => {
+      kube.fault = () => ({ status: 404, reason: 'NotFound' })
+      const { reflector } = reflect()
+      await until(() => lines().length > 1, 'warnings')
+      assert.equal(reflector.isSynced, false)
+      assert.match(lines()[0] ?? '', /^warn list or watch failed/)
+    })
+  })
+
   for (const watchList of [true, false]) {
     describe(watchList ? 'with WatchList' : 'with pages', () => {
       beforeEach(async () => {
