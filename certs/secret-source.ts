@@ -15,11 +15,16 @@ import { advanceIdentity } from './rotation.ts'
 import { readSecret, secretOf, servingOf } from './secret.ts'
 import type { CertificateSource } from './source.ts'
 
+/** The Secret that kip's rights name. */
+export const secretName = 'kip-webhook-certs'
+
 export interface SecretSourceOptions {
   readonly client: KubeClient
   readonly namespace: string
-  /** Default `kip-webhook-certs`. */
+  /** Default {@link secretName}. */
   readonly name?: string
+  /** Somebody else fills the Secret; it is never written. Default: only when it holds no key of an authority. */
+  readonly provided?: boolean
   /** Host names and IP addresses that clients call, see {@link servingNames}. */
   readonly names: readonly string[]
   readonly log: Log
@@ -108,14 +113,14 @@ interface Ensurer {
 }
 
 function createEnsurer(options: SecretSourceOptions, clock: Clock, lifetimes: Lifetimes): Ensurer {
-  const { client, namespace, name = 'kip-webhook-certs', names, log, now = Date.now } = options
+  const { client, namespace, name = secretName, names, log, now = Date.now } = options
   const place = { namespace, name }
   const secrets: ResourcePath = { group: '', version: 'v1', plural: 'secrets', namespace }
   /** When the next authority was first read back, on {@link clock}; at most one authority is next at a time. */
   let trust: { readonly certificate: string; readonly at: number } | undefined
   let last: StoredIdentity | undefined
   /** Who provided a Secret is about to put it there again: one made meanwhile would be fought over. */
-  let provided = false
+  let provided = options.provided ?? false
 
   const context = {
     lifetimes,
@@ -134,10 +139,10 @@ function createEnsurer(options: SecretSourceOptions, clock: Clock, lifetimes: Li
     }
     const found = stored?.own
     if (provided && found === undefined) {
-      throw new CertificateError(
-        'KIP_CERTS_INVALID',
-        `secret ${namespace}/${name}, which was provided to kip, is gone or empty: restore it, or restart kip to have it make one`,
-      )
+      const state = options.provided
+        ? 'which is to be provided to kip, is missing or empty: fill it, or set admission.certificate to own'
+        : 'which was provided to kip, is gone or empty: restore it, or restart kip to have it make one'
+      throw new CertificateError('KIP_CERTS_INVALID', `secret ${namespace}/${name}, ${state}`)
     }
     const wanted = await advanceIdentity(found ?? last, { ...context, now: now() })
     if (wanted !== found) {
@@ -157,7 +162,7 @@ function createEnsurer(options: SecretSourceOptions, clock: Clock, lifetimes: Li
     secret: Secret,
   ): { own: StoredIdentity | undefined } | { provided: ServingIdentity } {
     try {
-      const content = readSecret(secret)
+      const content = readSecret(secret, { provided: options.provided ?? false })
       if (content.kind === 'provided') return { provided: content.identity }
       return { own: content.kind === 'own' ? content.identity : undefined }
     } catch (error) {

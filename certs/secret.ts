@@ -28,9 +28,13 @@ const managedBy = { 'app.kubernetes.io/managed-by': 'kip' } as const
 /**
  * Reads a Secret; it is kip's own when it holds the key of an authority.
  *
+ * @param options.provided Somebody else fills it, whatever key is left in it from when kip did.
  * @throws CertificateError when it holds something, but nothing that can be served; the message names the key.
  */
-export function readSecret(secret: Secret): SecretContent {
+export function readSecret(
+  secret: Secret,
+  { provided = false }: { readonly provided?: boolean } = {},
+): SecretContent {
   const { namespace = '', name = '' } = secret.metadata ?? {}
   const what = (key: string): string => `${key} of secret ${namespace}/${name}`
   const read = (key: string): string =>
@@ -39,7 +43,7 @@ export function readSecret(secret: Secret): SecretContent {
       .trim()
 
   const serving = { certificate: read(keys.certificate), key: read(keys.key) }
-  const signerKey = read(keys.signerKey)
+  const signerKey = provided ? '' : read(keys.signerKey)
   if (serving.certificate === '' && serving.key === '' && signerKey === '') return { kind: 'empty' }
   checkPair(serving.certificate, serving.key, what(`${keys.certificate} and ${keys.key}`))
 

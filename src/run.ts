@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createSecretSource, servingNames } from '../certs/secret-source.ts'
+import { createCertificateSource } from '../certs/choose-source.ts'
 import { createAdmission } from './admission/admission.ts'
 import {
   keepWebhookConfiguration,
@@ -211,10 +211,9 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
     return { everywhere, leading, waiting: () => [...pending] }
   }
 
-  const certificates = createSecretSource({
+  const certificates = createCertificateSource({
     client,
-    namespace: settings.namespace,
-    names: servingNames({ ...settings.admission, namespace: settings.namespace }),
+    settings,
     log: component('certs'),
     metrics,
   })

@@ -31,6 +31,13 @@ const checks: readonly Check[] = [
         : undefined,
   },
   {
+    keys: ['admission.certificate', 'admission.certificateFolder'],
+    fault: ({ admission: { certificate } }, isSet) =>
+      isSet('admission.certificateFolder') && certificate !== 'files'
+        ? `admission.certificateFolder is read only with admission.certificate files, and that is ${certificate}`
+        : undefined,
+  },
+  {
     keys: ['mirror.registry', 'mirror.user'],
     fault: ({ mirror }) =>
       mirror.user !== '' && mirror.registry === ''

@@ -305,6 +305,20 @@ export const settingsSchema: SectionSchema<Settings> = {
           default: '',
           description: 'URL instead of the Service, for a kip outside the cluster.',
         },
+        certificate: {
+          type: 'string',
+          enum: ['own', 'secret', 'files'],
+          default: 'own',
+          description:
+            'Who looks after the certificate of the webhook. `own`: kip, in the Secret `kip-webhook-certs`; `secret`: somebody else, such as cert-manager, in that Secret; `files`: somebody else, in `certificateFolder`.',
+        },
+        certificateFolder: {
+          type: 'string',
+          minLength: 1,
+          default: '/etc/kip/webhook-certs',
+          description:
+            'Folder with `tls.crt`, `tls.key` and, unless a public authority signed it, `ca.crt`; for `certificate: files`.',
+        },
         rewrite: {
           type: 'string',
           enum: ['never', 'available'],

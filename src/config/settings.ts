@@ -97,6 +97,10 @@ export interface AdmissionSettings {
   readonly service: string
   /** URL instead of the Service, for a kip outside the cluster; empty: the Service. */
   readonly url: string
+  /** `own`: kip makes and renews it; `secret`, `files`: somebody else does, in kip's Secret or in a mounted folder. */
+  readonly certificate: 'own' | 'secret' | 'files'
+  /** Folder with `tls.crt`, `tls.key` and `ca.crt`, for `files`. */
+  readonly certificateFolder: string
   /** `available`: a pod is pointed at a copy that was verified; `never`: pods are left as they are. */
   readonly rewrite: 'never' | 'available'
   readonly timeoutSeconds: number

@@ -54,6 +54,28 @@ describe('loadSettings', () => {
     assert.equal(settings.mirror.preCacheWaitSeconds, 60)
   })
 
+  it('takes kinds of custom resources, and says what is wrong with one', () => {
+    const rollout = {
+      group: 'argoproj.io',
+      version: 'v1alpha1',
+      kind: 'Rollout',
+      plural: 'rollouts',
+    }
+    const of = (change: object): Input => ({
+      env: { KIP_DISCOVERY_TEMPLATES: JSON.stringify([{ ...rollout, ...change }]) },
+    })
+    assert.deepEqual(load(of({ path: 'spec.x' })).settings.discovery.templates, [
+      { ...rollout, path: 'spec.x' },
+    ])
+    assert.match(onlyFault(of({ path: '.spec' })), /at 0\.path: '\.spec' is not what a Custom/)
+    assert.match(onlyFault(of({ kind: 'rollout' })), /at 0\.kind: 'rollout' is not/)
+    assert.match(
+      onlyFault(of({ paths: 'a' })),
+      /unknown key 'paths'; did you mean 'path'|unknown key 'paths'/,
+    )
+    assert.match(onlyFault(of({ plural: undefined })), /at 0: .*required property 'plural'/)
+  })
+
   it('replaces a list as a whole', () => {
     const env = { KIP_DISCOVERY_IGNORE_NAMESPACES: 'a;b' }
     const { settings } = load({ argv: ['-ignoreNamespace=c', '--ignoreNamespace', 'd'], env })
@@ -119,6 +141,10 @@ describe('loadSettings', () => {
       [['--port=8443'], /port and admission\.port are both 8443/],
       [['--mirror.registry=b.test', '--mirror.mapping=flat'], /one repository: add it/],
       [['--admission.rewrite=available'], /there is none: set mirror\.registry/],
+      [
+        ['--admission.certificateFolder=/tls'],
+        /read only with admission\.certificate files, and that is own/,
+      ],
       [
         ['--puller.memoryRequest=1Gi', '--puller.memoryLimit=20Mi'],
         /memoryRequest \(1Gi\) is more/,
