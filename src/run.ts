@@ -18,7 +18,7 @@ import { decide } from './decide/decide.ts'
 import { createDiscovery } from './discovery/discovery.ts'
 import { putStaticImages } from './discovery/static-images.ts'
 import { createMapping } from './images/mapping.ts'
-import { workloadKinds } from './images/templates.ts'
+import { allWorkloadKinds } from './images/templates.ts'
 import type { KubeClient } from './kube/client.ts'
 import { connectCluster } from './kube/connect.ts'
 import { KubeApiError } from './kube/errors.ts'
@@ -219,7 +219,7 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
   })
   const workloads = createFlaggedWorkloads({
     client,
-    kinds: workloadKinds,
+    kinds: allWorkloadKinds(settings.discovery.templates),
     log: component('exclusions'),
   })
   waitFor('flagged workloads: first list', workloads.synced)

@@ -159,6 +159,25 @@ export const settingsSchema: SectionSchema<Settings> = {
           description:
             "Namespaces that are left alone, besides kube-system, kip's own and those flagged `images.kip/ignore`.",
         },
+        templates: {
+          type: 'array',
+          items: {
+            type: 'object',
+            additionalProperties: false,
+            required: ['group', 'version', 'kind', 'plural'],
+            properties: {
+              group: { type: 'string', pattern: dnsSubdomain },
+              version: { type: 'string', pattern: dnsLabel },
+              kind: { type: 'string', pattern: '^[A-Z][A-Za-z0-9]*$' },
+              plural: { type: 'string', pattern: dnsLabel },
+              path: { type: 'string', pattern: '^[A-Za-z0-9_-]+(?:\\.[A-Za-z0-9_-]+)*$' },
+            },
+          },
+          default: [],
+          'x-expects': 'what a CustomResourceDefinition has there',
+          description:
+            'Custom resources that hold a pod template, as `{group, version, kind, plural, path}`; `path` is where the template is, `spec.template` when left out. kip has to be allowed to read them: see [discovery](discovery.md).',
+        },
         namespaceSelector: {
           type: 'object',
           additionalProperties: false,

@@ -49,6 +49,8 @@ export interface DiscoverySettings {
   readonly enabled: 'auto' | 'true' | 'false'
   /** Namespaces left out by name, besides kube-system and kip's own. */
   readonly ignoreNamespaces: readonly string[]
+  /** Kinds of custom resources that hold a pod template, besides the built-in ones. */
+  readonly templates: readonly TemplateSettings[]
   /** A meta/v1 LabelSelector of the namespaces that are cared for; empty: all that are not left out. */
   readonly namespaceSelector: NamespaceSelector
   /** How long an image stays wanted after its last use. */
@@ -61,6 +63,16 @@ export interface DiscoverySettings {
   readonly rollbackRevisions: number
   /** Images that one namespace may make kip keep. */
   readonly imagesPerNamespace: number
+}
+
+/** A kind of custom resource, spelled as in its CustomResourceDefinition. */
+export interface TemplateSettings {
+  readonly group: string
+  readonly version: string
+  readonly kind: string
+  readonly plural: string
+  /** Keys that lead to the pod template, with dots between; absent: `spec.template`. */
+  readonly path?: string
 }
 
 /** A meta/v1 LabelSelector, given as a whole. */

@@ -18,7 +18,7 @@ export interface Discovery {
 
 /**
  * Finds the images in use, and keeps `usage` in the store in step: in pods and in the templates of Deployments,
- * StatefulSets, DaemonSets, ReplicaSets, ReplicationControllers, Jobs and CronJobs, at zero replicas and finished too, of
+ * StatefulSets, DaemonSets, ReplicaSets, ReplicationControllers, Jobs, CronJobs and custom resources that the settings name, at zero replicas and finished too, of
  * namespaces that are not excluded. A ReplicaSet of a Deployment counts while it has replicas, and after that as long as a
  * rollback may go to it.
  */

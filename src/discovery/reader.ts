@@ -8,7 +8,7 @@ import {
   placeOf,
   readOriginals,
 } from '../images/originals.ts'
-import { podTemplateOf, workloadKinds } from '../images/templates.ts'
+import { podTemplateOf, type WorkloadKind, workloadKinds } from '../images/templates.ts'
 import { type ImageUse, imagesOf } from '../images/walker.ts'
 import type { KubeObject, Workload } from '../kube/types.ts'
 import { isIgnoredWorkload } from '../state/flags.ts'
@@ -48,7 +48,7 @@ export interface ReaderOptions {
 }
 
 /** Makes what is kept of a raw object of a kind. */
-export type Reader = (kind: string, raw: KubeObject) => Used
+export type Reader = (kind: WorkloadKind, raw: KubeObject) => Used
 
 type Images = Pick<Used, 'references' | 'invalid'>
 
@@ -138,9 +138,9 @@ export function createReader({ mapping, sourceOfCopy, filter }: ReaderOptions): 
     const controller = metadata.ownerReferences?.find((owner) => owner.controller === true)
     const template = podTemplateOf(kind, raw)
     const uses = template === undefined ? [] : imagesOf(template.spec)
-    const revision = revisionOf(kind, raw)
+    const revision = revisionOf(kind.kind, raw)
     return {
-      key: ownerKey(kind, workloadGroups.get(kind) ?? '', namespace, name),
+      key: ownerKey(kind.kind, kind.group, namespace, name),
       owner:
         controller === undefined
           ? ''

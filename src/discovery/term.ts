@@ -1,7 +1,7 @@
 import type { DiscoverySettings } from '../config/settings.ts'
 import { createImageFilter, type ImageFilter } from '../images/filter.ts'
 import type { Mapping } from '../images/mapping.ts'
-import { workloadKinds } from '../images/templates.ts'
+import { allWorkloadKinds, podKind, type WorkloadKind } from '../images/templates.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { type Clock, systemClock } from '../kube/clock.ts'
 import type { EventRecorder } from '../kube/events.ts'
@@ -36,9 +36,9 @@ export interface DiscoveryOptions {
   readonly exclusions: Exclusions
   readonly mapping: Mapping
   readonly settings: {
-    readonly discovery: Pick<
+    readonly discovery: Omit<
       DiscoverySettings,
-      'keepSeconds' | 'include' | 'exclude' | 'imagesPerNamespace' | 'rollbackRevisions'
+      'enabled' | 'ignoreNamespaces' | 'namespaceSelector'
     >
     readonly puller: { readonly images: readonly { readonly image: string }[] }
   }
@@ -92,7 +92,7 @@ export class Term {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const { store, exclusions, mapping } = this.#options
+    const { store, exclusions, mapping, settings } = this.#options
     // What a copy is of, and whether a namespace counts, is asked while objects are read.
     if (!(await settled([store.synced, exclusions.synced], signal))) return
     const copies = followCopies(store, mapping)
@@ -101,7 +101,8 @@ export class Term {
       sourceOfCopy: copies.sourceOf,
       filter: this.#filter,
     })
-    const reflectors = [podKind, ...workloadKinds].map((kind) => this.#reflect(kind, reader))
+    const kinds = [podKind, ...allWorkloadKinds(settings.discovery.templates)]
+    const reflectors = kinds.map((kind) => this.#reflect(kind, reader))
     const stops = [
       copies.stop,
       store.onChange((reference) => this.#storeChanged(reference)),
@@ -136,19 +137,19 @@ export class Term {
     return [...this.#unsynced]
   }
 
-  #reflect(
-    { kind, group, version, plural }: typeof podKind,
-    read: ReturnType<typeof createReader>,
-  ): Reflector<Used> {
+  #reflect(of: WorkloadKind, read: ReturnType<typeof createReader>): Reflector<Used> {
+    const { kind, group, version, plural, isCustom } = of
     const { client, exclusions, log } = this.#options
-    this.#unsynced.add(plural)
+    const name = isCustom ? `${plural}.${group}` : plural
+    this.#unsynced.add(name)
     const protobuf = builtInMessages[`${group}/${plural}`]
     const reflector = new Reflector<Used>({
       client,
       resource: { group, version, plural },
+      optional: isCustom,
       ...(protobuf && { protobuf }),
       project: (raw) => {
-        const used = read(kind, raw)
+        const used = read(of, raw)
         const { namespace = '', name = '', uid = '' } = raw.metadata ?? {}
         if (used.invalid.length > 0 && !exclusions.excluded(namespace)) {
           const apiVersion = group === '' ? version : `${group}/${version}`
@@ -161,7 +162,7 @@ export class Term {
         else this.#revisions.set(value)
         this.#inUse.set(this.#inventory.size)
       },
-      onReplaced: () => this.#unsynced.delete(plural),
+      onReplaced: () => this.#unsynced.delete(name),
       log,
     })
     return reflector
@@ -264,13 +265,6 @@ export class Term {
       note: `more than ${limit} images are used here: kip leaves out those that came last`,
     })
   }
-}
-
-const podKind: Pick<(typeof workloadKinds)[number], 'kind' | 'group' | 'version' | 'plural'> = {
-  kind: 'Pod',
-  group: '',
-  version: 'v1',
-  plural: 'pods',
 }
 
 /** Waits for all; false when the signal aborts first. */

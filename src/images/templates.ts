@@ -1,3 +1,4 @@
+import type { TemplateSettings } from '../config/settings.ts'
 import type { ImageBearingSpec } from './walker.ts'
 
 /** A workload kind whose objects hold a pod template. */
@@ -7,8 +8,10 @@ export interface WorkloadKind {
   readonly group: string
   readonly version: string
   readonly plural: string
-  /** Keys that lead from the object to its pod template. */
+  /** Keys that lead from the object to its pod template; none: the object is one itself. */
   readonly templatePath: readonly string[]
+  /** A custom resource, which the cluster may lack. */
+  readonly isCustom: boolean
 }
 
 /** A core/v1 PodTemplateSpec, as far as kip reads it. A Pod has the same shape. */
@@ -33,18 +36,30 @@ export const workloadKinds: readonly WorkloadKind[] = [
   kindOf('CronJob', 'batch', 'cronjobs', ['spec', 'jobTemplate', ...template]),
 ]
 
+/** A pod, which is its own template. */
+export const podKind: WorkloadKind = kindOf('Pod', '', 'pods', [])
+
+/** The built-in kinds, and the custom ones that the settings name. */
+export function allWorkloadKinds(custom: readonly TemplateSettings[]): readonly WorkloadKind[] {
+  const more = custom.map(({ path = template.join('.'), ...names }) => ({
+    ...names,
+    templatePath: path.split('.'),
+    isCustom: true,
+  }))
+  return [...workloadKinds, ...more]
+}
+
 /**
- * Finds the pod template of a workload.
+ * Finds the pod template of a workload or pod.
  *
- * @param kind One of {@link workloadKinds}, or `Pod`, whose object is its own template.
  * @param object The object as the API server sent it.
- * @returns undefined for a kind without a pod template, and for an object that has none (a ReplicationController may).
+ * @returns undefined for an object that has none (a ReplicationController may).
  */
-export function podTemplateOf(kind: string, object: unknown): PodTemplate | undefined {
-  const path =
-    kind === 'Pod' ? [] : workloadKinds.find((known) => known.kind === kind)?.templatePath
-  if (path === undefined) return undefined
-  const found = path.reduce<unknown>((value, key) => child(value, key), object)
+export function podTemplateOf(
+  { templatePath }: Pick<WorkloadKind, 'templatePath'>,
+  object: unknown,
+): PodTemplate | undefined {
+  const found = templatePath.reduce<unknown>((value, key) => child(value, key), object)
   return isTemplate(found) ? found : undefined
 }
 
@@ -54,7 +69,7 @@ function kindOf(
   plural: string,
   templatePath: readonly string[],
 ): WorkloadKind {
-  return { kind, group, version: 'v1', plural, templatePath }
+  return { kind, group, version: 'v1', plural, templatePath, isCustom: false }
 }
 
 function child(value: unknown, key: string): unknown {

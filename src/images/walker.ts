@@ -47,7 +47,8 @@ const containerLists = [
 /**
  * Lists every image of a pod spec, in all four places an image can stand in.
  *
- * An entry without an image (a template that another controller completes) is left out. The order is containers, init,
+ * An entry without an image, or with a blank one (a template that another controller completes, as OpenShift does), is
+ * left out. The order is containers, init,
  * ephemeral, volumes, each as written; the same reference may come more than once.
  */
 export function imagesOf(podSpec: ImageBearingSpec): readonly ImageUse[] {
@@ -78,6 +79,6 @@ function push(
   reference = '',
   pullPolicy = '',
 ): void {
-  if (reference === '') return
+  if (reference.trim() === '') return
   uses.push({ reference, place, name, index, ...(pullPolicy !== '' && { pullPolicy }) })
 }

@@ -7,8 +7,8 @@ import { ignoreFlag } from './flags.ts'
 
 export interface FlaggedWorkloadsOptions {
   readonly client: KubeClient
-  /** The kinds that make pods: `workloadKinds`. */
-  readonly kinds: readonly (ResourcePath & { readonly kind: string })[]
+  /** The kinds that make pods; the cluster may lack a custom one. */
+  readonly kinds: readonly (ResourcePath & { readonly kind: string; readonly isCustom: boolean })[]
   readonly log: Log
 }
 
@@ -26,7 +26,8 @@ export interface FlaggedWorkloads {
  * are sent.
  *
  * What owns a pod's ReplicaSet or Job is told from names, as the controllers make them: a Deployment's ReplicaSet is its
- * name and the pods' `pod-template-hash`, a CronJob's Job its name and a number.
+ * name and the pods' `pod-template-hash`, a CronJob's Job its name and a number. Of custom resources only one habit is
+ * known, a name and one more word; an owner of that name that is flagged is taken for the pod's.
  */
 export function createFlaggedWorkloads({
   client,
@@ -34,17 +35,19 @@ export function createFlaggedWorkloads({
   log,
 }: FlaggedWorkloadsOptions): FlaggedWorkloads {
   const reflectors = new Map(
-    kinds.map(({ kind, group, version, plural }) => [
+    kinds.map(({ kind, group, version, plural, isCustom }) => [
       `${kind}.${group}`,
       new Reflector<true>({
         client,
         resource: { group, version, plural },
+        optional: isCustom,
         labelSelector: `${ignoreFlag}=true`,
         project: () => true,
         log,
       }),
     ]),
   )
+  const custom = kinds.filter(({ isCustom }) => isCustom)
   const isFlagged = (kind: string, group: string, namespace: string, name: string): boolean =>
     reflectors.get(`${kind}.${group}`)?.get(`${namespace}/${name}`) === true
 
@@ -59,7 +62,9 @@ export function createFlaggedWorkloads({
       const group = groupOf(owner)
       if (isFlagged(owner.kind, group, namespace, owner.name)) return true
       const above = aboveOf(owner, pod?.labels?.['pod-template-hash'])
-      return above !== undefined && isFlagged(above.kind, group, namespace, above.name)
+      if (above !== undefined && isFlagged(above.kind, group, namespace, above.name)) return true
+      const stem = owner.name.slice(0, Math.max(owner.name.lastIndexOf('-'), 0))
+      return custom.some(({ kind, group }) => isFlagged(kind, group, namespace, stem))
     },
   }
 }

@@ -23,6 +23,11 @@ const run = `kip-settings-${Date.now().toString(36)}`
 const [shop, other] = [`${run}-shop`, `${run}-other`]
 const care = { [`test.kip/${run}`]: 'true' }
 const namespaces: ResourcePath = { group: '', version: 'v1', plural: 'namespaces' }
+const definitions: ResourcePath = {
+  group: 'apiextensions.k8s.io',
+  version: 'v1',
+  plural: 'customresourcedefinitions',
+}
 const image = (name: string): string => `quay.io/${run}/${name}:1`
 
 const apply = (
@@ -101,7 +106,7 @@ describe('settings of discovery at a real API server', () => {
         .sort()
         .join()
     const become = (names: string): Promise<unknown> =>
-      waitUntil(names, () => found() === names, 20_000).catch(() => assert.equal(found(), names))
+      waitUntil(names, () => found() === names, 30_000).catch(() => assert.equal(found(), names))
     return { become, log, store, discovery }
   }
 
@@ -143,6 +148,53 @@ describe('settings of discovery at a real API server', () => {
     await become('v1,v3')
     await bed.kubectl('-n', shop, 'delete', 'deployment', 'web')
     await become('')
+  })
+
+  it('reads a custom resource once its definition is there, and does not wait for it', async () => {
+    const group = `${run}.example.com`
+    const rollout = { group, version: 'v1alpha1', kind: 'Rollout', plural: 'rollouts' }
+    await deployment(shop, 'web')
+    const { become, log, discovery } = await start({
+      templates: [{ ...rollout, path: 'spec.tasks.template' }],
+    })
+    await become('web')
+    assert.deepEqual(discovery.waiting(), [])
+    const loud = (): string[] =>
+      log.lines.flatMap(({ level, message }) => (level === 'warn' ? [message] : []))
+    assert.deepEqual(loud(), [])
+    const definition = `rollouts.${group}`
+    await apply(definitions, 'CustomResourceDefinition', {
+      metadata: { name: definition },
+      spec: {
+        group,
+        scope: 'Namespaced',
+        names: { kind: 'Rollout', plural: 'rollouts' },
+        versions: [
+          {
+            name: 'v1alpha1',
+            served: true,
+            storage: true,
+            schema: {
+              openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true },
+            },
+          },
+        ],
+      },
+    } as KubeObject)
+    try {
+      await bed.kubectl('wait', '--for=condition=Established', `crd/${definition}`)
+      const make = (): Promise<unknown> =>
+        apply({ ...rollout, namespace: shop }, 'Rollout', {
+          metadata: { name: 'blue' },
+          spec: { tasks: { template: template('blue') } },
+        } as KubeObject)
+      await waitUntil('it is served', () => make().catch(() => false), 20_000)
+      await become('blue,web')
+    } finally {
+      await bed.kubectl('delete', 'crd', definition)
+    }
+    await become('web')
+    assert.deepEqual(loud(), [])
   })
 
   it('holds a namespace to its limit, and names it', async () => {

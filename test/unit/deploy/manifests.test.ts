@@ -183,7 +183,8 @@ describe('RBAC', () => {
 describe('manifests', () => {
   it('are all in the kustomization, and all in one namespace', () => {
     const [{ resources }] = read('kustomization.yaml') as [{ resources: string[] }]
-    assert.deepEqual([...resources].sort(), [...objectFiles].sort())
+    const own = objectFiles.filter((file) => !file.startsWith('components/'))
+    assert.deepEqual([...resources].sort(), own.sort())
     for (const { metadata } of objects) {
       assert.ok([undefined, 'k8s-image-puller'].includes(metadata.namespace), metadata.name)
     }
@@ -256,7 +257,8 @@ describe('components', () => {
   const text = '-----BEGIN CERTIFICATE-----'
   const readFile = (path: string): string => (path.endsWith('.dockerconfigjson') ? '{}' : text)
 
-  for (const file of files.filter((one) => one.startsWith('components/'))) {
+  const components = files.filter((one) => /^components\/.*\/kustomization\.yaml$/.test(one))
+  for (const file of components) {
     it(`${file} patches what is there, with settings that the program takes`, () => {
       const [{ kind, patches }] = read(file) as [{ kind: string; patches: { patch: string }[] }]
       assert.equal(kind, 'Component')
@@ -275,7 +277,23 @@ describe('components', () => {
     })
   }
 
-  it('are three', () => {
-    assert.equal(files.filter((file) => file.startsWith('components/')).length, 3)
+  it('are four', () => {
+    assert.equal(components.length, 4)
+  })
+
+  it('let discovery read the custom resources that they configure, and no more', () => {
+    const folder = 'components/custom-workloads'
+    const [{ resources, patches }] = read(`${folder}/kustomization.yaml`) as [
+      { resources: string[]; patches: { patch: string }[] },
+    ]
+    assert.deepEqual(resources, ['rbac.yaml'])
+    const { data } = parseDocument(patches[0]?.patch ?? '').toJS() as Manifest
+    const { settings } = loadSettings({ argv: [], env: { ...data }, readFile })
+    assert.deepEqual(
+      permissions(`${folder}/rbac.yaml`),
+      settings.discovery.templates.map(
+        ({ group, plural }) => `*: ${group}/${plural} get,list,watch`,
+      ),
+    )
   })
 })

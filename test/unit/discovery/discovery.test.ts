@@ -292,6 +292,26 @@ describe('discovery', () => {
     await become('room', () => known().includes(library(`image:${left}`)))
   })
 
+  it('reads custom resources, and waits for kinds that the cluster lacks', async () => {
+    const rollout = { group: 'argoproj.io', version: 'v1', kind: 'Rollout', plural: 'rollouts' }
+    const owner = { apiVersion: 'argoproj.io/v1', kind: 'Rollout', name: 'web', uid: 'u' }
+    const object = (metadata: object = {}): object => ({
+      metadata: { name: 'web', ...metadata },
+      spec: { template: { spec: spec('nginx:1') } },
+    })
+    kube.fault = ({ path }) => (path.includes('absent.io') ? { status: 404 } : undefined)
+    put('argoproj.io', 'rollouts', 'shop', object())
+    pod('shop', 'web-x', 'sidecar:1', { ownerReferences: [{ ...owner, controller: true }] })
+    await run({ templates: [rollout, { ...rollout, group: 'absent.io' }] })
+    await become('both', () => known().length === 2)
+    assert.deepEqual(users(library('nginx:1')), ['Rollout.argoproj.io shop/web'])
+    assert.deepEqual(users(library('sidecar:1')), ['Rollout.argoproj.io shop/web'])
+    assert.deepEqual(discovery.waiting(), [])
+    assert.ok(!log.lines.some(({ level }) => level === 'warn'))
+    put('argoproj.io', 'rollouts', 'shop', object({ labels: flag }))
+    await become('none', () => known().length === 0)
+  })
+
   it('keeps what a rollback may go to, and no more', async () => {
     deployment('shop', 'web', 'nginx:4')
     for (const number of [1, 2, 3, 4]) {

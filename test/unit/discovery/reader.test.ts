@@ -1,13 +1,34 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { createReader, ownerKey, parseOwnerKey } from '../../../src/discovery/reader.ts'
+import {
+  createReader,
+  ownerKey,
+  parseOwnerKey,
+  type ReaderOptions,
+  type Used,
+} from '../../../src/discovery/reader.ts'
 import { createMapping } from '../../../src/images/mapping.ts'
+import { allWorkloadKinds, podKind } from '../../../src/images/templates.ts'
 import type { KubeObject, ObjectMeta } from '../../../src/kube/types.ts'
 
 const registry = 'backup.test:5001/m'
 const mapping = createMapping({ registry, mapping: 'path' })
 const nothing = { sourceOfCopy: () => undefined, filter: () => true }
-const read = createReader({ mapping, ...nothing })
+const rollout = {
+  group: 'argoproj.io',
+  version: 'v1alpha1',
+  kind: 'Rollout',
+  plural: 'rollouts',
+}
+const batch = { ...rollout, group: 'other.io', kind: 'Batch', path: 'spec.tasks.pod' }
+const kinds = [podKind, ...allWorkloadKinds([rollout, batch])]
+/** The reader, by the name of the kind. */
+const readerOf = (options: Partial<ReaderOptions> = {}) => {
+  const reader = createReader({ mapping, ...nothing, ...options })
+  return (name: string, raw: KubeObject): Used =>
+    reader(kinds.find(({ kind }) => kind === name) ?? assert.fail(name), raw)
+}
+const read = readerOf()
 const digest = `sha256:${'a'.repeat(64)}`
 
 const meta = (name: string, more: ObjectMeta = {}): ObjectMeta => ({
@@ -71,6 +92,18 @@ describe('reader', () => {
       assert.equal(used.owner, '')
     })
   }
+
+  it('reads custom resources where the settings say that the template is', () => {
+    const used = read('Rollout', workload(template('redis:7')))
+    assert.deepEqual(used.references, ['docker.io/library/redis:7'])
+    assert.equal(used.key, 'Rollout.argoproj.io shop/web')
+    const pods = { spec: { containers: [{ name: 'c', image: 'nginx:1' }] } }
+    const other = workload({ tasks: { pod: pods }, ...template('redis:7') })
+    assert.deepEqual(read('Batch', other).references, ['docker.io/library/nginx:1'])
+    assert.deepEqual(read('Batch', workload({ tasks: 'none' })).references, [])
+    const labels = { 'images.kip/ignore': 'true' }
+    assert.equal(read('Rollout', workload(template('a'), { labels })).ignored, true)
+  })
 
   it('tells a ReplicaSet that its Deployment scaled away from one on its way down', () => {
     const owned = ownedBy('apps/v1', 'Deployment', 'web')
@@ -172,8 +205,7 @@ describe('reader', () => {
   })
 
   it('asks for the source of a flat copy, and takes it as it is when nobody knows', () => {
-    const flat = createReader({
-      ...nothing,
+    const flat = readerOf({
       mapping: createMapping({ registry, mapping: 'flat' }),
       sourceOfCopy: (copy) => (copy === `${registry}:a_b_1` ? 'quay.io/a/b:1' : undefined),
     })
@@ -185,7 +217,7 @@ describe('reader', () => {
 
   it('leaves out what the filter refuses, by its source', () => {
     const filter = (reference: string): boolean => !reference.startsWith('quay.io/')
-    const few = createReader({ mapping, ...nothing, filter })
+    const few = readerOf({ filter })
     const images = ['quay.io/a:1', `${registry}/quay.io/b:1@${digest}`, 'nginx']
     assert.deepEqual(few('Pod', pod(images)), {
       ...read('Pod', pod(['nginx'])),

@@ -1,8 +1,19 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { podTemplateOf, workloadKinds } from '../../../src/images/templates.ts'
+import {
+  allWorkloadKinds,
+  podKind,
+  podTemplateOf as templateOf,
+  workloadKinds,
+} from '../../../src/images/templates.ts'
 
 const template = { metadata: { labels: { app: 'x' } }, spec: { containers: [{ image: 'nginx' }] } }
+
+const rollout = { group: 'argoproj.io', version: 'v1alpha1', kind: 'Rollout', plural: 'rollouts' }
+const batch = { ...rollout, kind: 'Batch', path: 'spec.tasks.pod' }
+const kinds = [podKind, ...allWorkloadKinds([rollout, batch])]
+const podTemplateOf = (name: string, object: unknown) =>
+  templateOf(kinds.find(({ kind }) => kind === name) ?? assert.fail(name), object)
 
 describe('podTemplateOf', () => {
   for (const kind of [
@@ -29,8 +40,17 @@ describe('podTemplateOf', () => {
     assert.equal(podTemplateOf('Pod', template), template)
   })
 
-  it('is undefined for other kinds and for objects without a template', () => {
-    assert.equal(podTemplateOf('Service', { spec: { template } }), undefined)
+  it('finds the template of a custom resource where the settings say', () => {
+    assert.equal(podTemplateOf('Rollout', { spec: { template } }), template)
+    assert.equal(podTemplateOf('Batch', { spec: { tasks: { pod: template } } }), template)
+    assert.equal(podTemplateOf('Batch', { spec: { template } }), undefined)
+    assert.deepEqual(
+      kinds.filter(({ isCustom }) => isCustom).map(({ kind }) => kind),
+      ['Rollout', 'Batch'],
+    )
+  })
+
+  it('is undefined for objects without a template', () => {
     assert.equal(podTemplateOf('ReplicationController', { spec: {} }), undefined)
     assert.equal(podTemplateOf('Deployment', { spec: { template: {} } }), undefined)
     assert.equal(podTemplateOf('Deployment', null), undefined)

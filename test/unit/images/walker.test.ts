@@ -40,6 +40,7 @@ describe('imagesOf', () => {
         { name: 'filled in later' },
         { name: 'b', image: '' },
         { name: 'c', image: 'c' },
+        { name: 'blank', image: ' ' },
       ],
       volumes: [
         { name: 'v', image: null },

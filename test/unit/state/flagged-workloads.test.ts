@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { workloadKinds } from '../../../src/images/templates.ts'
+import { allWorkloadKinds } from '../../../src/images/templates.ts'
 import type { ObjectMeta } from '../../../src/kube/types.ts'
 import {
   createFlaggedWorkloads,
@@ -35,7 +35,12 @@ describe('flagged workloads', () => {
     put('apps', 'statefulsets', 'db', flag)
     put('batch', 'cronjobs', 'nightly', flag)
     const client = kube.client()
-    workloads = createFlaggedWorkloads({ client, kinds: workloadKinds, log: silentLog() })
+    const custom = { group: 'argoproj.io', version: 'v1', kind: 'Rollout', plural: 'rollouts' }
+    const absent = { ...custom, group: 'absent.io' }
+    put('argoproj.io', 'rollouts', 'blue', flag)
+    kube.fault = ({ path }) => (path.includes('absent.io') ? { status: 404 } : undefined)
+    const kinds = allWorkloadKinds([custom, absent])
+    workloads = createFlaggedWorkloads({ client, kinds, log: silentLog() })
     const controller = new AbortController()
     const running = workloads.run(controller.signal)
     stop = async () => {
@@ -52,6 +57,13 @@ describe('flagged workloads', () => {
     assert.equal(owns('apps/v1', 'StatefulSet', 'db'), true)
     assert.equal(owns('apps/v1', 'ReplicaSet', 'web-7d9c', '7d9c'), true)
     assert.equal(owns('batch/v1', 'Job', 'nightly-29384756'), true)
+  })
+
+  it('own pods of custom resources, directly and through ReplicaSets', () => {
+    assert.equal(owns('argoproj.io/v1', 'Rollout', 'blue'), true)
+    assert.equal(owns('apps/v1', 'ReplicaSet', 'blue-5f6'), true)
+    assert.equal(owns('apps/v1', 'ReplicaSet', 'green-5f6'), false)
+    assert.equal(owns('apps/v1', 'ReplicaSet', 'blue'), false)
   })
 
   it('own no others', () => {
