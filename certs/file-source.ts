@@ -52,7 +52,8 @@ export function createFileSource(options: FileSourceOptions): CertificateSource 
   }
 }
 
-async function readFolder(folder: string, signal: AbortSignal): Promise<ServingIdentity> {
+/** Reads a folder with `tls.crt`, `tls.key` and maybe `ca.crt`. @throws CertificateError naming the file */
+export async function readFolder(folder: string, signal: AbortSignal): Promise<ServingIdentity> {
   const [certificate, key, bundle] = await Promise.all([
     read(folder, 'tls.crt', signal),
     read(folder, 'tls.key', signal),

@@ -127,14 +127,15 @@ function isServable(stored: StoredIdentity, names: readonly string[]): boolean {
   return serving.checkIssued(signer) && serving.verify(signer.publicKey) && covers(serving, names)
 }
 
-interface Life {
+export interface Life {
   /** When it was made; its notBefore lies `backdateMs` earlier. */
   readonly issued: number
   readonly due: number
   readonly end: number
 }
 
-function lifeOf(pem: string, lifetimes: Lifetimes): Life {
+/** Reads from a certificate of kip's own when it was made, is to be replaced, and ends; Unix ms. */
+export function lifeOf(pem: string, lifetimes: Lifetimes): Life {
   const certificate = readCertificate(pem, 'certificate')
   const start = certificate.validFromDate.getTime()
   const end = certificate.validToDate.getTime()

@@ -21,6 +21,10 @@ const commands: Readonly<Record<string, Command>> = {
     summary: 'copy images between registries: kip copy SOURCE TARGET',
     load: async () => (await import('./cli/copy.ts')).copy,
   },
+  certs: {
+    summary: "show the webhook's certificate, or issue one by hand: kip certs issue --out FOLDER",
+    load: async () => (await import('./cli/certs.ts')).certs,
+  },
   'mirror-worker': {
     summary: 'copy images for a leader that started this process',
     internal: true,

@@ -1,5 +1,6 @@
 import type { ServingIdentity } from '../../certs/identity.ts'
 import type { CertificateSource } from '../../certs/source.ts'
+import { configurationName, configurations, trustedBundle } from '../../certs/trusted-bundle.ts'
 import type { Settings } from '../config/settings.ts'
 import { getObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
@@ -12,20 +13,10 @@ import type { KubeObject, MutatingWebhookConfiguration, OwnerReference } from '.
 import { WorkQueue } from '../kube/work-queue.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { Exclusions } from '../state/exclusions.ts'
-import {
-  bundleOf,
-  isRight,
-  removeConfiguration,
-  writeConfiguration,
-} from './configuration-store.ts'
+import { isRight, removeConfiguration, writeConfiguration } from './configuration-store.ts'
 import { checkUrl, hasReadyEndpoint } from './endpoint.ts'
 import { RepairPace } from './repair-pace.ts'
-import {
-  buildConfiguration,
-  configurationName,
-  configurations,
-  needsWebhook,
-} from './webhook-configuration.ts'
+import { buildConfiguration, needsWebhook } from './webhook-configuration.ts'
 
 export interface KeeperOptions {
   readonly client: KubeClient
@@ -149,7 +140,7 @@ class ConfigurationKeeper {
       buildConfiguration({ settings, bundle, excluded: exclusions.names(), owner: this.#owner })
     const found = this.#reflector.get(name)
     // What the watch told of is what API servers know by now.
-    if (found !== undefined) certificates.trusted(bundleOf(found))
+    if (found !== undefined) certificates.trusted(trustedBundle(found))
     if (found !== undefined && isRight(found, build())) return
 
     const waitMs = this.#pace.waitMs()

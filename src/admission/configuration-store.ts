@@ -1,10 +1,14 @@
 import { isDeepStrictEqual } from 'node:util'
+import {
+  configurations,
+  configurationName as name,
+  webhookName,
+} from '../../certs/trusted-bundle.ts'
 import { applyObject, deleteObject, getObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { KubeApiError } from '../kube/errors.ts'
 import { resourcePath } from '../kube/resource.ts'
 import type { MutatingWebhook, MutatingWebhookConfiguration } from '../kube/types.ts'
-import { configurations, configurationName as name, webhookName } from './webhook-configuration.ts'
 
 const fieldManager = 'kip-admission'
 
@@ -77,10 +81,4 @@ export function isRight(
   if (hasOwners === false) return false
   const fields = Object.keys(wanted) as (keyof MutatingWebhook)[]
   return fields.every((field) => isDeepStrictEqual(webhook[field], wanted[field]))
-}
-
-/** PEM bundle by which API servers check kip's webhook; empty: none. */
-export function bundleOf({ webhooks = [] }: MutatingWebhookConfiguration): string {
-  const webhook = webhooks.find((one) => one.name === webhookName)
-  return Buffer.from(webhook?.clientConfig.caBundle ?? '', 'base64').toString()
 }

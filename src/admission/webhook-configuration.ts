@@ -1,6 +1,6 @@
+import { configurationName, configurations, webhookName } from '../../certs/trusted-bundle.ts'
 import type { Settings } from '../config/settings.ts'
 import { requirementsOf } from '../kube/label-selector.ts'
-import type { ResourcePath } from '../kube/resource.ts'
 import type {
   LabelSelectorRequirement,
   MutatingWebhook,
@@ -8,17 +8,6 @@ import type {
   OwnerReference,
 } from '../kube/types.ts'
 import { ignoreFlag } from '../state/flags.ts'
-
-/** Name of the configuration; one kip a cluster registers its webhook. */
-export const configurationName = 'kip'
-/** Name of the one webhook in it; audit annotations begin with it. */
-export const webhookName = 'rewrite.images.kip'
-
-export const configurations: ResourcePath = {
-  group: 'admissionregistration.k8s.io',
-  version: 'v1',
-  plural: 'mutatingwebhookconfigurations',
-}
 
 /** Where reviews are posted to, unless the URL that is set names another path. */
 const defaultPath = '/mutate'

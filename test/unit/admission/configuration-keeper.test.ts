@@ -1,15 +1,12 @@
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, test } from 'node:test'
 import type { ServingIdentity } from '../../../certs/identity.ts'
+import { configurations, webhookName } from '../../../certs/trusted-bundle.ts'
 import {
   keepWebhookConfiguration,
   removeWebhookConfiguration,
 } from '../../../src/admission/configuration-keeper.ts'
-import {
-  buildConfiguration,
-  configurations,
-  webhookName,
-} from '../../../src/admission/webhook-configuration.ts'
+import { buildConfiguration } from '../../../src/admission/webhook-configuration.ts'
 import { defaultSettings } from '../../../src/config/leaves.ts'
 import type { Clock } from '../../../src/kube/clock.ts'
 import type { ResourcePath } from '../../../src/kube/resource.ts'

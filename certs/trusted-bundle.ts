@@ -1,0 +1,19 @@
+import type { ResourcePath } from '../src/kube/resource.ts'
+import type { MutatingWebhookConfiguration } from '../src/kube/types.ts'
+
+/** Name of the configuration in which API servers look up whom to trust; one kip a cluster registers its webhook. */
+export const configurationName = 'kip'
+/** Name of the one webhook in it; audit annotations begin with it. */
+export const webhookName = 'rewrite.images.kip'
+
+export const configurations: ResourcePath = {
+  group: 'admissionregistration.k8s.io',
+  version: 'v1',
+  plural: 'mutatingwebhookconfigurations',
+}
+
+/** PEM bundle by which API servers check kip's webhook; empty: none. */
+export function trustedBundle({ webhooks = [] }: MutatingWebhookConfiguration): string {
+  const webhook = webhooks.find((one) => one.name === webhookName)
+  return Buffer.from(webhook?.clientConfig.caBundle ?? '', 'base64').toString()
+}

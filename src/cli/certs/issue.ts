@@ -1,0 +1,82 @@
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { CertificateError } from '../../../certs/errors.ts'
+import type { Authority } from '../../../certs/identity.ts'
+import { issueAuthority, issueServing } from '../../../certs/issue.ts'
+import { defaultLifetimes } from '../../../certs/lifetimes.ts'
+import { checkPair, covers, readCertificate } from '../../../certs/pem.ts'
+
+export interface IssueByHandOptions {
+  /** Made when missing. */
+  readonly folder: string
+  /** Host names and IP addresses, at least one. */
+  readonly names: readonly string[]
+  readonly days: number
+  /** Unix ms. */
+  readonly now: number
+}
+
+const dayMs = 24 * 3_600_000
+// Its key stays outside of the cluster, and a new one has to be carried there by hand.
+const authorityDays = 3_650
+
+/**
+ * Issues a serving certificate into a folder: `tls.crt`, `tls.key`, `ca.crt`. The authority that lies there (`ca.crt`,
+ * `ca.key`) signs it; where there is none, one is made.
+ *
+ * @returns when the certificate ends, Unix ms; not after its authority.
+ * @throws CertificateError when the authority there is incomplete, broken, or has ended, or a name is none.
+ */
+export async function issueByHand(options: IssueByHandOptions): Promise<number> {
+  const { folder, names, days, now } = options
+  const authorityMs = Math.max(days, authorityDays) * dayMs
+  const lifetimes = { ...defaultLifetimes, servingMs: days * dayMs, authorityMs }
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  const found = await readAuthority(folder, now)
+  const authority = found ?? (await issueAuthority({ now, lifetimes }))
+  const serving = await issueServing(authority, { now, lifetimes, names })
+  const issued = readCertificate(serving.certificate, 'tls.crt')
+  if (!covers(issued, names)) {
+    const message = `no certificate stands for all of ${names.join(', ')}: use plain host names or IP addresses`
+    throw new CertificateError('KIP_CERTS_NAMES', message)
+  }
+  if (found === undefined) {
+    await write(folder, 'ca.key', authority.key, 0o600)
+    await write(folder, 'ca.crt', authority.certificate, 0o644)
+  }
+  await write(folder, 'tls.key', serving.key, 0o600)
+  await write(folder, 'tls.crt', serving.certificate, 0o644)
+  return issued.validToDate.getTime()
+}
+
+async function readAuthority(folder: string, now: number): Promise<Authority | undefined> {
+  const [certificate, key] = await Promise.all([read(folder, 'ca.crt'), read(folder, 'ca.key')])
+  if (certificate === undefined && key === undefined) return undefined
+  if (certificate === undefined || key === undefined) {
+    const missing = certificate === undefined ? 'ca.crt' : 'ca.key'
+    throw new CertificateError('KIP_CERTS_FILES', `${folder}: half an authority, no ${missing}`)
+  }
+  const what = `ca.crt and ca.key in ${folder}`
+  checkPair(certificate, key, what)
+  if (now >= readCertificate(certificate, what).validToDate.getTime()) {
+    const message = `${what}: has ended; issue into another folder, with a new authority`
+    throw new CertificateError('KIP_CERTS_INVALID', message)
+  }
+  return { certificate, key }
+}
+
+async function read(folder: string, file: string): Promise<string | undefined> {
+  try {
+    return await readFile(join(folder, file), 'utf8')
+  } catch (cause) {
+    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined
+    throw new CertificateError('KIP_CERTS_FILES', `${folder}/${file} cannot be read`, { cause })
+  }
+}
+
+/** Under its name it appears whole, and never readable by more than it should be. */
+async function write(folder: string, file: string, text: string, mode: number): Promise<void> {
+  const path = join(folder, file)
+  await writeFile(`${path}.new`, `${text.trim()}\n`, { mode })
+  await rename(`${path}.new`, path)
+}
