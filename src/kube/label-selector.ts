@@ -1,7 +1,8 @@
 import type { LabelSelector, LabelSelectorRequirement } from './types.ts'
 
 /**
- * The requirements of a selector, `matchLabels` among them; all have to hold, so that none selects everything.
+ * The requirements of a selector, `matchLabels` among them; all have to hold, so that none selects everything. They are
+ * spelled as the API server gives them back: without a list of values that is empty.
  *
  * @see https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/label-selector/
  */
@@ -11,7 +12,12 @@ export function requirementsOf(selector: LabelSelector): readonly LabelSelectorR
     operator: 'In',
     values: [value],
   }))
-  return [...equal, ...(selector.matchExpressions ?? [])]
+  const others = (selector.matchExpressions ?? []).map(({ key, operator, values = [] }) => ({
+    key,
+    operator,
+    ...(values.length > 0 && { values }),
+  }))
+  return [...equal, ...others]
 }
 
 /** Whether labels meet all requirements. An operator that is not known is met by nothing. */

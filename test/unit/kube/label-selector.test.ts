@@ -22,6 +22,11 @@ describe('label selector', () => {
     ['of both', { matchLabels: { b: 'x' }, ...one('In', '1') }, [5]],
     ['of both that contradict', { matchLabels: { b: 'x' }, ...one('In', '2') }, []],
   ]
+  it('has no empty lists', () => {
+    const matchExpressions = [{ key: 'a', operator: 'Exists', values: [] }]
+    assert.deepEqual(requirementsOf({ matchExpressions }), [{ key: 'a', operator: 'Exists' }])
+  })
+
   for (const [what, selector, selected] of cases) {
     it(what, () => {
       const met = all.flatMap((labels, index) =>
