@@ -68,8 +68,10 @@ async function show(cluster: Cluster, signal: AbortSignal): Promise<void> {
     'Workloads: a Deployment, a StatefulSet at zero, a CronJob, a pod with an init container',
   )
   const { objects, expected, ignored } = workloads(origin.host)
-  await apply(cluster, objects)
-  const states = await watchImages(cluster, expected, nodes, screen, signal)
+  const states = await watchImages(cluster, {
+    ...{ expected, nodes, screen, signal },
+    begin: () => apply(cluster, objects),
+  })
 
   screen.title(`${expected[0]} is deleted from its origin, and an empty third node comes`)
   const [repository, tag] = nameAndTag(expected[0] ?? '')
@@ -131,13 +133,19 @@ async function show(cluster: Cluster, signal: AbortSignal): Promise<void> {
   if (!checks.every(([, seen]) => seen)) throw new Error('the demo did not show what it should')
 }
 
+interface Watched {
+  readonly expected: readonly string[]
+  readonly nodes: readonly string[]
+  readonly screen: Screen
+  readonly signal: AbortSignal
+  /** Applies the workloads: times count from here. */
+  readonly begin: () => Promise<void>
+}
+
 /** Shows each image on its way until all have arrived everywhere; gives what kip knows of them then. */
 async function watchImages(
   cluster: Cluster,
-  expected: readonly string[],
-  nodes: readonly string[],
-  screen: Screen,
-  signal: AbortSignal,
+  { expected, nodes, screen, signal, begin }: Watched,
 ): Promise<readonly ImageState[]> {
   const ended = new AbortController()
   const client = await connectCluster({ kubeconfig: cluster.kubeconfig })
@@ -148,6 +156,7 @@ async function watchImages(
     metrics: createMetrics({ processMetrics: false }),
   })
   const watching = store.run(ended.signal)
+  await store.synced
   const began = performance.now()
   const now = () => (performance.now() - began) / 1000
   const timeline = new Timeline((event) => screen.reached(event))
@@ -160,6 +169,7 @@ async function watchImages(
   }
   store.onChange(note)
   try {
+    await begin()
     return await eventually(
       'image on every node',
       async () => {
