@@ -149,6 +149,30 @@ test('connections are kept and taken again', async () => {
   }
 })
 
+test('connections for blobs are opened while the target is asked for the manifest', async () => {
+  await using source = await filled(await FakeRegistry.start())
+  await using target = await FakeRegistry.start()
+  const before = source.connections
+  let opened: number | undefined
+  target.interceptor = async (request) => {
+    if (request.method !== 'HEAD' || !request.url?.includes('/manifests/sha256:')) return false
+    const wanted = (): boolean => source.connections - before >= image.blobs.length
+    for (let tries = 0; !wanted() && tries < 200; tries += 1)
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    opened = source.connections - before
+    return false
+  }
+  const client = createRegistryClient({ hosts: () => ({ http: true }) })
+  try {
+    const to = { registry: target.host, repository: 'a/b', tag: 'v1' }
+    await copyImage(client, { registry: source.host, repository: 'a/b', tag: 'v1' }, to)
+  } finally {
+    await client.close()
+  }
+  assert.equal(opened, image.blobs.length)
+  assert.equal(source.connections - before, image.blobs.length, 'none besides them')
+})
+
 test('IPv6 addresses are dialled and named in brackets', async (t) => {
   let registry: FakeRegistry
   try {

@@ -150,9 +150,14 @@ async function copyRoot(parts: RootParts): Promise<{ digest: string; mediaType: 
     from.registry,
   )
   let tagged = held?.digest === found.digest
+  if (!tagged) warm(parts, manifest)
   const there = whole && (tagged || (await headManifest(to, found.digest, context)) !== undefined)
-  if (!there) await copier.below(found, manifest, 0, context)
-  else if (!looked && goal !== undefined) {
+  if (!there) {
+    // A repository that has neither the tag nor the manifest mostly lacks the blobs too.
+    if (held === undefined) copier.expectMissing()
+    await copier.below(found, manifest, 0, context)
+  }
+  if (there && !looked && goal !== undefined) {
     // Against the guess that the tag is new, the image is there: then its tag mostly is too.
     to.route.main.learned.absentTags = 0
     tagged = (await headManifest(to, goal, context))?.digest === found.digest
@@ -164,6 +169,14 @@ async function copyRoot(parts: RootParts): Promise<{ digest: string; mediaType: 
     )
   if (!tagged) await copier.put(found, manifest, goal ?? found.digest, 0, context)
   return { digest: found.digest, mediaType: manifest.mediaType }
+}
+
+/** Opens connections for what comes next, while the target is asked whether it has to come. */
+function warm({ from, to, context }: RootParts, manifest: Manifest): void {
+  const parts = (manifest.kind === 'index' ? manifest.manifests : manifest.blobs).length
+  if (from.route.reads.length === 1) from.route.main.warm(parts, context)
+  // As long as mounting is unknown there, larger blobs are asked for twice.
+  to.route.main.warm(to.route.main.learned.selfMount === 'unknown' ? 2 * parts : parts, context)
 }
 
 /** Tags in a row that were not there, after which the next is taken to be absent too. */

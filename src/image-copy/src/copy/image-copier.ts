@@ -68,6 +68,11 @@ export class ImageCopier {
     return this.#copied
   }
 
+  /** Says that the target most likely holds nothing of the image. */
+  expectMissing(): void {
+    this.#outlook.lacksBlobs = true
+  }
+
   /** Brings a manifest and all below it into the target, by digest. */
   async ensure(entry: Descriptor, depth: number, context: Context): Promise<void> {
     let pending = this.#done.get(entry.digest)

@@ -49,7 +49,14 @@ const tlsBufferBytes = 16 * 1024
 
 interface Pool {
   readonly idle: { readonly connection: Connection; readonly timer: NodeJS.Timeout }[]
+  /** Connections that were asked for ahead of the requests which will take them. */
+  readonly warming: Promise<Connection>[]
+  /** Connections that are open or being opened, busy ones too. */
+  count: number
 }
+
+/** Where a request goes, and what for. */
+export type TransportPeer = Pick<TransportRequest, 'origin' | 'purpose' | 'signal'>
 
 /**
  * HTTP/1.1 over pooled connections: the one transport for every request this package makes.
@@ -96,7 +103,7 @@ export class Transport {
     })
     if (this.#closed) throw new Error('the registry client is closed')
     request.signal.throwIfAborted()
-    const idle = fresh ? undefined : this.#takeIdle(request)
+    const idle = fresh ? undefined : (this.#takeIdle(request) ?? (await this.#takeWarm(request)))
     const connection = idle ?? (await this.#connect(request))
     return {
       exchange: connection.start(head, body, request.limits, request.signal),
@@ -124,6 +131,24 @@ export class Transport {
     return { ...head, body: await collect(exchange, head, maxBytes) }
   }
 
+  /**
+   * Opens connections ahead of requests that will want `count` at a time, so that their handshakes take no time of the
+   * requests. Those that are open already count. A failure is left to the request that meets it.
+   */
+  warm(peer: TransportPeer, count: number): void {
+    const pool = this.#pool(peer.origin)
+    while (!this.#closed && pool.count < count) {
+      const warming = this.#connect(peer)
+      pool.warming.push(warming)
+      const over = (): boolean => {
+        const at = pool.warming.indexOf(warming)
+        if (at >= 0) pool.warming.splice(at, 1)
+        return at >= 0
+      }
+      warming.then((connection) => over() && this.#keep(pool, connection), over)
+    }
+  }
+
   /** Ends every connection. */
   close(): void {
     this.#closed = true
@@ -135,40 +160,81 @@ export class Transport {
   }
 
   #takeIdle(request: TransportRequest): Connection | undefined {
-    const pool = this.#pools.get(originKey(request.origin))
-    for (let entry = pool?.idle.pop(); entry !== undefined; entry = pool?.idle.pop()) {
+    const pool = this.#pool(request.origin)
+    for (let entry = pool.idle.pop(); entry !== undefined; entry = pool.idle.pop()) {
       clearTimeout(entry.timer)
-      const { connection } = entry
-      if (connection.closed) continue
-      try {
-        this.#options.dialer.require(connection.remoteAddress, request.origin, request.purpose)
-      } catch (error) {
-        connection.destroy()
-        throw error
-      }
-      return connection
+      if (entry.connection.closed) continue
+      return this.#allowed(entry.connection, request)
     }
     return undefined
   }
 
-  async #connect(request: TransportRequest): Promise<Connection> {
-    const { origin, purpose } = request
+  /** Takes a connection that is being opened. @returns undefined when there is none, or none came of it */
+  async #takeWarm(request: TransportRequest): Promise<Connection | undefined> {
+    const { signal } = request
+    const pool = this.#pool(request.origin)
+    const warming = pool.warming.shift()
+    if (warming === undefined) return undefined
+    const aborted = Promise.withResolvers<never>()
+    const give = (): void => aborted.reject(signal.reason)
+    signal.addEventListener('abort', give)
+    try {
+      const connection = await Promise.race([warming.catch(() => undefined), aborted.promise])
+      if (connection === undefined || connection.closed) return undefined
+      return this.#allowed(connection, request)
+    } catch (error) {
+      if (signal.aborted) warming.then((connection) => this.#keep(pool, connection)).catch(() => {})
+      throw error
+    } finally {
+      signal.removeEventListener('abort', give)
+    }
+  }
+
+  /** Holds a connection's address against the rule for what it is taken for. */
+  #allowed(connection: Connection, { origin, purpose }: TransportRequest): Connection {
+    try {
+      this.#options.dialer.require(connection.remoteAddress, origin, purpose)
+    } catch (error) {
+      connection.destroy()
+      throw error
+    }
+    return connection
+  }
+
+  #pool(origin: Origin): Pool {
     const key = originKey(origin)
+    let pool = this.#pools.get(key)
+    if (pool === undefined) {
+      pool = { idle: [], warming: [], count: 0 }
+      this.#pools.set(key, pool)
+    }
+    return pool
+  }
+
+  async #connect(request: TransportPeer): Promise<Connection> {
+    const { origin, purpose } = request
+    const pool = this.#pool(origin)
     // Never handed on to another connection: bytes of a broken download may still be on their way out of it.
     const buffer = Buffer.allocUnsafeSlow(
       origin.scheme === 'http' ? plainBufferBytes : tlsBufferBytes,
     )
     const connection = new Connection((idle, reusable) => {
-      if (reusable) this.#keep(key, idle)
-      else this.#open.delete(idle)
+      if (reusable) this.#keep(pool, idle)
+      else if (this.#open.delete(idle)) pool.count -= 1
     })
-    const dialed = await this.#options.dialer.dial(
-      origin,
-      purpose,
-      { buffer, onBytes: connection.onBytes },
-      AbortSignal.any([request.signal, this.#stop.signal]),
-    )
-    connection.attach(dialed)
+    pool.count += 1
+    try {
+      const dialed = await this.#options.dialer.dial(
+        origin,
+        purpose,
+        { buffer, onBytes: connection.onBytes },
+        AbortSignal.any([request.signal, this.#stop.signal]),
+      )
+      connection.attach(dialed)
+    } catch (error) {
+      pool.count -= 1
+      throw error
+    }
     this.#open.add(connection)
     if (!purpose.derived && connection.remoteAddress !== undefined && origin.proxy === undefined) {
       this.#addresses.set(purpose.registry, connection.remoteAddress)
@@ -176,12 +242,7 @@ export class Transport {
     return connection
   }
 
-  #keep(key: string, connection: Connection): void {
-    let pool = this.#pools.get(key)
-    if (pool === undefined) {
-      pool = { idle: [] }
-      this.#pools.set(key, pool)
-    }
+  #keep(pool: Pool, connection: Connection): void {
     const timer = setTimeout(() => connection.destroy(), this.#options.idleMs)
     timer.unref()
     connection.idle()

@@ -36,6 +36,8 @@ export interface EndpointOptions {
 const maxRedirects = 5
 const redirects = new Set([301, 302, 303, 307, 308])
 const maxErrorBytes = 64 * 1024
+/** Windows begin at six, and more would mostly be opened in vain where an image turns out to be there. */
+const maxWarm = 6
 const defaultMaxBytes = 64 * 1024
 
 /** One registry server: its address, who we are there, how much it bears, and what was learned about it. */
@@ -203,6 +205,16 @@ export class Endpoint {
         ? Promise.resolve(false)
         : this.#auth.turnedDown(request, grant, status, headers.get('www-authenticate') ?? '', 0)
     return { exchange, url, refused }
+  }
+
+  /** Opens connections for up to `count` requests that are about to come at a time. */
+  warm(count: number, { signal }: Context): void {
+    const peer = {
+      origin: this.#options.originOf(this.base),
+      purpose: this.#purpose(false),
+      signal,
+    }
+    this.#options.transport.warm(peer, Math.min(count, maxWarm, this.pulls.size))
   }
 
   /** Turns transport errors into this package's. */
