@@ -23,8 +23,6 @@ export interface AdmissionOptions extends Pick<HandlerOptions, 'mapping' | 'log'
   readonly certificates: Pick<CertificateSource, 'loaded' | 'current' | 'onChange'>
   readonly metrics: Metrics
   readonly limits?: Partial<ServerLimits>
-  /** Unix ms; default `Date.now`. */
-  readonly now?: () => number
 }
 
 export interface Admission {
@@ -43,10 +41,10 @@ export interface Admission {
 
 /** The webhook: pods on their way into the cluster are pointed at verified copies, from memory alone. */
 export function createAdmission(options: AdmissionOptions): Admission {
-  const { store, exclusions, workloads, certificates, log, settings, now = Date.now } = options
+  const { store, exclusions, workloads, certificates, log, settings } = options
   const limits = { ...defaultLimits, ...options.limits }
   const metrics = admissionMetrics(options.metrics)
-  const handler = createHandler({ ...options, metrics, now })
+  const handler = createHandler({ ...options, metrics })
   const pending = new Set<string>(['webhook: listening'])
   const closing = Promise.withResolvers<void>()
   let app: FastifyInstance<Server> | undefined

@@ -1,6 +1,7 @@
-import { formatReference, parseReference } from '@containers/image-copy'
-import { decide } from '../decide/decide.ts'
-import type { DecisionSettings } from '../decide/subject.ts'
+import { verdict } from '../decide/codes.ts'
+import { rememberPlaces } from '../decide/place.ts'
+import { decideRewrite, type RewriteVerdict } from '../decide/rewrite.ts'
+import { type DecisionSettings, subjectOf } from '../decide/subject.ts'
 import type { Mapping } from '../images/mapping.ts'
 import type { ImageUse } from '../images/walker.ts'
 import type { ObjectMeta, Pod } from '../kube/types.ts'
@@ -21,8 +22,6 @@ export interface ReviewerOptions {
     | undefined
   readonly mapping: Mapping
   readonly settings: DecisionSettings
-  /** Unix ms. */
-  readonly now: () => number
 }
 
 export interface Verdict extends Answer {
@@ -42,7 +41,8 @@ const awaitedCodes: ReadonlySet<string> = new Set(['UnknownImage', 'NotMirrored'
 
 /** Makes the function that decides on pods. */
 export function createReviewer(options: ReviewerOptions): Reviewer {
-  const { store, exclusions, workloads, mapping, settings, now } = options
+  const { store, exclusions, workloads, mapping, settings } = options
+  const placeOf = rememberPlaces(mapping)
 
   /** Why the pod as a whole is none of kip's business, whatever its images. */
   function reasonToLeave({ metadata }: Pod, namespace: string): Outcome | undefined {
@@ -54,11 +54,19 @@ export function createReviewer(options: ReviewerOptions): Reviewer {
     return undefined
   }
 
-  function decideUse({ reference, pullPolicy }: ImageUse) {
-    const text = normalise(reference)
-    const image = text === undefined ? undefined : store.get(text)
-    const placement = pullPolicy === undefined ? {} : { pullPolicy }
-    return decide({ reference, image, mapping, settings, now: now(), placement }).rewrite
+  function decideUse({ reference, pullPolicy }: ImageUse): RewriteVerdict {
+    const place = placeOf(reference)
+    if (place === undefined) return verdict(false, 'InvalidReference')
+    const subject = subjectOf(place, store.get(place.text), mapping)
+    return decideRewrite(subject, settings, pullPolicy === undefined ? {} : { pullPolicy })
+  }
+
+  /** Normalised references of the images that a copy may come of. */
+  function awaitedOf(images: readonly ImageOutcome[]): readonly string[] {
+    const references = images.flatMap(({ use, code }) =>
+      awaitedCodes.has(code) ? (placeOf(use.reference)?.text ?? []) : [],
+    )
+    return [...new Set(references)]
   }
 
   return (change, namespace) => {
@@ -97,19 +105,4 @@ function flagWarnings({ metadata }: Pod): readonly string[] {
   return values.some((value) => value !== undefined && value !== 'true' && value !== 'false')
     ? [`kip: ${ignoreFlag} on the pod has no effect, its value is neither "true" nor "false"`]
     : []
-}
-
-function awaitedOf(images: readonly ImageOutcome[]): readonly string[] {
-  const references = images.flatMap(({ use, code }) =>
-    awaitedCodes.has(code) ? (normalise(use.reference) ?? []) : [],
-  )
-  return [...new Set(references)]
-}
-
-function normalise(reference: string): string | undefined {
-  try {
-    return formatReference(parseReference(reference))
-  } catch {
-    return undefined // the API server, or the kubelet, tells the user
-  }
 }

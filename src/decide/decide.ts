@@ -3,6 +3,7 @@ import type { ImageState } from '../state/cached-image.ts'
 import { type CacheVerdict, decideCache } from './cache.ts'
 import { type Verdict, verdict } from './codes.ts'
 import { decideMirror } from './mirror.ts'
+import { placeOf } from './place.ts'
 import { decideRewrite, type Placement, type RewriteVerdict } from './rewrite.ts'
 import { type DecisionSettings, subjectOf } from './subject.ts'
 
@@ -30,17 +31,18 @@ export interface Decision {
 
 /**
  * The one decision: what kip does about a reference, and why. Webhook, mirror, puller and the explaining commands all ask
- * here, so that none can differ from what another says.
+ * here, so that none can differ from what another says. The webhook, in a hurry, asks for its part alone, `decideRewrite`.
  *
  * Pure: the same input gives the same answer.
  */
 export function decide(input: DecideInput): Decision {
   const { settings, placement, now } = input
-  const subject = subjectOf(input.reference, input.image, input.mapping)
-  if (subject === undefined) {
+  const place = placeOf(input.reference, input.mapping)
+  if (place === undefined) {
     const invalid = verdict(false, 'InvalidReference')
     return { mirror: invalid, rewrite: invalid, cache: { ...invalid, references: [] } }
   }
+  const subject = subjectOf(place, input.image, input.mapping)
   return {
     mirror: decideMirror(subject),
     rewrite: decideRewrite(subject, settings, placement),

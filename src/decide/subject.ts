@@ -1,13 +1,8 @@
-import {
-  formatReference,
-  type ImageReference,
-  ImageReferenceError,
-  parseReference,
-} from '@containers/image-copy'
-import { MappingError } from '../images/errors.ts'
+import { formatReference } from '@containers/image-copy'
 import type { Mapping } from '../images/mapping.ts'
 import { type ImageState, isWanted, type Mirror } from '../state/cached-image.ts'
 import { type Verdict, verdict } from './codes.ts'
+import type { Place } from './place.ts'
 
 const digestPattern = /^(?:sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})$/
 
@@ -19,60 +14,31 @@ export interface DecisionSettings {
 }
 
 /** One reference, and all that is known of it. */
-export interface Subject {
-  readonly reference: ImageReference
-  /** Normalised. */
-  readonly text: string
+export interface Subject extends Place {
   /** undefined: kip does not know the image. */
   readonly image: ImageState | undefined
-  /** Where the copy lies or would lie, by configuration alone; a verdict: why there is no such place. */
-  readonly copy: ImageReference | Verdict
-  /** Status of that copy, if it is the one that the configuration means. */
+  /** Status of the copy, if it is the one that the configuration means. */
   readonly mirror: Mirror | undefined
 }
 
 /**
- * Puts together what every decision needs of one reference; undefined when it is none.
+ * Puts together what every decision needs of one reference.
  *
  * Of the state it takes digests and states only. The place of the copy comes from configuration, so that write access to
  * a status swaps nobody's image.
  */
 export function subjectOf(
-  written: string,
+  place: Place,
   image: ImageState | undefined,
-  mapping: Mapping,
-): Subject | undefined {
-  let reference: ImageReference
-  try {
-    reference = parseReference(written)
-  } catch {
-    return undefined
-  }
-  const text = formatReference(reference)
+  { registry }: Pick<Mapping, 'registry'>,
+): Subject {
+  const { reference, text, copy, copyText } = place
   const known = image?.reference === text ? image : undefined
-  const copy = copyOf(reference, mapping)
-  if ('code' in copy) return { reference, text, image: known, copy, mirror: undefined }
-  const place = formatReference(copy)
-  const mirror = known?.mirrors.find(
-    (entry) => entry.registry === mapping.registry && entry.reference === place,
-  )
-  return { reference, text, image: known, copy, mirror }
-}
-
-function copyOf(reference: ImageReference, mapping: Mapping): ImageReference | Verdict {
-  if (mapping.registry === '') return verdict(false, 'NoBackup')
-  if (mapping.isBackup(reference)) return verdict(false, 'IsBackup')
-  try {
-    const copy = mapping.backupOf(reference)
-    // A name that is too long, or `flat` without a repository: no kubelet could read it, and no pod start from it.
-    parseReference(formatReference(copy))
-    return copy
-  } catch (error) {
-    if (error instanceof MappingError || error instanceof ImageReferenceError) {
-      return verdict(false, 'NotMappable')
-    }
-    throw error
-  }
+  const mirror =
+    copyText === undefined
+      ? undefined
+      : known?.mirrors.find((one) => one.registry === registry && one.reference === copyText)
+  return { reference, text, copy, copyText, image: known, mirror }
 }
 
 /** The reference of the verified copy with its digest, as a pod is to name it; a verdict: why there is none to use. */

@@ -81,7 +81,6 @@ before(async () => {
     workloads: { ownsPod: () => false },
     mapping,
     settings,
-    now: () => 0,
     log,
     metrics,
     sight: () => {},

@@ -19,7 +19,6 @@ function setUp(changes: Partial<HandlerOptions> = {}) {
     exclusions: { excluded: () => false },
     mapping,
     settings,
-    now: () => 0,
     log,
     metrics: admissionMetrics(metrics),
     sight: (reference, namespace) => sighted.push(`${namespace} ${reference}`),

@@ -24,7 +24,7 @@ const store = storeOf(
 
 function reviewer(changes: Partial<ReviewerOptions> = {}) {
   const exclusions = { excluded: (namespace: string) => namespace === 'kube-system' }
-  return createReviewer({ store, exclusions, mapping, settings, now: () => 0, ...changes })
+  return createReviewer({ store, exclusions, mapping, settings, ...changes })
 }
 
 function podOf(spec: Pod['spec'], metadata: Pod['metadata'] = { name: 'web' }): Pod {

@@ -46,7 +46,6 @@ const review = createReviewer({
   exclusions: { excluded: () => false },
   mapping,
   settings,
-  now: () => 0,
 })
 
 const image = fc.oneof(
