@@ -1,7 +1,15 @@
+import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
+
+/** What Node is given before the bundle's main file, as the image has it. */
+export function nodeFlags(): readonly string[] {
+  const dockerfile = readFileSync(new URL('Dockerfile', import.meta.url), 'utf8')
+  const entrypoint: readonly string[] = JSON.parse(/^ENTRYPOINT (.*)$/m.exec(dockerfile)?.[1] ?? '')
+  return entrypoint.slice(1, -1)
+}
 
 /** Libraries in CommonJS ask for these names, which an ES module does not have. */
 const COMMONJS_NAMES = [

@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { bundle } from '../../../docker/bundle.ts'
+import { bundle, nodeFlags } from '../../../docker/bundle.ts'
 import { openAuthority } from '../../cluster/pki.ts'
 import type { BenchOptions } from '../bench.ts'
 import { benchProgram, libraryPeer } from '../peers/build.ts'
@@ -32,7 +32,7 @@ export async function createWorld({ report, signal }: BenchOptions): Promise<Wor
   await using cleanup = new AsyncDisposableStack()
   const folder = await mkdtemp(join(tmpdir(), 'kip-bench-'))
   cleanup.defer(() => rm(folder, { recursive: true, force: true }))
-  // As it is shipped: one bundle, run by the Node that runs this.
+  // As it is shipped: one bundle, run by the Node that runs this, with the flags of the image.
   await bundle(join(folder, 'kip'), 'test/bench/webhook/server.ts')
   const authority = await openAuthority(folder)
   const issued = await authority.issue({ commonName: 'webhook', hosts: ['127.0.0.1'] })
@@ -44,7 +44,10 @@ export async function createWorld({ report, signal }: BenchOptions): Promise<Wor
   const disposal = cleanup.move()
   return {
     load,
-    servers: { kip: [process.execPath, join(folder, 'kip', 'main.js')], go: [peer.file] },
+    servers: {
+      kip: [process.execPath, ...nodeFlags(), join(folder, 'kip', 'main.js')],
+      go: [peer.file],
+    },
     versions: { 'k8s.io/api': peer.version },
     certificates: folder,
     reviewFile,

@@ -95,7 +95,8 @@ describe('the images of kip', { skip: missing ?? false }, () => {
   it('run kip as nobody in particular, with the pinned Node and without a shell', async () => {
     const { root, config, layers } = await unpack(images.kip)
     assert.equal(config.User, '65532:65532')
-    assert.deepEqual(config.Entrypoint, ['/usr/local/bin/node', '/kip/main.js'])
+    const node = ['/usr/local/bin/node', '--max-semi-space-size=4']
+    assert.deepEqual(config.Entrypoint, [...node, '/kip/main.js'])
     mkdirSync(join(root, 'dev'), { recursive: true })
     assert.equal(runIn(root, [...config.Entrypoint, 'version']), `kip ${manifest.version}\n`)
     assert.equal(runIn(root, ['/usr/local/bin/node', '--version']), `${process.version}\n`)
