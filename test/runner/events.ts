@@ -25,11 +25,12 @@ export default async function* events(source: AsyncIterable<TestEvent>): AsyncGe
     const name = [...path, data.name].join(' › ')
     const suite = data.details?.type === 'suite'
     const failed = type === 'test:fail'
-    if (suite && !failed) continue
+    const skipped = data.skip !== undefined && data.skip !== false
+    // A suite that was skipped has no tests that could say so.
+    if (suite && !failed && !skipped) continue
     const error = data.details?.error
     const cause = error?.cause ?? error
     if (failed && suite && String(cause).includes('subtest')) continue
-    const skipped = data.skip !== undefined && data.skip !== false
     const todo = data.todo !== undefined && data.todo !== false
     const event = {
       type: failed ? 'fail' : skipped ? 'skip' : todo ? 'todo' : 'pass',
