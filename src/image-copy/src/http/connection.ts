@@ -2,18 +2,20 @@ import type { Socket } from 'node:net'
 import type { DialedSocket } from './dial.ts'
 import { type Carrier, Exchange, type ExchangeLimits } from './exchange.ts'
 import { ConnectionLostError, ProtocolError } from './protocol-error.ts'
+import type { ReadBuffer } from './read-buffer.ts'
 import type { RequestHead } from './request-head.ts'
 import { ResponseParser } from './response-parser.ts'
 
 /**
  * One socket and the exchange that is under way on it.
  *
- * All reads of a plain socket go to one buffer that lives as long as the connection. A body's bytes are lent to the
+ * All reads of a plain socket go to a buffer that lives as long as the connection. A body's bytes are lent to the
  * exchange's sink out of that buffer; a sink that cannot take more says `false`, reading stops, and the bytes stay where
  * they are until {@link Connection.resume}. Nothing is allocated per read.
  */
 export class Connection implements Carrier {
   readonly #parser = new ResponseParser()
+  readonly #buffer: ReadBuffer
   #socket: Socket | undefined
   #stable = false
   #exchange: Exchange | undefined
@@ -22,7 +24,8 @@ export class Connection implements Carrier {
   #closed: Error | undefined
   #onIdle: (connection: Connection, reusable: boolean) => void
 
-  constructor(onIdle: (connection: Connection, reusable: boolean) => void) {
+  constructor(buffer: ReadBuffer, onIdle: (connection: Connection, reusable: boolean) => void) {
+    this.#buffer = buffer
     this.#onIdle = onIdle
   }
 
@@ -150,6 +153,7 @@ export class Connection implements Carrier {
           this.#finish(exchange, at === input.length)
           return true
         }
+        if (step.kind === 'head') this.#buffer.expect(this.#parser.bodyBytes)
         const goOn =
           step.kind === 'head'
             ? exchange.takeHead(step.head)

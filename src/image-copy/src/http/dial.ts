@@ -16,8 +16,11 @@ export interface DialerOptions {
 
 /** Where the bytes of a new socket go. */
 export interface Receiver {
-  /** Read straight into this buffer where the platform can; see {@link DialedSocket.stable}. */
-  readonly buffer: Buffer
+  /**
+   * Gives the buffer that is read straight into where the platform can; asked at first and after each read. See
+   * {@link DialedSocket.stable}.
+   */
+  readonly buffer: () => Buffer
   /** Takes bytes; `false` stops reading until the socket is resumed. */
   readonly onBytes: (bytes: Buffer) => boolean
 }

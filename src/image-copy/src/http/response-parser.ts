@@ -73,6 +73,11 @@ export class ResponseParser {
     return this.#state === 'done' && this.#keepAlive
   }
 
+  /** Bytes of the body that are still to come, as far as its length was announced; else 0. */
+  get bodyBytes(): number {
+    return this.#state === 'fixed' ? this.#left : 0
+  }
+
   /** Takes what it can of `input` from `at` on. @throws ProtocolError */
   read(input: Buffer, at: number): ParserStep {
     switch (this.#state) {

@@ -4,6 +4,7 @@ import type { Dialer } from './dial.ts'
 import type { BodySink, Exchange, ExchangeLimits } from './exchange.ts'
 import { type Origin, originKey } from './origin.ts'
 import { ConnectionLostError } from './protocol-error.ts'
+import { ReadBuffer } from './read-buffer.ts'
 import { requestHead } from './request-head.ts'
 import type { ResponseHead } from './response-parser.ts'
 
@@ -41,11 +42,6 @@ export class AnswerTooLargeError extends Error {
     this.limit = limit
   }
 }
-
-/** 256 KiB a read measured best for large blobs on plain TCP; pages that no read reaches cost no memory. */
-const plainBufferBytes = 256 * 1024
-/** A TLS record holds 16 KiB, and a read never brings more than one. */
-const tlsBufferBytes = 16 * 1024
 
 interface Pool {
   readonly idle: { readonly connection: Connection; readonly timer: NodeJS.Timeout }[]
@@ -214,11 +210,8 @@ export class Transport {
   async #connect(request: TransportPeer): Promise<Connection> {
     const { origin, purpose } = request
     const pool = this.#pool(origin)
-    // Never handed on to another connection: bytes of a broken download may still be on their way out of it.
-    const buffer = Buffer.allocUnsafeSlow(
-      origin.scheme === 'http' ? plainBufferBytes : tlsBufferBytes,
-    )
-    const connection = new Connection((idle, reusable) => {
+    const buffer = new ReadBuffer(origin.scheme)
+    const connection = new Connection(buffer, (idle, reusable) => {
       if (reusable) this.#keep(pool, idle)
       else if (this.#open.delete(idle)) pool.count -= 1
     })
@@ -227,7 +220,7 @@ export class Transport {
       const dialed = await this.#options.dialer.dial(
         origin,
         purpose,
-        { buffer, onBytes: connection.onBytes },
+        { buffer: buffer.current, onBytes: connection.onBytes },
         AbortSignal.any([request.signal, this.#stop.signal]),
       )
       connection.attach(dialed)
