@@ -215,3 +215,47 @@ describe('kip outside the cluster, its webhook by URL', { skip }, () => {
     })
   })
 })
+
+describe("kip in KIP's place: the puller alone", () => {
+  const namespace = `alone-${process.pid}`
+  let one: Kip | undefined
+
+  before(() => cluster.kubectl(['create', 'namespace', namespace]))
+  after(async () => {
+    one?.child.kill('SIGTERM')
+    await one?.exit
+    await cluster.kubectl(['delete', 'namespace', namespace, '--wait=false'])
+  })
+
+  it("holds the static IMAGES by KIP's variables, without the CachedImage resource", async () => {
+    one = kip([], {
+      KUBECONFIG: cluster.kubeconfig,
+      KIP_DISCOVERY_ENABLED: 'false',
+      KIP_PORT: '19500',
+      NAMESPACE: namespace,
+      DAEMONSET_NAME: 'puller',
+      IMAGES: 'one=registry.test/one:1;two=registry.test/two:2;',
+      CACHING_INTERVAL_HOURS: '1',
+      CACHING_MEMORY_REQUEST: '10Mi',
+      CACHING_MEMORY_LIMIT: '20Mi',
+      NODE_SELECTOR: '{"pool": "fast"}',
+      KIP_IMAGE: 'registry.test/kip-sleep:1',
+    })
+    const templates = await eventually(
+      'DaemonSet with both images',
+      async () => {
+        const listed = await cluster.kubectl(['get', 'daemonsets', '-n', namespace, '-o', 'json'])
+        return (
+          listed.includes('registry.test/one:1') && listed.includes('registry.test/two:2') && listed
+        )
+      },
+      { timeoutMs: 40_000 },
+    ).catch((error: unknown) => {
+      throw new Error(one?.output(), { cause: error })
+    })
+    assert.match(templates, /"pool": "fast"/)
+    assert.match(one.output(), /"mode":"alone"/)
+    const images = await readCachedImages(cluster)
+    assert.ok(!images.some(({ spec }) => spec.reference.startsWith('registry.test/')))
+  })
+})
