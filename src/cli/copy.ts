@@ -95,6 +95,7 @@ async function copyPair(
   const options: CopyOptions = {
     platforms: args.platforms,
     referrers: args.referrers,
+    foreignLayers: args.foreignLayers,
     recheck: args.recheck,
     signal,
     onEvent,

@@ -259,7 +259,7 @@ export class FakeRegistry implements AsyncDisposable {
     const bytes = held && (this.mangle?.(held, 'blob') ?? held)
     if (bytes === undefined) return fail(response, 404, 'BLOB_UNKNOWN')
     const headers = { 'docker-content-digest': digest, 'content-type': 'application/octet-stream' }
-    const range = /^bytes=(\d+)-$/.exec(request.headers.range ?? '')
+    const range = /^bytes=(\d+)-(?:\d+)?$/.exec(request.headers.range ?? '')
     if (range !== null) {
       const from = Number(range[1])
       const part = {

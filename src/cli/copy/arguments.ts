@@ -13,6 +13,8 @@ export interface CopyArguments {
   readonly dryRun: boolean
   readonly platforms: readonly string[]
   readonly referrers: boolean
+  /** Hosts from which foreign layers may be read; undefined: they are left where they are. */
+  readonly foreignLayers: readonly string[] | undefined
   readonly recheck: boolean
   readonly concurrency: number
   readonly http: readonly string[]
@@ -32,6 +34,7 @@ target holds is not sent again, and its tag is written last. The exit code is 0 
   --concurrency N         images at a time; default 8
   --platform OS/ARCH      only this platform, as often as wanted; the index stays whole, so the target must allow gaps
   --referrers             also what points at the image: referrers, cosign signatures, attestations and SBOMs
+  --foreign-layers HOST   also foreign layers, from the source or from their URLs at this host, as often as wanted
   --recheck               look at every part even when the target's tag has the digest already
   --dry-run               write nothing; tell how many bytes would be sent
   --output text|json      json: one object a line and image, and one for all at the end
@@ -48,6 +51,7 @@ const OPTIONS = {
   concurrency: { type: 'string', default: '8' },
   platform: { type: 'string', multiple: true },
   referrers: { type: 'boolean', default: false },
+  'foreign-layers': { type: 'string', multiple: true },
   recheck: { type: 'boolean', default: false },
   'dry-run': { type: 'boolean', default: false },
   output: { type: 'string', default: 'text' },
@@ -77,8 +81,11 @@ export function parseCopyArguments(argv: readonly string[]): CopyArguments {
   if (!/^[1-9]\d{0,2}$/.test(values.concurrency)) {
     faults.push(`--concurrency ${JSON.stringify(values.concurrency)}: give a number from 1 to 999`)
   }
-  for (const host of values.http ?? []) {
-    if (!isRegistryHost(host)) faults.push(`--http ${JSON.stringify(host)}: give host or host:port`)
+  for (const option of ['http', 'foreign-layers'] as const) {
+    for (const host of values[option] ?? []) {
+      if (isRegistryHost(host)) continue
+      faults.push(`--${option} ${JSON.stringify(host)}: give host or host:port`)
+    }
   }
   const platforms = (values.platform ?? []).flatMap((text) => text.split(','))
   for (const platform of platforms) {
@@ -100,6 +107,7 @@ export function parseCopyArguments(argv: readonly string[]): CopyArguments {
     dryRun: values['dry-run'],
     platforms,
     referrers: values.referrers,
+    foreignLayers: values['foreign-layers'],
     recheck: values.recheck,
     concurrency: Number(values.concurrency),
     http: values.http ?? [],

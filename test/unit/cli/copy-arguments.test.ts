@@ -27,7 +27,9 @@ describe('arguments of kip copy', () => {
     const args = parseCopyArguments([
       ...['--platform', 'linux/amd64', 'a', '--platform=linux/arm64,linux/arm/v7', 'b'],
       ...['--http', 'x:5000', '--http', '[::1]:5000', '--dry-run', '--referrers', '--output=json'],
+      ...['--foreign-layers', 'mcr.microsoft.com'],
     ])
+    assert.deepEqual(args.foreignLayers, ['mcr.microsoft.com'])
     assert.deepEqual(args.platforms, ['linux/amd64', 'linux/arm64', 'linux/arm/v7'])
     assert.deepEqual(args.http, ['x:5000', '[::1]:5000'])
     assert.equal(args.dryRun && args.referrers, true)
@@ -47,11 +49,12 @@ describe('arguments of kip copy', () => {
     const faults = faultsOf(() =>
       parseCopyArguments([
         ...['only-one', '--output', 'xml', '--concurrency', '0'],
-        ...['--http', 'http://x', '--platform', 'linux'],
+        ...['--http', 'http://x', '--foreign-layers', 'x/y', '--platform', 'linux'],
       ]),
     )
-    assert.equal(faults.length, 5)
-    assert.match(faults.join('\n'), /SOURCE.*\n.*xml.*\n.*concurrency.*\n.*http:\/\/x.*\n.*"linux"/)
+    assert.equal(faults.length, 6)
+    const every = /SOURCE.*\n.*xml.*\n.*concurrency.*\n.*http:\/\/x.*\n.*x\/y.*\n.*"linux"/
+    assert.match(faults.join('\n'), every)
   })
 
   test('a list and an image, or standard input for two things, are refused', () => {

@@ -80,6 +80,10 @@ function cutDownloads(digest: string, bytes: number, times: number): void {
   }
 }
 
+function startOf(range: string): number {
+  return Number(/^bytes=(\d+)-\d+$/.exec(range)?.[1])
+}
+
 describe('downloads that break', () => {
   test('go on by Range where they broke, into the same upload', async () => {
     const image = sampleImage({ layers: [noise('broken', 2 * MiB)] })
@@ -92,9 +96,7 @@ describe('downloads that break', () => {
       .filter((range) => range !== undefined)
     assert.equal(ranges.length, 3)
     assert.ok(
-      ranges.every(
-        (range, i) => i === 0 || Number(range.slice(6, -1)) > Number(ranges[i - 1]?.slice(6, -1)),
-      ),
+      ranges.every((range, i) => i === 0 || startOf(range) > startOf(ranges[i - 1] ?? '')),
       `${ranges}`,
     )
     assert.equal(

@@ -2,6 +2,7 @@ import { RegistryError } from '../errors.ts'
 import { type Descriptor, isForeign } from '../image/manifest.ts'
 import type { BlobLedger } from '../registry/blob-ledger.ts'
 import type { Context } from '../registry/context.ts'
+import { type ForeignLayers, foreignFailure, foreignSource } from '../registry/foreign-layers.ts'
 import { type Repository, readPlaces, writePlace } from '../registry/repository.ts'
 import { headBlob } from './small-blob.ts'
 import { transferBlob } from './transfer.ts'
@@ -14,6 +15,8 @@ export interface PlaceBlobParts {
   readonly source: Repository
   readonly target: Repository
   readonly blob: Descriptor
+  /** Undefined: foreign layers stay where their URLs point. */
+  readonly foreign: ForeignLayers | undefined
   readonly ledger: BlobLedger
   /** What the blobs of this image have shown so far. */
   readonly outlook: Outlook
@@ -37,8 +40,19 @@ const probeBytes = 1024 * 1024
  * registry; it is sent. One `POST ?mount=` mostly answers all three questions and opens the upload too.
  */
 export async function placeBlob(parts: PlaceBlobParts): Promise<BlobOutcome> {
+  const { source, blob, foreign } = parts
+  if (!isForeign(blob)) return place(parts)
+  if (foreign === undefined) return 'skipped'
+  const from = foreignSource(source, blob, foreign)
+  try {
+    return await place({ ...parts, source: from })
+  } catch (error) {
+    throw foreignFailure(error, from, blob)
+  }
+}
+
+async function place(parts: PlaceBlobParts): Promise<BlobOutcome> {
   const { source, target, blob, ledger, context } = parts
-  if (isForeign(blob)) return 'skipped'
   const { host } = target.route.main
   if (source.registry === target.registry && source.name === target.name) return 'present'
   if (ledger.holds(host, target.name, blob.digest)) return 'present'

@@ -21,6 +21,12 @@ export interface CopyOptions {
   readonly referrers?: boolean | undefined
   /** Take along cosign's `.sig`, `.att` and `.sbom` tags. Default: as `referrers`. */
   readonly signatureTags?: boolean | undefined
+  /**
+   * Take along foreign layers (Windows bases), from the source's registry if it holds them, else from the URLs in the manifest
+   * that are at one of these hosts (`mcr.microsoft.com`); without credentials, and by https unless the host is marked for http.
+   * Default: they are left where their URLs point.
+   */
+  readonly foreignLayers?: readonly string[] | undefined
   /** How far to follow referrers of referrers. Default 3. */
   readonly referrersDepth?: number | undefined
   /** Most referrers and signatures of one image; more is an error. Default 1000. */
@@ -102,7 +108,9 @@ export async function copyOne({
     context.signal.throwIfAborted()
     const from = repositoryOf(client, source, 'pull')
     const to = repositoryOf(client, target, 'pull,push')
-    const copier = new ImageCopier({ client, source: from, target: to, platforms })
+    const { foreignLayers: hosts } = options
+    const foreign = hosts && { client, hosts }
+    const copier = new ImageCopier({ client, source: from, target: to, platforms, foreign })
     const root = await copyRoot({ copier, from, to, source, target, client, options, context })
     emit({ type: 'image-done', image, digest: root.digest })
     return { ...root, ...copier.tally }

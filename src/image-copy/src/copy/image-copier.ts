@@ -4,6 +4,7 @@ import { type Descriptor, type Manifest, parseManifest } from '../image/manifest
 import type { Platform } from '../image/platform.ts'
 import type { Client } from '../registry/client.ts'
 import type { Context } from '../registry/context.ts'
+import type { ForeignLayers } from '../registry/foreign-layers.ts'
 import {
   getManifest,
   headManifest,
@@ -33,6 +34,8 @@ export interface ImageCopierOptions {
   readonly target: Repository
   /** Empty: all. */
   readonly platforms: readonly Platform[]
+  /** Undefined: foreign layers stay where their URLs point. */
+  readonly foreign: ForeignLayers | undefined
 }
 
 /** A manifest that is in the target now, as what comes around it needs it. */
@@ -203,11 +206,12 @@ export class ImageCopier {
     for (const { digest, size } of unique)
       context.emit({ type: 'blob-found', image: context.image, digest, bytes: size })
     await concurrently(unique, blobsAtATime, context, async (blob, inner) => {
-      const { client, source, target } = this.#options
+      const { client, source, target, foreign } = this.#options
       const parts = {
         source,
         target,
         blob,
+        foreign,
         ledger: client.ledger,
         outlook: this.#outlook,
         context: inner,

@@ -14,7 +14,7 @@ export interface ImageTree {
   readonly manifests: ReadonlyMap<string, Manifest>
   /** Sizes in bytes. */
   readonly manifestBytes: number
-  /** Each once, without foreign layers. */
+  /** Each once, without foreign layers unless they were asked for. */
   readonly blobs: ReadonlyMap<string, Descriptor>
 }
 
@@ -28,6 +28,7 @@ export async function readTree(
   reference: string,
   platforms: readonly Platform[],
   context: Context,
+  withForeign = false,
 ): Promise<ImageTree> {
   const manifests = new Map<string, Manifest>()
   const blobs = new Map<string, Descriptor>()
@@ -52,7 +53,8 @@ export async function readTree(
     manifests.set(found.digest, manifest)
     manifestBytes += found.bytes.length
     if (manifest.kind === 'image') {
-      for (const blob of manifest.blobs) if (!isForeign(blob)) blobs.set(blob.digest, blob)
+      for (const blob of manifest.blobs)
+        if (withForeign || !isForeign(blob)) blobs.set(blob.digest, blob)
       return manifest
     }
     if (depth >= maxDepth) throw invalid(found.digest, `indexes are nested deeper than ${maxDepth}`)

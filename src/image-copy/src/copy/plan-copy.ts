@@ -24,6 +24,8 @@ export interface CopyPlan {
 /** Options of {@link planCopy}. */
 export interface PlanOptions {
   readonly platforms?: readonly string[] | undefined
+  /** As for a copy: foreign layers count too. */
+  readonly foreignLayers?: readonly string[] | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -42,7 +44,13 @@ export async function planCopy(
   const to = repositoryOf(inside, target, 'pull')
   const platforms = (options.platforms ?? []).map(parsePlatform)
   const [tree, held] = await Promise.all([
-    readTree(from, source.digest ?? source.tag ?? 'latest', platforms, context),
+    readTree(
+      from,
+      source.digest ?? source.tag ?? 'latest',
+      platforms,
+      context,
+      options.foreignLayers !== undefined,
+    ),
     headManifest(to, target.tag ?? target.digest ?? 'latest', context),
   ])
   const { digest } = tree.root

@@ -108,12 +108,20 @@ export function internalsOf(client: RegistryClient): Client {
   throw new TypeError('the client must come from createRegistryClient')
 }
 
+/** One server to read a repository from. */
+export interface ReadRoute {
+  readonly endpoint: Endpoint
+  readonly prefix: string
+  /** Where the one blob that this route is for lies, instead of the place that its digest gives. */
+  readonly blobUrl?: URL
+}
+
 /** A registry that a reference names, and its mirrors. */
 export interface Route {
   /** Where it is written to. */
   readonly main: Endpoint
   /** Where it is read from, best first; `prefix` goes before the repository. */
-  readonly reads: readonly { readonly endpoint: Endpoint; readonly prefix: string }[]
+  readonly reads: readonly ReadRoute[]
 }
 
 export class Client implements RegistryClient {
@@ -124,6 +132,7 @@ export class Client implements RegistryClient {
   readonly #timeouts: Timeouts
   readonly #transport: Transport
   readonly #endpoints = new Map<string, Endpoint>()
+  readonly #foreign = new Map<string, Endpoint>()
   readonly #identities = new Map<string, ReturnType<typeof tlsIdentity>>()
 
   constructor(options: RegistryClientOptions) {
@@ -163,6 +172,23 @@ export class Client implements RegistryClient {
     return { main, reads: [...mirrors, { endpoint: main, prefix: '' }] }
   }
 
+  /**
+   * A server that a manifest of `registry` names for a foreign layer. It is shown nothing of ours, neither credentials nor a
+   * client certificate, and its address is judged like every other that an answer leads to.
+   *
+   * @returns undefined when the URL may not be asked: it is plain http, and its host is not marked so
+   */
+  foreignEndpoint(url: URL, registry: string): Endpoint | undefined {
+    if (url.protocol !== 'https:' && this.#host(url.host).http !== true) return undefined
+    const key = `${registry} ${url.origin}`
+    let endpoint = this.#foreign.get(key)
+    if (endpoint === undefined) {
+      endpoint = this.#makeEndpoint(url.host, new URL('/', url), this.#endpoint(registry).host)
+      this.#foreign.set(key, endpoint)
+    }
+    return endpoint
+  }
+
   #host(name: string): HostOptions {
     return this.#options.hosts?.(name) ?? {}
   }
@@ -170,17 +196,17 @@ export class Client implements RegistryClient {
   #endpoint(name: string): Endpoint {
     let endpoint = this.#endpoints.get(name)
     if (endpoint === undefined) {
-      endpoint = this.#makeEndpoint(name)
+      if (!isRegistryHost(name)) throw new TypeError(`"${name}" is no registry host`)
+      const scheme = this.#host(name).http === true ? 'http' : 'https'
+      const server = name === 'docker.io' ? 'registry-1.docker.io' : name
+      endpoint = this.#makeEndpoint(name, new URL(`${scheme}://${server}/`))
       this.#endpoints.set(name, endpoint)
     }
     return endpoint
   }
 
-  #makeEndpoint(name: string): Endpoint {
-    if (!isRegistryHost(name)) throw new TypeError(`"${name}" is no registry host`)
+  #makeEndpoint(name: string, base: URL, namedBy?: string): Endpoint {
     const host = this.#host(name)
-    const scheme = host.http === true ? 'http' : 'https'
-    const base = new URL(`${scheme}://${name === 'docker.io' ? 'registry-1.docker.io' : name}/`)
     return new Endpoint({
       name,
       base,
@@ -189,25 +215,29 @@ export class Client implements RegistryClient {
       retry: { ...defaultRetry, ...this.#options.retry },
       maxRequests: host.maxRequests ?? defaultMaxRequests,
       userAgent: this.#options.userAgent ?? 'image-copy/0.1',
-      auth: {
-        credentials: this.#options.credentials,
-        trustedRealms: host.trustedRealms ?? [],
-        fetchToken: (question, signal) => this.#fetchToken(base, question, signal),
-      },
-      originOf: (url) => this.#originOf(url, { name, base }),
+      ...(namedBy === undefined
+        ? {
+            auth: {
+              credentials: this.#options.credentials,
+              trustedRealms: host.trustedRealms ?? [],
+              fetchToken: (question, signal) => this.#fetchToken(base, question, signal),
+            },
+          }
+        : { namedBy }),
+      originOf: (url) => this.#originOf(url, { name, base }, namedBy === undefined),
       random: this.#options.random ?? Math.random,
     })
   }
 
   /** The client certificate goes to the registry itself only. */
-  #originOf(url: URL, registry: { name: string; base: URL }): Origin {
+  #originOf(url: URL, registry: { name: string; base: URL }, known = true): Origin {
     const scheme = url.protocol === 'https:' ? 'https' : 'http'
     const hostname = url.hostname.replace(/^\[|\]$/g, '')
     const port = Number(url.port || (scheme === 'https' ? 443 : 80))
     const proxy = this.#options.proxy?.(url)
     const own = url.host === registry.base.host
-    const settings = this.#host(own ? registry.name : url.host)
-    const tls = scheme === 'https' ? this.#tls(settings) : undefined
+    const { ca, ...identity } = this.#host(own ? registry.name : url.host)
+    const tls = scheme === 'https' ? this.#tls(known ? { ca, ...identity } : { ca }) : undefined
     return {
       scheme,
       hostname,

@@ -28,7 +28,10 @@ export interface EndpointOptions {
   readonly retry: RetryOptions
   readonly maxRequests: number
   readonly userAgent: string
-  readonly auth: Omit<AuthenticatorOptions, 'registry' | 'name' | 'now'>
+  /** Undefined: nobody is shown a credential, whatever is asked for. */
+  readonly auth?: Omit<AuthenticatorOptions, 'registry' | 'name' | 'now'> | undefined
+  /** The registry whose answer named this server, as `host[:port]`; undefined: the caller did. */
+  readonly namedBy?: string | undefined
   readonly originOf: (url: URL) => Origin
   readonly random: () => number
 }
@@ -57,7 +60,7 @@ export class Endpoint {
   readonly pushes: Window
   readonly timeouts: Timeouts
   readonly #options: EndpointOptions
-  readonly #auth: Authenticator
+  readonly #auth: Authenticator | undefined
   #notBefore = 0
   #rateLimit: RateLimit | undefined
 
@@ -70,12 +73,14 @@ export class Endpoint {
     this.requests = new Window({ start: options.maxRequests, max: options.maxRequests })
     this.pulls = new Window(limits)
     this.pushes = new Window(limits)
-    this.#auth = new Authenticator({
-      ...options.auth,
-      registry: options.base,
-      name: options.name,
-      now: () => performance.now(),
-    })
+    this.#auth =
+      options.auth &&
+      new Authenticator({
+        ...options.auth,
+        registry: options.base,
+        name: options.name,
+        now: () => performance.now(),
+      })
   }
 
   get host(): string {
@@ -155,11 +160,13 @@ export class Endpoint {
   /** Sends a request once, with authorisation and redirects. The body of the answer waits to be read. */
   async openOnce(request: RegistryRequest, context: Context): Promise<OpenAnswer> {
     for (let turn = 0; ; turn += 1) {
-      const grant = await this.#auth.grant(request, context.signal)
-      const answer = await this.#follow(request, grant.authorization, context)
+      const grant = await this.#auth?.grant(request, context.signal)
+      const answer = await this.#follow(request, grant?.authorization, context)
       const { status, headers } = answer.head
       if (request.expect.includes(status)) return answer
       const again =
+        this.#auth !== undefined &&
+        grant !== undefined &&
         answer.direct &&
         turn < 16 &&
         (status === 401 || status === 403) &&
@@ -185,7 +192,7 @@ export class Endpoint {
     const url = new URL(request.url, this.base)
     const trusted = this.#isOwn(url)
     const grant: Grant | undefined = trusted
-      ? await this.#auth.grant(request, context.signal)
+      ? await this.#auth?.grant(request, context.signal)
       : undefined
     const limits = { ...this.#limits(), answerMs: this.timeouts.commitMs }
     const { exchange } = await this.#guard(request.method, url, context, () =>
@@ -201,7 +208,7 @@ export class Endpoint {
       }),
     )
     const refused = (status: number, headers: ReadonlyMap<string, string>): Promise<boolean> =>
-      grant === undefined
+      grant === undefined || this.#auth === undefined
         ? Promise.resolve(false)
         : this.#auth.turnedDown(request, grant, status, headers.get('www-authenticate') ?? '', 0)
     return { exchange, url, refused }
@@ -270,10 +277,11 @@ export class Endpoint {
   }
 
   #purpose(derived: boolean) {
+    const registry = this.#options.namedBy ?? this.host
     return {
-      registry: this.host,
-      derived,
-      registryAddress: this.#options.transport.addressOf(this.host),
+      registry,
+      derived: derived || this.#options.namedBy !== undefined,
+      registryAddress: this.#options.transport.addressOf(registry),
     }
   }
 

@@ -15,6 +15,8 @@ export interface Place {
   readonly endpoint: Endpoint
   readonly path: string
   readonly scopes: readonly string[]
+  /** Where the one blob lies that this place is for: a foreign layer's. */
+  readonly blobUrl?: URL
 }
 
 export function repositoryOf(
@@ -39,10 +41,11 @@ export function writePlace(repository: Repository, also?: string): Place {
 
 /** Where a repository is read, best first. */
 export function readPlaces(repository: Repository): readonly Place[] {
-  return repository.route.reads.map(({ endpoint, prefix }) => {
+  return repository.route.reads.map(({ endpoint, prefix, blobUrl }) => {
     const path = `${prefix}${repository.name}`
     const access = endpoint === repository.route.main ? repository.access : 'pull'
-    return { endpoint, path, scopes: [`repository:${path}:${access}`] }
+    const scopes = [`repository:${path}:${access}`]
+    return { endpoint, path, scopes, ...(blobUrl && { blobUrl }) }
   })
 }
 
