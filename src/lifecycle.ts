@@ -72,7 +72,10 @@ async function contend(
   const leads = metrics.gauge('kip_leader', '1 while this replica leads.')
   const leaseLog = log.child({ component: 'lease' })
   const elector = new LeaseElector({
-    api: leaseApi(client, namespace || settings.namespace, name, { log: leaseLog }),
+    api: leaseApi(client, namespace || settings.namespace, name, {
+      log: leaseLog,
+      metrics: metrics.reflector('lifecycle/leases'),
+    }),
     identity,
     leaseDurationMs: leaseDurationSeconds * 1000,
     renewDeadlineMs: renewDeadlineSeconds * 1000,

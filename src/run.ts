@@ -127,7 +127,12 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
   const component = (name: string) => log.child({ component: name })
   const mapping = createMapping(settings.mirror)
   const store = createClusterStore({ client, log: component('state'), metrics })
-  const exclusions = createExclusions({ client, settings, log: component('exclusions') })
+  const exclusions = createExclusions({
+    client,
+    settings,
+    log: component('exclusions'),
+    metrics,
+  })
   const networks = await clusterNetworks(client, env, signal)
   const pending = new Set<string>()
   const waitFor = (name: string, done: Promise<unknown>) => {
@@ -221,6 +226,7 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
     client,
     kinds: allWorkloadKinds(settings.discovery.templates),
     log: component('exclusions'),
+    metrics,
   })
   waitFor('flagged workloads: first list', workloads.synced)
   const admission = createAdmission({

@@ -90,7 +90,13 @@ class ConfigurationKeeper {
     this.#options = options
     this.#clock = clock
     this.#pace = new RepairPace(clock)
-    this.#queue = new WorkQueue({ log, clock, baseDelayMs: retryMs, maxDelayMs: 60_000 })
+    this.#queue = new WorkQueue({
+      log,
+      clock,
+      baseDelayMs: retryMs,
+      maxDelayMs: 60_000,
+      metrics: metrics.workQueue('admission'),
+    })
     this.#reflector = new Reflector<MutatingWebhookConfiguration>({
       client,
       resource: configurations,
@@ -99,6 +105,7 @@ class ConfigurationKeeper {
       onEvent: () => this.#queue.add(name),
       onReplaced: () => this.#queue.add(name),
       log,
+      metrics: metrics.reflector('admission/mutatingwebhookconfigurations'),
       clock,
     })
     this.#writes = metrics.counter(

@@ -78,7 +78,13 @@ export class Term {
     this.#options = options
     this.#clock = clock
     this.#now = now
-    this.#queue = new WorkQueue({ log, clock, baseDelayMs: 50, maxDelayMs: 60_000 })
+    this.#queue = new WorkQueue({
+      log,
+      clock,
+      baseDelayMs: 50,
+      maxDelayMs: 60_000,
+      metrics: metrics.workQueue('discovery'),
+    })
     this.#inventory = new Inventory((reference, optedOut) => this.#touch(reference, optedOut))
     this.#revisions = new Revisions(settings.discovery.rollbackRevisions, this.#inventory)
     this.#limit = new NamespaceLimit(settings.discovery.imagesPerNamespace)
@@ -139,7 +145,7 @@ export class Term {
 
   #reflect(of: WorkloadKind, read: ReturnType<typeof createReader>): Reflector<Used> {
     const { kind, group, version, plural, isCustom } = of
-    const { client, exclusions, log } = this.#options
+    const { client, exclusions, log, metrics } = this.#options
     const name = isCustom ? `${plural}.${group}` : plural
     this.#unsynced.add(name)
     const protobuf = builtInMessages[`${group}/${plural}`]
@@ -164,6 +170,7 @@ export class Term {
       },
       onReplaced: () => this.#unsynced.delete(name),
       log,
+      metrics: metrics.reflector(`discovery/${name}`),
     })
     return reflector
   }

@@ -29,14 +29,18 @@ export class Backoff {
     this.#nextMs = options.initialMs
   }
 
-  /** Milliseconds to wait now. */
-  next(): number {
-    const { initialMs, maxMs, jitter, resetMs, random, now } = this.#options
+  /**
+   * Milliseconds to wait now.
+   *
+   * @param maxMs - before jitter; failures of a kind that is waited for less long stretch later waits no further than that
+   */
+  next(maxMs: number = this.#options.maxMs): number {
+    const { initialMs, jitter, resetMs, random, now } = this.#options
     const at = now()
     if (at - this.#lastAt > resetMs) this.#nextMs = initialMs
     this.#lastAt = at
-    const waitMs = this.#nextMs * (1 + random() * jitter)
-    this.#nextMs = Math.min(this.#nextMs * 2, maxMs)
-    return waitMs
+    const baseMs = Math.min(this.#nextMs, maxMs)
+    this.#nextMs = Math.max(this.#nextMs, Math.min(baseMs * 2, maxMs))
+    return baseMs * (1 + random() * jitter)
   }
 }

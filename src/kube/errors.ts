@@ -3,7 +3,10 @@ import type { Status } from './types.ts'
 export interface KubeApiErrorInit {
   /** HTTP status; 0 when no answer came. */
   readonly status: number
-  /** meta/v1 StatusReason (`NotFound`, `Conflict`, `Expired`…); `Unreachable` and `Timeout` when no answer came. */
+  /**
+   * meta/v1 StatusReason (`NotFound`, `Conflict`, `Expired`…). When no answer came: `Unreachable` (no connection could be
+   * made), `Broken` (it ended before the answer did), `Timeout`.
+   */
   readonly reason: string
   readonly message: string
   readonly retryAfterMs?: number | undefined
@@ -49,6 +52,11 @@ export function isNotFound(error: unknown): error is KubeApiError {
 /** Somebody else wrote first (a stale resourceVersion, or a field that another manager owns). */
 export function isConflict(error: unknown): error is KubeApiError {
   return error instanceof KubeApiError && error.status === 409 && error.reason !== 'AlreadyExists'
+}
+
+/** Nobody is there to connect to: asking again costs a server nothing, and is how one learns that it is back. */
+export function isUnreachable(error: unknown): error is KubeApiError {
+  return error instanceof KubeApiError && error.reason === 'Unreachable'
 }
 
 /** An object of that name is there already. */

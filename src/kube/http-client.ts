@@ -306,10 +306,30 @@ function unreachable(request: KubeRequest, error: unknown): unknown {
   if (error.name === 'KubeConfigError') return error
   return new KubeApiError({
     status: 0,
-    reason: 'Unreachable',
+    reason: isConnectFailure(error) ? 'Unreachable' : 'Broken',
     message: `${describe(request)}: ${error.message || error.name}`,
     cause: error,
   })
+}
+
+const connectFailures: ReadonlySet<unknown> = new Set([
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'UND_ERR_CONNECT_TIMEOUT',
+])
+
+/** Nothing was sent: no connection came about, or it was shut amid the TLS handshake, as a balancer without servers does. */
+function isConnectFailure(error: Error): boolean {
+  if (/before secure TLS connection was established/.test(error.message)) return true
+  // Of a name with several addresses, each has an error of its own.
+  const errors: unknown[] = error instanceof AggregateError ? error.errors : [error]
+  return errors.every(
+    (each) => each instanceof Error && 'code' in each && connectFailures.has(each.code),
+  )
 }
 
 function describe(request: KubeRequest): string {

@@ -1,7 +1,7 @@
 import { createObject, getObject, updateObject } from './apply.ts'
 import type { KubeClient } from './client.ts'
 import type { Log } from './log.ts'
-import { Reflector } from './reflector.ts'
+import { Reflector, type ReflectorMetrics } from './reflector.ts'
 import type { ResourcePath } from './resource.ts'
 import type { Lease } from './types.ts'
 
@@ -24,7 +24,7 @@ export function leaseApi(
   client: KubeClient,
   namespace: string,
   name: string,
-  options: { readonly log: Log },
+  options: { readonly log: Log; readonly metrics?: ReflectorMetrics },
 ): LeaseApi {
   const resource: ResourcePath = {
     group: 'coordination.k8s.io',
@@ -50,6 +50,7 @@ export function leaseApi(
         project: (raw) => raw,
         onEvent: (event) => onChange(event.type === 'deleted' ? undefined : event.value),
         log: options.log,
+        ...(options.metrics && { metrics: options.metrics }),
       })
       await reflector.run(signal)
     },

@@ -2,7 +2,7 @@ import { Backoff, reflectorBackoff } from './backoff.ts'
 import type { KubeClient } from './client.ts'
 import { type Clock, sleep, systemClock } from './clock.ts'
 import type { Decoder, Project } from './decoder.ts'
-import { isExpired, KubeApiError, statusError } from './errors.ts'
+import { isExpired, isUnreachable, KubeApiError, statusError } from './errors.ts'
 import { jsonDecoder } from './json-decoder.ts'
 import type { Log } from './log.ts'
 import type { ProtoMessage } from './protobuf.ts'
@@ -17,6 +17,8 @@ export interface ReflectorMetrics {
   listed?(objects: number, seconds: number): void
   /** A watch was opened. */
   watched?(): void
+  /** It ended, whichever way; `events` with its bookmarks. */
+  unwatched?(events: number, seconds: number): void
   /** An event or a bookmark came. */
   event?(type: string): void
   /** A list or watch failed; `reason` is a meta/v1 StatusReason or a word of the reflector's. */
@@ -55,10 +57,14 @@ export interface ReflectorOptions<T> {
 /** A request a while for what somebody installs once a year: soon enough to need no restart. */
 const askAgainMs = { least: 10_000, spread: 10_000 }
 
+/** While nobody is there to connect to, it is tried every 2 to 4 s: cheap, and seconds after the server is back all is known. */
+const probeMs = 2_000
+
 /**
  * Keeps the objects of one resource in step with the API server: a full list, then a watch from its version on, for as
  * long as `run` runs. It never gives up: a failed watch goes on from the last version heard of, a version that the
- * server no longer keeps (410) means a new list, and each failure is followed by a jittered wait of 0.8 to 60 s.
+ * server no longer keeps (410) means a new list, and each failure is followed by a jittered wait of 0.8 to 60 s, of at
+ * most 4 s while no connection can be made.
  *
  * @see https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
  */
@@ -173,7 +179,8 @@ export class Reflector<T> {
       return 0
     }
     const askedMs = error instanceof KubeApiError ? (error.retryAfterMs ?? 0) : 0
-    const waitMs = Math.max(this.#backoff.next(), askedMs)
+    const backoffMs = isUnreachable(error) ? this.#backoff.next(probeMs) : this.#backoff.next()
+    const waitMs = Math.max(backoffMs, askedMs)
     const fields = { resource: this.#path, err: error, waitMs: Math.round(waitMs) }
     if (isExpired(error)) {
       log.info(fields, 'the version watched from is not available, listing again')
@@ -271,8 +278,8 @@ export class Reflector<T> {
     const startedAt = this.#clock.now()
     let events = 0
     if (initial) this.#store.beginReplace()
+    this.#options.metrics?.watched?.()
     try {
-      this.#options.metrics?.watched?.()
       await readWatch({
         client: this.#options.client,
         path: this.#path,
@@ -314,6 +321,8 @@ export class Reflector<T> {
         if (isRefused(error)) return
       }
       throw error
+    } finally {
+      this.#options.metrics?.unwatched?.(events, (this.#clock.now() - startedAt) / 1000)
     }
     if (initial && this.#version === undefined) {
       this.#watchListFailed(undefined)
@@ -335,7 +344,8 @@ export class Reflector<T> {
 
   /** A server without WatchList refuses it, or sends what is no initial list: pages do from then on. */
   #watchListFailed(error: unknown): void {
-    if (error instanceof KubeApiError && (error.reason === 'Unreachable' || error.status >= 401)) {
+    if (isUnreachable(error)) return
+    if (error instanceof KubeApiError && (error.reason === 'Broken' || error.status >= 401)) {
       if (error.status !== 422) return
     }
     this.#watchListFailures += 1

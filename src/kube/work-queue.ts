@@ -10,8 +10,11 @@ export interface WorkQueueMetrics {
   added?(): void
   /** workqueue_queue_duration_seconds */
   waited?(seconds: number): void
-  /** workqueue_work_duration_seconds */
-  worked?(seconds: number): void
+  /**
+   * Work on a key began; what it gives is called with the seconds that it took: workqueue_work_duration_seconds,
+   * workqueue_unfinished_work_seconds, workqueue_longest_running_processor_seconds
+   */
+  working?(): (seconds: number) => void
   /** workqueue_retries_total */
   retried?(): void
 }
@@ -174,6 +177,7 @@ export class WorkQueue {
   async #work(key: string, worker: Worker, signal: AbortSignal): Promise<void> {
     const failures = this.failures(key)
     const startedAt = this.#clock.now()
+    const worked = this.#metrics.working?.()
     try {
       await worker(key, signal)
       if (this.failures(key) === failures) this.forget(key)
@@ -186,7 +190,7 @@ export class WorkQueue {
         )
       }
     } finally {
-      this.#metrics.worked?.((this.#clock.now() - startedAt) / 1000)
+      worked?.((this.#clock.now() - startedAt) / 1000)
       this.#processing.delete(key)
       if (this.#again.delete(key)) this.#push(key)
     }

@@ -6,6 +6,8 @@ import {
   type Metric,
   Registry,
 } from 'prom-client'
+import { type ReflectorCounts, reflectorFamily } from './reflector-metrics.ts'
+import { type QueueCounts, queueFamily } from './work-queue-metrics.ts'
 
 /**
  * The metrics of one kip process. Rooms declare theirs where they use them; asking again for a name that is there gives
@@ -23,6 +25,10 @@ export interface Metrics {
     labels?: readonly L[],
     buckets?: readonly number[],
   ): Histogram<L>
+  /** What a work queue of this name counts, under client-go's names. */
+  workQueue(name: string): QueueCounts
+  /** What a reflector of this name counts, under client-go's names. */
+  reflector(name: string): ReflectorCounts
   readonly contentType: string
   /** The Prometheus text format. */
   render(): Promise<string>
@@ -53,6 +59,8 @@ export function createMetrics(options: { readonly processMetrics?: boolean } = {
     throw new TypeError(`metric ${name} is declared twice, as two different types`)
   }
 
+  let queues: ((name: string) => QueueCounts) | undefined
+  let reflectors: ((name: string) => ReflectorCounts) | undefined
   return {
     counter: (name, help, labels = []) =>
       declare(
@@ -79,6 +87,14 @@ export function createMetrics(options: { readonly processMetrics?: boolean } = {
             registers: [register],
           }),
       ),
+    workQueue(name) {
+      queues ??= queueFamily(register)
+      return queues(name)
+    },
+    reflector(name) {
+      reflectors ??= reflectorFamily(register)
+      return reflectors(name)
+    },
     contentType: register.contentType,
     render: () => register.metrics(),
   }

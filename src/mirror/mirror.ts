@@ -34,7 +34,11 @@ export interface MirrorOptions {
  */
 export async function runMirror(options: MirrorOptions, signal: AbortSignal): Promise<void> {
   const { store, mapping, registry, decide, keepWorker, metrics, now } = options
-  const queue = new WorkQueue({ log: options.log })
+  const queue = new WorkQueue({
+    log: options.log,
+    maxDelayMs: 60_000,
+    metrics: metrics.workQueue('mirror'),
+  })
   const live = new Set<string>()
   const copies = metrics.counter(
     'kip_mirror_copies_total',

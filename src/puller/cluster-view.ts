@@ -3,6 +3,7 @@ import type { Clock } from '../kube/clock.ts'
 import type { Log } from '../kube/log.ts'
 import { Reflector } from '../kube/reflector.ts'
 import type { ResourcePath } from '../kube/resource.ts'
+import type { Metrics } from '../metrics/metrics.ts'
 import { type ObservedShard, partLabel, pullerLabel, readDaemonSet } from './daemon-set.ts'
 import { createPodProjection, type PodView } from './pod-view.ts'
 import { labelValue } from './shard.ts'
@@ -13,6 +14,7 @@ export interface ClusterViewOptions {
   /** The puller's DaemonSet name. */
   readonly base: string
   readonly log: Log
+  readonly metrics: Pick<Metrics, 'reflector'>
   readonly clock: Clock
   readonly onChange: () => void
 }
@@ -43,7 +45,7 @@ export class ClusterView {
 
   constructor(options: ClusterViewOptions) {
     this.#options = options
-    const { client, namespace, base, log, clock, onChange } = options
+    const { client, namespace, base, log, metrics, clock, onChange } = options
     this.#daemonSets = new Reflector<ObservedShard | string>({
       client,
       resource: daemonSetsIn(namespace),
@@ -51,6 +53,7 @@ export class ClusterView {
       project: (raw) => readDaemonSet(raw, base) ?? raw.metadata?.name,
       onEvent: onChange,
       log,
+      metrics: metrics.reflector('puller/daemonsets'),
       clock,
     })
     this.#pods = new Reflector<PodView>({
@@ -60,6 +63,7 @@ export class ClusterView {
       project: createPodProjection(),
       onEvent: onChange,
       log,
+      metrics: metrics.reflector('puller/pods'),
       clock,
     })
   }

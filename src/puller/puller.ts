@@ -110,6 +110,7 @@ class Term {
       namespace: settings.namespace,
       base: settings.puller.daemonSetName,
       log,
+      metrics: options.metrics,
       clock: this.#clock,
       onChange: () => this.#wakeUp.resolve(),
     })

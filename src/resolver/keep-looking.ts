@@ -98,8 +98,14 @@ class Term {
   #lane(host: string): WorkQueue {
     const known = this.#lanes.get(host)
     if (known !== undefined) return known
-    const { log, clock = systemClock } = this.#options
-    const lane = new WorkQueue({ log, clock, baseDelayMs: 1_000 })
+    const { log, clock = systemClock, metrics } = this.#options
+    const lane = new WorkQueue({
+      log,
+      clock,
+      baseDelayMs: 1_000,
+      maxDelayMs: 60_000,
+      metrics: metrics.workQueue('resolver'),
+    })
     this.#lanes.set(host, lane)
     const running = lane
       .run((reference) => this.#look(lane, reference), {

@@ -71,6 +71,7 @@ export function createClusterStore(options: ClusterStoreOptions): ClusterStore {
       index.put(value)
     },
     log,
+    metrics: metrics.reflector('state/cachedimages'),
   })
 
   /** Sends a write; the answer is the newest state of the object until the watch tells more. */

@@ -3,6 +3,7 @@ import { meetsRequirements, requirementsOf } from '../kube/label-selector.ts'
 import type { Log } from '../kube/log.ts'
 import { Reflector } from '../kube/reflector.ts'
 import type { LabelSelector } from '../kube/types.ts'
+import type { Metrics } from '../metrics/metrics.ts'
 import { isIgnored } from './flags.ts'
 
 export interface ExclusionsOptions {
@@ -17,6 +18,7 @@ export interface ExclusionsOptions {
     }
   }
   readonly log: Log
+  readonly metrics?: Pick<Metrics, 'reflector'>
 }
 
 /** `gone`: the namespace was deleted, which is why it is left out from now on. */
@@ -44,7 +46,12 @@ export interface Exclusions {
 }
 
 /** Follows the namespaces of the cluster, their flags and labels. */
-export function createExclusions({ client, settings, log }: ExclusionsOptions): Exclusions {
+export function createExclusions({
+  client,
+  settings,
+  log,
+  metrics,
+}: ExclusionsOptions): Exclusions {
   const always = new Set([
     'kube-system',
     settings.namespace,
@@ -67,6 +74,7 @@ export function createExclusions({ client, settings, log }: ExclusionsOptions): 
       for (const listener of listeners) listener(key, type === 'deleted')
     },
     log,
+    ...(metrics && { metrics: metrics.reflector('exclusions/namespaces') }),
   })
   const excluded = (namespace: string): boolean =>
     always.has(namespace) || reflector.get(namespace) !== 'open'

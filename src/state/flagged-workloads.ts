@@ -3,6 +3,7 @@ import type { Log } from '../kube/log.ts'
 import { Reflector } from '../kube/reflector.ts'
 import type { ResourcePath } from '../kube/resource.ts'
 import type { ObjectMeta, OwnerReference } from '../kube/types.ts'
+import type { Metrics } from '../metrics/metrics.ts'
 import { ignoreFlag } from './flags.ts'
 
 export interface FlaggedWorkloadsOptions {
@@ -10,6 +11,7 @@ export interface FlaggedWorkloadsOptions {
   /** The kinds that make pods; the cluster may lack a custom one. */
   readonly kinds: readonly (ResourcePath & { readonly kind: string; readonly isCustom: boolean })[]
   readonly log: Log
+  readonly metrics?: Pick<Metrics, 'reflector'>
 }
 
 /** The workloads that bear the opt-out flag as a label of their own; kept by watch while {@link run} runs. */
@@ -33,6 +35,7 @@ export function createFlaggedWorkloads({
   client,
   kinds,
   log,
+  metrics,
 }: FlaggedWorkloadsOptions): FlaggedWorkloads {
   const reflectors = new Map(
     kinds.map(({ kind, group, version, plural, isCustom }) => [
@@ -44,6 +47,7 @@ export function createFlaggedWorkloads({
         labelSelector: `${ignoreFlag}=true`,
         project: () => true,
         log,
+        ...(metrics && { metrics: metrics.reflector(`exclusions/${plural}`) }),
       }),
     ]),
   )

@@ -138,7 +138,7 @@ describe('client', () => {
     await assert.rejects(asked, reason)
     await assert.rejects(getObject(client, maps, 'x', { signal: stop.signal }), reason)
     kube.fault = () => 'reset'
-    await assert.rejects(getObject(client, maps, 'x', { signal }), refusal(0, 'Unreachable'))
+    await assert.rejects(getObject(client, maps, 'x', { signal }), refusal(0, 'Broken'))
     await kube.stop()
     await assert.rejects(getObject(client, maps, 'x', { signal }), refusal(0, 'Unreachable'))
   })

@@ -302,6 +302,17 @@ describe('reflector', () => {
     assert.deepEqual(waits, [20_000, 2400, 4800, 9600, 19_200])
   })
 
+  test('a server that is not there is tried every 2 to 4 s, however long it is gone', async () => {
+    await fake()
+    await kube.stop()
+    const { reflector } = reflect({ random: () => 0.5 })
+    await until(() => log.lines.length >= 6, 'six failures')
+    const waits = log.lines.slice(0, 6).map(({ fields }) => Object(fields).waitMs)
+    assert.deepEqual(waits, [1200, 2400, 3000, 3000, 3000, 3000])
+    await kube.start()
+    await reflector.synced
+  })
+
   test('a server that was restored from a backup is noticed by its silence, and listed again', async () => {
     kube.put(pods, pod('x'))
     kube.put(pods, pod('y'))
@@ -443,6 +454,7 @@ describe('reflector', () => {
       metrics: {
         listed: (objects) => seen.push(`listed ${objects}`),
         watched: () => seen.push('watched'),
+        unwatched: (events) => seen.push(`unwatched ${events}`),
         event: (type) => seen.push(type),
         failed: (reason) => seen.push(`failed ${reason}`),
       },
@@ -452,6 +464,8 @@ describe('reflector', () => {
     kube.store.compact()
     kube.put(pods, pod('x', 'x:2'))
     await until(() => seen.includes('modified'), 'the change')
-    assert.deepEqual(seen, ['watched', 'added', 'bookmark', 'listed 1', 'modified'])
+    stop.abort()
+    await ends[0]
+    assert.deepEqual(seen, ['watched', 'added', 'bookmark', 'listed 1', 'modified', 'unwatched 3'])
   })
 })

@@ -217,7 +217,10 @@ describe('work queue', () => {
         added: () => seen.push('added'),
         retried: () => seen.push('retried'),
         waited: (seconds) => seen.push(`waited ${seconds}`),
-        worked: (seconds) => seen.push(`worked ${seconds}`),
+        working: () => {
+          seen.push('working')
+          return (seconds) => seen.push(`worked ${seconds}`)
+        },
       },
     })
     queue.add('a')
@@ -238,6 +241,7 @@ describe('work queue', () => {
       'depth 1',
       'depth 0',
       'waited 2',
+      'working',
       'retried',
       'worked 3',
       'depth 0',

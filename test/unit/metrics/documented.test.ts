@@ -10,10 +10,10 @@ const read = (pattern: string[]) =>
 
 test('every metric stands in the docs, and the docs name no other', () => {
   const declared = read(['src/**/*.ts', 'certs/*.ts']).flatMap((text) =>
-    [...text.matchAll(/'(kip_[a-z_]+)'/g)].map(([, name = '']) => name),
+    [...text.matchAll(/'((?:kip|workqueue|reflector)_[a-z_]+)'/g)].map(([, name = '']) => name),
   )
   const documented = read(['docs/*.md']).flatMap((text) =>
-    [...text.matchAll(/`(kip_[a-z_]+)/g)].map(([, name = '']) => name),
+    [...text.matchAll(/`((?:kip|workqueue|reflector)_[a-z_]+)/g)].map(([, name = '']) => name),
   )
   assert.ok(declared.length > 0)
   assert.deepEqual([...new Set(documented)].sort(), [...new Set(declared)].sort())
