@@ -8,6 +8,9 @@ import {
   verifyImage,
 } from '@containers/image-copy'
 import type { Mapping } from '../images/mapping.ts'
+import { Backoff, reflectorBackoff } from '../kube/backoff.ts'
+import { sleep, systemClock } from '../kube/clock.ts'
+import { KubeApiError } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
 import { WorkQueue } from '../kube/work-queue.ts'
 import type { ImageState, Mirror } from '../state/cached-image.ts'
@@ -168,14 +171,19 @@ async function copyOne(
   }
 }
 
-/** Others write stanzas of their own meanwhile, so the result goes onto the newest state that still holds our claim. */
+/**
+ * Others write stanzas of their own meanwhile, so the result goes onto the newest state that still holds our claim. While
+ * the API server is away it is kept: the claim of a worker that lives is taken by nobody, and would stand for good.
+ */
 async function writeResult(
   options: MirrorWorkerOptions,
   reference: string,
   result: Mirror,
   signal: AbortSignal,
 ): Promise<void> {
-  const { store, registry, id } = options
+  const { store, registry, id, log, random } = options
+  const now = (): number => systemClock.now()
+  const backoff = new Backoff({ ...reflectorBackoff, random, now })
   for (;;) {
     signal.throwIfAborted()
     const image = store.get(reference)
@@ -184,8 +192,13 @@ async function writeResult(
       await store.putMirror(image, result, signal)
       return
     } catch (error) {
-      if (!(error instanceof ConflictError)) throw error
-      await changedSince(store, image, signal)
+      signal.throwIfAborted()
+      if (error instanceof ConflictError) await changedSince(store, image, signal)
+      else if (error instanceof KubeApiError && (error.status === 0 || error.status >= 429)) {
+        const waitMs = Math.max(backoff.next(), error.retryAfterMs ?? 0)
+        log.warn({ image: reference, err: error, waitMs }, 'what came of a copy is not written yet')
+        await sleep(systemClock, waitMs, signal)
+      } else throw error
     }
   }
 }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { after, afterEach, before, describe, it } from 'node:test'
 import { createRegistryClient, type RegistryClient } from '@containers/image-copy'
 import { createMapping } from '../../../src/images/mapping.ts'
+import { KubeApiError } from '../../../src/kube/errors.ts'
 import { createMetrics } from '../../../src/metrics/metrics.ts'
 import { runMirror } from '../../../src/mirror/mirror.ts'
 import { type CopyOutcome, runMirrorWorker } from '../../../src/mirror/worker.ts'
@@ -116,6 +117,26 @@ describe('the mirror', { skip }, () => {
       },
       ms,
     )
+
+  it('keeps what came of a copy while the API server is away, and writes it then', async () => {
+    const stored = createMemoryStore()
+    let refusals = 1
+    const store: ImageStore = {
+      ...stored,
+      async putMirror(image, mirror, signal) {
+        if (mirror.state === 'Verified' && refusals-- > 0) {
+          throw new KubeApiError({ status: 0, reason: 'Broken', message: 'cut' })
+        }
+        return await stored.putMirror(image, mirror, signal)
+      },
+    }
+    const digest = await source.client.push(tinyImage(91), 'team/away', '1')
+    const reference = `${source.host}/team/away:1`
+    start(store)
+    await want(store, reference, digest)
+    await reaches(store, reference, 'Verified')
+    assert.ok(refusals < 1)
+  })
 
   it('copies an index with attestations whole, and verifies it by digest', async () => {
     const store = createMemoryStore()
