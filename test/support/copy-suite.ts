@@ -14,9 +14,19 @@ import {
   resolveDigest,
   verifyImage,
 } from '../../src/image-copy/src/index.ts'
-import type { Image } from '../cluster/images/image.ts'
+import {
+  attestationOf,
+  type Compression,
+  type Image,
+  imageOf,
+  indexOf,
+  type Layer,
+  layerOf,
+  type Platform,
+} from '../cluster/images/image.ts'
 import type { TestRegistryClient } from '../cluster/registry/client.ts'
-import { noise, sampleArtifact, sampleImage, sampleIndex } from './sample-images.ts'
+import type { IndependentTools } from './independent-tools.ts'
+import { digestOf, noise, sampleArtifact, sampleImage, sampleIndex } from './sample-images.ts'
 
 /** A registry as the behaviour below needs it, whether real or made here. */
 export interface SuiteRegistry {
@@ -29,6 +39,10 @@ export interface SuiteWorld {
   readonly source: SuiteRegistry
   readonly target: SuiteRegistry
   readonly options: RegistryClientOptions
+  /** Judge what the target holds; of real registries. */
+  readonly independent?: IndependentTools
+  /** The target takes blobs from its other repositories. */
+  readonly mounts: boolean
   /** Requests that the target has answered since the last call, as `METHOD path status`. */
   readonly targetLog: () => Promise<string[]>
 }
@@ -79,60 +93,74 @@ export function copySuite(world: () => SuiteWorld): void {
     for (const child of image.children) await requireSame(child, repository, child.digest)
   }
 
-  const samples: Readonly<Record<string, () => Image>> = {
-    'an OCI image': () => sampleImage({ layers: [noise('oci', 300_000), noise('oci2', 10)] }),
-    'a Docker schema 2 image': () =>
-      sampleImage({ layers: [noise('docker', 70_000)], format: 'docker' }),
-    'an image with zstd layers': () =>
-      sampleImage({
-        layers: [noise('zstd', 5000)],
-        layerType: 'application/vnd.oci.image.layer.v1.tar+zstd',
-      }),
-    'an image with one layer twice and an empty blob': () =>
-      sampleImage({ layers: [noise('twice', 4000), noise('twice', 4000), Buffer.alloc(0)] }),
-    'an image of 40 layers': () =>
-      sampleImage({ layers: Array.from({ length: 40 }, (_, i) => noise(`many${i}`, 2000 + i)) }),
-    'an image with a layer of 8 MiB': () =>
-      sampleImage({ layers: [noise('large', 8 * 1024 * 1024 + 7)] }),
-    'an index of platforms with attestations': () => {
-      const amd64 = sampleImage({ layers: [noise('amd64', 9000)] })
-      const arm64 = sampleImage({ layers: [noise('arm64', 8000)], platform: 'linux/arm64' })
-      const attestation = sampleImage({
-        layers: [noise('in-toto', 700)],
-        platform: 'unknown/unknown',
-        layerType: 'application/vnd.in-toto+json',
-      })
-      return sampleIndex([
-        { image: amd64, platform: 'linux/amd64' },
-        { image: arm64, platform: 'linux/arm64' },
-        { image: attestation, attestationOf: amd64 },
-      ])
-    },
-    'a Docker manifest list': () =>
-      sampleIndex(
-        [
-          {
-            image: sampleImage({ layers: [noise('list', 3000)], format: 'docker' }),
-            platform: 'linux/amd64',
-          },
-        ],
-        'docker',
-      ),
-    'an index within an index': () =>
-      sampleIndex([
-        {
-          image: sampleIndex([
-            { image: sampleImage({ layers: [noise('nested', 100)] }), platform: 'linux/amd64' },
-          ]),
-        },
-      ]),
-    'an artifact without a subject': () =>
-      sampleImage({
-        layers: [Buffer.from('chart')],
-        layerType: 'application/vnd.cncf.helm.chart.content.v1.tar+gzip',
-      }),
+  const layer = (name: string, bytes: number, compression?: Compression): Layer =>
+    layerOf([{ kind: 'file', path: `/${name}`, content: noise(name, bytes) }], compression)
+  const amd64: Platform = { os: 'linux', architecture: 'amd64' }
+  const arm64: Platform = { os: 'linux', architecture: 'arm64' }
+  /** What crane makes of them: it unpacks gzip layers of images, and nothing else. */
+  const samples: Readonly<Record<string, readonly ['whole' | 'fast' | 'no', () => Image]>> = {
+    'an OCI image': ['whole', () => imageOf({ layers: [layer('oci', 300_000), layer('two', 10)] })],
+    'a Docker schema 2 image': [
+      'whole',
+      () => imageOf({ layers: [layer('docker', 70_000)], format: 'docker' }),
+    ],
+    'an image with zstd layers': ['fast', () => imageOf({ layers: [layer('zstd', 5000, 'zstd')] })],
+    'an image with one layer twice and an empty one': [
+      'whole',
+      () => imageOf({ layers: [layer('twice', 4000), layer('twice', 4000), layerOf([])] }),
+    ],
+    'an image with a blob of no bytes': [
+      'no',
+      () => sampleImage({ layers: [noise('full', 4000), Buffer.alloc(0)] }),
+    ],
+    'an image of 40 layers': [
+      'whole',
+      () => imageOf({ layers: Array.from({ length: 40 }, (_, i) => layer(`many${i}`, 2000 + i)) }),
+    ],
+    'an image with a layer of 8 MiB': [
+      'whole',
+      () => imageOf({ layers: [layer('large', 8 * 1024 * 1024 + 7)] }),
+    ],
+    'an index of platforms with attestations': [
+      'fast',
+      () => {
+        const [one, two] = [
+          imageOf({ layers: [layer('amd64', 9000)], platform: amd64 }),
+          imageOf({ layers: [layer('arm64', 8000)], platform: arm64 }),
+        ]
+        return indexOf([
+          { image: one, platform: amd64 },
+          { image: two, platform: arm64 },
+          attestationOf(one),
+          attestationOf(two),
+        ])
+      },
+    ],
+    'a Docker manifest list': [
+      'whole',
+      () => {
+        const layers = [layer('list', 3000)]
+        const image = imageOf({ layers, platform: amd64, format: 'docker' })
+        return indexOf([{ image, platform: amd64 }], 'docker')
+      },
+    ],
+    'an index within an index': [
+      'whole',
+      () => {
+        const image = imageOf({ layers: [layer('nested', 100)], platform: amd64 })
+        return indexOf([{ image: indexOf([{ image, platform: amd64 }]) }])
+      },
+    ],
+    'an artifact without a subject': [
+      'no',
+      () =>
+        sampleImage({
+          layers: [Buffer.from('chart')],
+          layerType: 'application/vnd.cncf.helm.chart.content.v1.tar+gzip',
+        }),
+    ],
   }
-  for (const [what, make] of Object.entries(samples)) {
+  for (const [what, [depth, make]] of Object.entries(samples)) {
     test(`copies ${what} byte for byte, and verifies it`, () =>
       withClient(async (client) => {
         const { name, from, to } = fresh()
@@ -144,8 +172,32 @@ export function copySuite(world: () => SuiteWorld): void {
         await requireSame(image, `copy/${name}`, 'v1')
         await verifyImage(client, to('v1'), image.digest)
         assert.equal((await resolveDigest(client, to('v1'))).digest, image.digest)
+        if (depth !== 'no') await world().independent?.validate(`copy/${name}`, 'v1', depth)
+        await world().independent?.requireRead(`copy/${name}`, 'v1', [image])
       }))
   }
+
+  test('leaves a foreign layer where its URL points', () =>
+    withClient(async (client) => {
+      const { name, from, to } = fresh()
+      const bytes = noise('foreign', 500)
+      const foreign = {
+        mediaType: 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip',
+        digest: digestOf(bytes),
+        size: bytes.length,
+        urls: ['https://layers.invalid/foreign'],
+      }
+      const image = sampleImage({
+        layers: [noise('windows', 10)],
+        foreign: [foreign],
+        format: 'docker',
+      })
+      await world().source.client.push(image, name, 'v1')
+      const result = await copyImage(client, from('v1'), to('v1'))
+      assert.deepEqual([result.digest, result.skipped], [image.digest, 1])
+      await requireSame(image, `copy/${name}`, 'v1')
+      assert.equal(await world().target.client.hasBlob(`copy/${name}`, foreign.digest), false)
+    }))
 
   test('copies nothing the second time, in one request to the target', () =>
     withClient(async (client) => {
@@ -173,23 +225,28 @@ export function copySuite(world: () => SuiteWorld): void {
       ])
     }))
 
-  test('sends a blob that several images share once, and mounts it for the others', () =>
+  test('sends a blob that several images share once, and mounts it where that is known', () =>
     withClient(async (client) => {
       const base = noise('shared base', 200_000)
       const items = []
+      const images: Image[] = []
       for (let i = 0; i < 6; i += 1) {
         const { name, from, to } = fresh()
-        await world().source.client.push(
-          sampleImage({ layers: [base, noise(`own${i}`, 500)] }),
-          name,
-          'v1',
-        )
+        const image = sampleImage({ layers: [base, noise(`own${i}`, 500)] })
+        images.push(image)
+        await world().source.client.push(image, name, 'v1')
         items.push({ source: from('v1'), target: to('v1') })
       }
       const outcomes = await copyImages(client, items)
       const results = outcomes.map(({ result, error }) => result ?? assert.fail(String(error)))
       const total = (count: (result: (typeof results)[number]) => number): number =>
         results.reduce((sum, result) => sum + count(result), 0)
+      for (const [i, { digest }] of results.entries()) {
+        const { repository, tag = '' } = items[i]?.target ?? assert.fail()
+        await verifyImage(client, { registry: world().target.host, repository, tag }, digest)
+        await world().independent?.requireRead(repository, tag, [images[i] ?? assert.fail()])
+      }
+      if (!world().mounts) return
       // The base and the configuration are the same in all six.
       assert.equal(
         total(({ mounted }) => mounted),
@@ -222,10 +279,13 @@ export function copySuite(world: () => SuiteWorld): void {
   test('describes an image, and plans a copy without writing', () =>
     withClient(async (client) => {
       const { name, from, to } = fresh()
+      // Of no other test: some registries keep the blobs of all repositories in one place.
+      const layer = noise(`described ${name}`, 5000)
+      const extra = { annotations: { of: name } }
       const image = sampleIndex([
-        { image: sampleImage({ layers: [noise('d1', 5000)] }), platform: 'linux/amd64' },
+        { image: sampleImage({ layers: [layer], extra }), platform: 'linux/amd64' },
         {
-          image: sampleImage({ layers: [noise('d1', 5000)], platform: 'linux/arm/v7' }),
+          image: sampleImage({ layers: [layer], extra, platform: 'linux/arm/v7' }),
           platform: 'linux/arm/v7',
         },
       ])
@@ -253,6 +313,7 @@ export function copySuite(world: () => SuiteWorld): void {
       const pinned = { registry: from('').registry, repository: name, digest: image.digest }
       await copyImage(client, pinned, to('pinned'))
       await requireSame(image, `copy/${name}`, 'pinned')
+      await world().independent?.requireRead(`copy/${name}`, 'pinned', [image])
       const other = { ...to('other'), digest: `sha256:${'0'.repeat(64)}` }
       await assert.rejects(copyImage(client, pinned, other), { code: 'COPY_DIGEST_MISMATCH' })
       assert.deepEqual(await world().target.client.tags(`copy/${name}`), ['pinned'])
@@ -310,6 +371,7 @@ export function copySuite(world: () => SuiteWorld): void {
 
       await copyImage(client, from('v1'), to('v1'), { referrers: true })
       assert.equal((await fallbackOf(world().target.client, `copy/${name}`, image)).length, 2)
+      await world().independent?.requireRead(`copy/${name}`, 'v1', [image, sbom, signature, local])
     }))
 
   test("takes cosign's tags along", () =>
@@ -327,6 +389,7 @@ export function copySuite(world: () => SuiteWorld): void {
       assert.deepEqual(await world().target.client.tags(`copy/${name}`), ['v1'])
       await copyImage(client, from('v1'), to('v1'), { signatureTags: true })
       await requireSame(signature, `copy/${name}`, tag)
+      await world().independent?.requireRead(`copy/${name}`, 'v1', [image, signature])
     }))
 
   test('stops when told to, and moves no tag', () =>

@@ -5,6 +5,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { installedProgram, libraryPeer } from '../bench/peers/build.ts'
 import { ensurePackages } from '../cluster/packages.ts'
 import { type Authority, openAuthority } from '../cluster/pki.ts'
 import { reportToStderr } from '../cluster/progress.ts'
@@ -22,14 +23,19 @@ import {
   registryUserFile,
 } from '../cluster/registry/config.ts'
 
+/** Debian's distribution, and two that are built from the Go module proxy; the last knows referrers, no mounts and no users. */
+export type RegistryKind = 'distribution 2.8' | 'distribution 3' | 'go-containerregistry'
+
 export interface TestRegistryOptions {
+  /** Default: `distribution 2.8`. What `go-containerregistry` held is lost when it is stopped. */
+  readonly kind?: RegistryKind
   /** Speak TLS under a certificate authority of its own; default: plain http. */
   readonly tls?: boolean
   /** Let in `registryUser` only; default: everybody. */
   readonly authenticated?: boolean
 }
 
-/** A real registry (Debian's docker-registry) of one test, on a free port of 127.0.0.1. */
+/** A real registry of one test, on a free port of 127.0.0.1. */
 export interface TestRegistry extends AsyncDisposable {
   /** `127.0.0.1:37011`: the registry part of image references. */
   readonly host: string
@@ -51,15 +57,28 @@ export interface TestRegistry extends AsyncDisposable {
 }
 
 /**
- * Why no registry can be started on this machine, for `skip`; undefined when one can. Installs the package where that is allowed.
+ * Why no registry can be started on this machine, for `skip`; undefined when one can. Installs or builds it where that is
+ * possible.
  */
-export async function whyNoRegistry(): Promise<string | undefined> {
+export async function whyNoRegistry(
+  kind: RegistryKind = 'distribution 2.8',
+): Promise<string | undefined> {
   try {
-    await ensurePackages(['docker-registry'], { report: reportToStderr })
+    await registryCommand(kind)
     return undefined
   } catch (error) {
-    return `probe failed: docker-registry (${error instanceof Error ? error.message : error})`
+    return `probe failed: ${kind} (${error instanceof Error ? error.message : error})`
   }
+}
+
+/** The program of a registry; `serve CONFIG` follows for both kinds of distribution. */
+async function registryCommand(kind: RegistryKind): Promise<string> {
+  const build = { report: reportToStderr }
+  if (kind === 'distribution 3')
+    return (await installedProgram('distribution', 'registry', build)).file
+  if (kind === 'go-containerregistry') return (await libraryPeer('ggcr-registry', build)).file
+  await ensurePackages(['docker-registry'], build)
+  return 'docker-registry'
 }
 
 /**
@@ -67,20 +86,25 @@ export async function whyNoRegistry(): Promise<string | undefined> {
  *
  * It ends with {@link TestRegistry.close}, and by the kernel's hand when this process ends before.
  *
- * @throws ClusterError (KIP_CLUSTER_PREREQUISITE) when docker-registry is missing and cannot be installed
+ * @throws ClusterError (KIP_CLUSTER_PREREQUISITE) when its program is missing and cannot be installed or built
  */
 export async function startRegistry(options: TestRegistryOptions = {}): Promise<TestRegistry> {
-  await ensurePackages(['docker-registry'], { report: reportToStderr })
+  const kind = options.kind ?? 'distribution 2.8'
+  if (kind === 'go-containerregistry' && options.authenticated)
+    throw new RangeError(`${kind} knows no users`)
+  const program = await registryCommand(kind)
   const folder = await mkdtemp(join(tmpdir(), 'kip-registry-'))
   try {
     const authority = options.tls ? await openAuthority(join(folder, 'pki')) : undefined
-    const program = new RegistryProgram(folder, {
+    const registry = new RegistryProgram(folder, {
+      kind,
+      program,
       tls: options.tls === true,
       authenticated: options.authenticated === true,
     })
-    if (authority) await program.issueCertificate(authority)
-    await program.start()
-    return registryOf(program, options, authority)
+    if (authority) await registry.issueCertificate(authority)
+    await registry.start()
+    return registryOf(registry, options, authority)
   } catch (error) {
     await rm(folder, { recursive: true, force: true })
     throw error
@@ -125,14 +149,21 @@ function registryOf(
 
 const START_TIMEOUT_MS = 10_000
 
+interface ProgramOptions {
+  readonly kind: RegistryKind
+  readonly program: string
+  readonly tls: boolean
+  readonly authenticated: boolean
+}
+
 class RegistryProgram {
   readonly folder: string
   readonly log: string
   port = 0
-  readonly #options: { readonly tls: boolean; readonly authenticated: boolean }
+  readonly #options: ProgramOptions
   #child: ChildProcess | undefined
 
-  constructor(folder: string, options: { readonly tls: boolean; readonly authenticated: boolean }) {
+  constructor(folder: string, options: ProgramOptions) {
     this.folder = folder
     this.log = join(folder, 'log')
     this.#options = options
@@ -147,13 +178,12 @@ class RegistryProgram {
 
   async start(): Promise<void> {
     if (this.#child) return
-    const configFile = join(this.folder, 'config.yml')
-    await writeFile(configFile, await this.#config())
+    const command = ['--pdeathsig', 'KILL', ...(await this.#command())]
     const log = openSync(this.log, 'a')
     const before = (await readFile(this.log, 'utf8')).length
     // The kernel kills it when this process ends in whatever way.
-    const command = ['--pdeathsig', 'KILL', 'docker-registry', 'serve', configFile]
-    const child = spawn('setpriv', command, { stdio: ['ignore', log, log], env: {} })
+    const env = { OTEL_TRACES_EXPORTER: 'none' }
+    const child = spawn('setpriv', command, { stdio: ['ignore', log, log], env })
     closeSync(log)
     await once(child, 'spawn')
     this.#child = child
@@ -167,7 +197,7 @@ class RegistryProgram {
       }
       if (child.exitCode !== null || performance.now() > deadline) {
         await this.stop()
-        throw new Error(`docker-registry did not start:\n${said.slice(-4000)}`)
+        throw new Error(`${this.#options.kind} did not start:\n${said.slice(-4000)}`)
       }
       await delay(10)
     }
@@ -182,8 +212,18 @@ class RegistryProgram {
     await ended
   }
 
-  async #config(): Promise<string> {
+  async #command(): Promise<readonly string[]> {
+    const { kind, program, tls } = this.#options
     const file = (name: string): string => join(this.folder, name)
+    if (kind !== 'go-containerregistry') {
+      await writeFile(file('config.yml'), await this.#config(file))
+      return [program, 'serve', file('config.yml')]
+    }
+    const secure = tls ? ['-cert', file('tls.crt'), '-key', file('tls.key')] : []
+    return [program, '-listen', `127.0.0.1:${this.port}`, ...secure]
+  }
+
+  async #config(file: (name: string) => string): Promise<string> {
     if (this.#options.authenticated) await writeFile(file('htpasswd'), registryUserFile)
     return registryConfig({
       listen: `127.0.0.1:${this.port}`,

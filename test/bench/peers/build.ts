@@ -66,13 +66,14 @@ export async function installedProgram(
 
 /** Builds a small program of this repository on a peer's library, or finds it built. */
 export async function libraryPeer(
-  name: 'oras' | 'podman-image' | 'webhook',
+  name: 'oras' | 'podman-image' | 'webhook' | 'ggcr-registry',
   options: BuildOptions,
 ): Promise<Program> {
   const modules = {
     oras: 'oras.land/oras-go/v2',
     'podman-image': 'go.podman.io/image/v5',
     webhook: 'k8s.io/api',
+    'ggcr-registry': 'github.com/google/go-containerregistry',
   }
   const source = here(`${name}/`)
   const mod = await readFile(join(source, 'go.mod'), 'utf8')

@@ -37,6 +37,8 @@ export function registryConfig(options: RegistryConfig): string {
       // A purge of old uploads starts by itself within the first hour, and walks the whole storage.
       maintenance: { uploadpurging: { enabled: false } },
     },
+    // Images with foreign layers are refused otherwise.
+    validation: { manifests: { urls: { allow: ['^https://'] } } },
     http: { addr: options.listen, ...tls },
     ...auth,
   })

@@ -26,6 +26,7 @@ for (const [name, { source, target }] of Object.entries(manners)) {
       world = {
         source: from,
         target: to,
+        mounts: true,
         options: {
           hosts: () => ({ http: true }),
           retry: { baseMs: 1, maxMs: 5 },

@@ -8,6 +8,7 @@ import {
   type RegistryClientOptions,
 } from '../../../src/image-copy/src/index.ts'
 import type { Image } from '../../cluster/images/image.ts'
+import { fail } from '../../support/fake-registry.ts'
 import { HostileRegistry, Trap } from '../../support/hostile-registry.ts'
 import { digestOf, noise, sampleImage } from '../../support/sample-images.ts'
 
@@ -129,6 +130,23 @@ describe('foreign layers', () => {
     await push(`http://127.0.0.1:1/gone`, layerUrl())
     await copy(['127.0.0.1:1', trapHost()])
     assert.ok(held()?.equals(bytes))
+  })
+
+  test('that the target does not want in a manifest are named as the reason', async () => {
+    await push(layerUrl())
+    target.play({
+      method: 'PUT',
+      path: /\/manifests\//,
+      answer: (request, response) => {
+        request.resume()
+        // So distribution puts it.
+        fail(response, 500, 'MANIFEST_BLOB_UNKNOWN')
+      },
+    })
+    await assert.rejects(copy(undefined), {
+      code: 'COPY_REFUSED',
+      message: /takes no image with foreign layers/,
+    })
   })
 
   test('count in a plan when they are asked for', async () => {

@@ -1,6 +1,6 @@
 import { type BlobOutcome, type Outlook, placeBlob } from '../blob/place-blob.ts'
 import { RegistryError } from '../errors.ts'
-import { type Descriptor, type Manifest, parseManifest } from '../image/manifest.ts'
+import { type Descriptor, isForeign, type Manifest, parseManifest } from '../image/manifest.ts'
 import type { Platform } from '../image/platform.ts'
 import type { Client } from '../registry/client.ts'
 import type { Context } from '../registry/context.ts'
@@ -131,9 +131,9 @@ export class ImageCopier {
     try {
       answer = await send()
     } catch (error) {
-      if (!(error instanceof RegistryError) || error.status === undefined || error.status >= 500)
-        throw error
+      if (!(error instanceof RegistryError) || error.status === undefined) throw error
       if (!/BLOB_UNKNOWN|MANIFEST_UNKNOWN/.test(error.message)) throw error
+      if (error.status >= 500) throw this.#explain(error, manifest)
       if (manifest.kind === 'index') {
         if (platforms.length === 0) throw error
         throw new RegistryError(
@@ -144,7 +144,9 @@ export class ImageCopier {
       }
       for (const blob of manifest.blobs) client.ledger.forget(target.route.main.host, blob.digest)
       await this.#blobs(manifest.blobs, context)
-      answer = await send()
+      answer = await send().catch((again) => {
+        throw this.#explain(again, manifest)
+      })
     }
     if (manifest.subject !== undefined && !answer.keepsReferrers) {
       await addReferrer({
@@ -159,6 +161,18 @@ export class ImageCopier {
     this.tally.bytes += found.bytes.length
     if (depth > 0) this.#copied.push({ digest: found.digest, kind: manifest.kind })
     this.#report(found, manifest.mediaType, 'copied', context)
+  }
+
+  /** distribution takes foreign layers only from URLs that its configuration allows, and says so by an unknown error. */
+  #explain(error: unknown, manifest: Manifest): unknown {
+    if (!(error instanceof RegistryError) || !/BLOB_UNKNOWN/.test(error.message)) return error
+    if (manifest.kind === 'index' || !manifest.blobs.some(isForeign)) return error
+    const { registry } = this.#options.target
+    return new RegistryError(
+      'COPY_REFUSED',
+      `${registry} takes no image with foreign layers: their URLs must be allowed there (validation.manifests.urls of distribution) (${error.message})`,
+      { host: error.host, status: error.status, cause: error },
+    )
   }
 
   async #ensure(entry: Descriptor, depth: number, context: Context): Promise<void> {
