@@ -10,7 +10,13 @@ import {
 } from '../../../src/image-copy/src/index.ts'
 import type { Image } from '../../cluster/images/image.ts'
 import { FakeRegistry, type FakeRegistryOptions, fail } from '../../support/fake-registry.ts'
-import { noise, sampleArtifact, sampleImage, sampleIndex } from '../../support/sample-images.ts'
+import {
+  digestOf,
+  noise,
+  sampleArtifact,
+  sampleImage,
+  sampleIndex,
+} from '../../support/sample-images.ts'
 
 const MiB = 1024 * 1024
 let source: FakeRegistry
@@ -392,6 +398,106 @@ describe('referrers', () => {
       .takeLog()
       .filter((line) => line.startsWith('PUT') && line.includes('/manifests/'))
     assert.match(puts.at(-1) ?? '', /manifests\/v1 201$/)
+  })
+})
+
+describe('many referrers', () => {
+  const image = sampleImage({ layers: [noise('much referred to', 10)] })
+  const referrers = Array.from({ length: 40 }, (_, i) =>
+    sampleArtifact(image, 'application/x', `referrer ${i}`),
+  )
+  const tag = image.digest.replace(':', '-')
+  const listed = (): Set<string> => {
+    const held = target.repository('c/d')
+    const { bytes } = held.manifests.get(held.tags.get(tag) ?? '') ?? assert.fail()
+    const { manifests } = JSON.parse(bytes.toString()) as { manifests: { digest: string }[] }
+    assert.equal(new Set(manifests.map(({ digest }) => digest)).size, manifests.length)
+    return new Set(manifests.map(({ digest }) => digest))
+  }
+
+  test('are copied side by side, each of them into the fallback tag', async () => {
+    await anew({ referrersApi: true }, {})
+    await source.client.push(image, 'a/b', 'v1')
+    for (const referrer of referrers) await source.client.push(referrer, 'a/b')
+    let open = 0
+    let most = 0
+    target.interceptor = async (request) => {
+      if (request.method !== 'PUT' || !/manifests\/sha256[:-]/.test(request.url ?? '')) return false
+      open += 1
+      most = Math.max(most, open)
+      await new Promise((resolve) => setTimeout(resolve, 5))
+      open -= 1
+      return false
+    }
+    await copyImage(client, from(), to(), { referrers: true })
+    assert.deepEqual(listed(), new Set(referrers.map(({ digest }) => digest)))
+    assert.ok(most > 1, 'one after the other')
+    const writes = target.takeLog().filter((line) => line === `PUT /v2/c/d/manifests/${tag} 201`)
+    assert.ok(writes.length < referrers.length / 2, `${writes.length} writes of the fallback tag`)
+  })
+
+  test('of two copies at once are all kept, and what the target had', async () => {
+    await anew({ referrersApi: true }, {})
+    await source.client.push(image, 'a/b', 'v1')
+    await source.client.push(image, 'a/e', 'v1')
+    for (const [i, referrer] of referrers.entries())
+      await source.client.push(referrer, i % 2 === 0 ? 'a/b' : 'a/e')
+    const own = sampleArtifact(image, 'application/x', 'of the target')
+    await target.client.push(image, 'c/d')
+    await target.client.push(own, 'c/d')
+    const entry = { mediaType: own.mediaType, digest: own.digest, size: own.bytes.length }
+    const index = sampleIndex([])
+    const bytes = Buffer.from(
+      JSON.stringify({ ...JSON.parse(index.bytes.toString()), manifests: [entry] }),
+    )
+    await target.client.push({ ...index, bytes, digest: digestOf(bytes) }, 'c/d', tag)
+    const items = ['a/b', 'a/e'].map((repository, i) => ({
+      source: { registry: source.host, repository, tag: 'v1' },
+      target: to(`v${i}`),
+    }))
+    const outcomes = await copyImages(client, items, { referrers: true })
+    for (const { error } of outcomes) assert.equal(error, undefined)
+    assert.deepEqual(listed(), new Set([own, ...referrers].map(({ digest }) => digest)))
+  })
+
+  test('that are there but not in the fallback tag are entered, and nothing is when all are', async () => {
+    await anew({ referrersApi: true }, {})
+    await source.client.push(image, 'a/b', 'v1')
+    await target.client.push(image, 'c/d')
+    for (const referrer of referrers) {
+      await source.client.push(referrer, 'a/b')
+      await target.client.push(referrer, 'c/d')
+    }
+    await copyImage(client, from(), to(), { referrers: true })
+    assert.deepEqual(listed(), new Set(referrers.map(({ digest }) => digest)))
+    target.takeLog()
+    await copyImage(client, from(), to(), { referrers: true })
+    const log = target.takeLog()
+    assert.deepEqual(
+      log.filter((line) => !line.startsWith('HEAD')),
+      [`GET /v2/c/d/manifests/${tag} 200`],
+    )
+  })
+
+  test('are not entered beside bytes that were altered on the way', async () => {
+    await anew({ referrersApi: true }, {})
+    await source.client.push(image, 'a/b', 'v1')
+    await source.client.push(referrers[0] ?? assert.fail(), 'a/b')
+    await copyImage(client, from(), to(), { referrers: true })
+    await source.client.push(referrers[1] ?? assert.fail(), 'a/b')
+    let altered = 0
+    target.mangle = (bytes, what) => {
+      if (what !== 'manifest' || !bytes.includes('"manifests"') || altered > 0) return bytes
+      altered += 1
+      return Buffer.from(bytes.toString().replace('application/x', 'application/y'))
+    }
+    await copyImage(client, from(), to(), { referrers: true, recheck: true })
+    target.mangle = undefined
+    assert.equal(altered, 1)
+    const held = target.repository('c/d')
+    const { bytes } = held.manifests.get(held.tags.get(tag) ?? '') ?? assert.fail()
+    assert.doesNotMatch(bytes.toString(), /application\/y/)
+    assert.equal(listed().size, 2)
   })
 })
 

@@ -13,7 +13,7 @@ import {
   delay,
   parseRetryAfter,
 } from '../../../src/image-copy/src/registry/retry.ts'
-import { TaskLocks } from '../../../src/image-copy/src/registry/task-locks.ts'
+import { SharedWrites } from '../../../src/image-copy/src/registry/shared-writes.ts'
 import { Window } from '../../../src/image-copy/src/registry/window.ts'
 import { digestOf, noise } from '../../support/sample-images.ts'
 
@@ -142,19 +142,65 @@ describe('the ledger of blobs', () => {
   })
 })
 
-test('tasks of one name take turns, also after a failure; others do not wait', async () => {
-  const locks = new TaskLocks()
-  const order: string[] = []
-  const task = (name: string, text: string, fails = false) =>
-    locks.run(name, async () => {
-      order.push(`${text}+`)
+describe('writes that are shared', () => {
+  test('of one name take turns, and take along what came in between; others do not wait', async () => {
+    const writes = new SharedWrites<string>()
+    const order: string[] = []
+    const write = async (items: readonly string[]): Promise<void> => {
+      order.push(`+${items}`)
       await turn()
-      order.push(`${text}-`)
-      if (fails) throw new Error(text)
-    })
-  await Promise.allSettled([task('a', '1', true), task('a', '2'), task('b', '3')])
-  assert.ok(order.indexOf('1-') < order.indexOf('2+'))
-  assert.ok(order.indexOf('3+') < order.indexOf('1-'))
+      order.push(`-${items}`)
+    }
+    const add = (name: string, item: string) => writes.add(name, item, signal, write)
+    const first = add('a', '1')
+    await Promise.resolve().then(() => {})
+    await Promise.all([first, add('a', '2'), add('a', '3'), add('b', '4')])
+    assert.deepEqual(
+      order.filter((entry) => !entry.includes('4')),
+      ['+1', '-1', '+2,3', '-2,3'],
+    )
+    assert.ok(order.indexOf('+4') < order.indexOf('-1'))
+  })
+
+  test('fail for all who waited, and not for those who come later', async () => {
+    const writes = new SharedWrites<string>()
+    const add = (item: string) =>
+      writes.add('a', item, signal, async (items) => {
+        if (items.includes('bad')) throw new Error('broken')
+      })
+    const outcomes = await Promise.allSettled([add('bad'), add('good')])
+    assert.deepEqual(
+      outcomes.map(({ status }) => status),
+      ['rejected', 'rejected'],
+    )
+    await add('better')
+  })
+
+  test('go on for one when another stops waiting, and stop when nobody waits', async () => {
+    const writes = new SharedWrites<string>()
+    const stop = new AbortController()
+    const seen: AbortSignal[] = []
+    let held = Promise.withResolvers<void>()
+    const write = async (_: readonly string[], inner: AbortSignal): Promise<void> => {
+      seen.push(inner)
+      await held.promise
+    }
+    const leaving = writes.add('a', '1', stop.signal, write)
+    const staying = writes.add('a', '2', signal, write)
+    await turn()
+    stop.abort(new Error('enough'))
+    await assert.rejects(leaving, /enough/)
+    assert.equal(seen[0]?.aborted, false)
+    held.resolve()
+    await staying
+    held = Promise.withResolvers()
+    const alone = new AbortController()
+    const only = writes.add('a', '3', alone.signal, write)
+    await turn()
+    alone.abort(new Error('enough'))
+    await assert.rejects(only, /enough/)
+    assert.equal(seen[1]?.aborted, true)
+  })
 })
 
 test('a hash that goes back and on again is the hash of the whole', () => {

@@ -6,6 +6,7 @@ import { getManifest, headManifest } from '../registry/manifests.ts'
 import { addReferrer, fallbackTag, keepsReferrers, listReferrers } from '../registry/referrers.ts'
 import type { Repository } from '../registry/repository.ts'
 import { listTags } from '../registry/tags.ts'
+import { concurrently } from './concurrently.ts'
 import type { ImageCopier } from './image-copier.ts'
 
 /** What to take along that points at an image without being part of it. */
@@ -32,49 +33,65 @@ export interface AroundParts {
 const cosignSuffixes = ['.sig', '.att', '.sbom'] as const
 /** One page of tags tells which of cosign's exist; a repository with more tags is asked for each by name. */
 const tagPage = 1000
+/** Enough to hide round trips; the requests themselves are bounded by the hosts' windows. */
+const subjectsAtATime = 8
+const referrersAtATime = 8
 
-/** Copies what stands around the given manifests, and around that in turn. */
+/**
+ * Copies what stands around the given manifests, and around that in turn. What stands around one manifest is complete in the
+ * target before anybody looks for what stands around that.
+ */
 export async function copyAround(parts: AroundParts, subjects: readonly string[]): Promise<void> {
   const { options, source, context } = parts
   const seen = new Set(subjects)
   const tags = options.signatureTags ? await listTags(source, tagPage, context) : undefined
-  let wave = [...seen]
   let found = 0
+  const count = (more: number): void => {
+    found += more
+    if (found <= options.max) return
+    throw new RegistryError(
+      'COPY_MANIFEST_INVALID',
+      `${source.registry}/${source.name}: more than ${options.max} referrers and signatures; raise the limit or copy without them`,
+      { host: source.registry },
+    )
+  }
+  let wave = [...seen]
   for (let depth = 0; wave.length > 0 && depth < options.depth; depth += 1) {
-    const next: string[] = []
-    for (const subject of wave) {
-      const around = [
-        ...(options.referrers ? await copyReferrers(parts, subject) : []),
-        ...(options.signatureTags ? await copySignatureTags(parts, subject, tags) : []),
-      ]
-      found += around.length
-      if (found > options.max) {
-        throw new RegistryError(
-          'COPY_MANIFEST_INVALID',
-          `${source.registry}/${source.name}: more than ${options.max} referrers and signatures; raise the limit or copy without them`,
-          { host: source.registry },
-        )
-      }
-      for (const digest of around) {
-        if (seen.has(digest)) continue
-        seen.add(digest)
-        next.push(digest)
-      }
-    }
-    wave = next
+    const around = new Set<string>()
+    await concurrently(wave, subjectsAtATime, context, async (subject, inner) => {
+      const here = { ...parts, context: inner, count }
+      const lists = await Promise.all([
+        options.referrers ? copyReferrers(here, subject) : [],
+        options.signatureTags ? copySignatureTags(here, subject, tags) : [],
+      ])
+      for (const digest of lists.flat()) around.add(digest)
+    })
+    wave = [...around].filter((digest) => !seen.has(digest))
+    for (const digest of wave) seen.add(digest)
   }
 }
 
-async function copyReferrers(parts: AroundParts, subject: string): Promise<string[]> {
-  const { client, source, target, copier, context } = parts
+interface WaveParts extends AroundParts {
+  /** To be told of what was found before it is copied. @throws RegistryError when it is too much */
+  readonly count: (more: number) => void
+}
+
+async function copyReferrers(parts: WaveParts, subject: string): Promise<readonly string[]> {
+  const { client, source, target, copier, context, count } = parts
   const entries = await listReferrers(source, subject, context)
-  for (const entry of entries) {
-    const before = copier.tally.bytes
-    await copier.ensure(entry, 1, context)
-    const wasThere = copier.tally.bytes === before
-    // Found in the target, it may still be missing from the list that the target cannot keep by itself.
-    if (wasThere && !(await keepsReferrers(target, subject, context)))
-      await enter(client, target, entry, subject, context)
+  count(entries.length)
+  const present: Descriptor[] = []
+  await concurrently(entries, referrersAtATime, context, async (entry, inner) => {
+    if ((await copier.ensure(entry, 1, inner)) === 'present') present.push(entry)
+  })
+  // Found in the target, they may still be missing from the list that the target cannot keep by itself.
+  if (present.length > 0 && !(await keepsReferrers(target, subject, context))) {
+    const held = await listReferrers(target, subject, context)
+    const listed = new Set(held.map(({ digest }) => digest))
+    const missing = present.filter(({ digest }) => !listed.has(digest))
+    await concurrently(missing, referrersAtATime, context, (entry, inner) =>
+      enter(client, target, entry, subject, inner),
+    )
   }
   return entries.map(({ digest }) => digest)
 }
@@ -98,28 +115,36 @@ async function enter(
 }
 
 async function copySignatureTags(
-  { source, target, copier, context }: AroundParts,
+  parts: WaveParts,
   subject: string,
   tags: ReadonlySet<string> | undefined,
-): Promise<string[]> {
+): Promise<readonly string[]> {
+  const wanted = cosignSuffixes
+    .map((suffix) => `${fallbackTag(subject)}${suffix}`)
+    .filter((tag) => tags === undefined || tags.has(tag))
   const digests: string[] = []
-  for (const suffix of cosignSuffixes) {
-    const tag = `${fallbackTag(subject)}${suffix}`
-    if (tags !== undefined && !tags.has(tag)) continue
-    const [there, held] = await Promise.all([
-      headManifest(source, tag, context),
-      headManifest(target, tag, context),
-    ])
-    if (there === undefined) continue
-    if (there.digest !== undefined && there.digest === held?.digest) {
-      digests.push(there.digest)
-      continue
-    }
-    const found = await getManifest(source, tag, context)
-    const manifest = parseManifest(found.bytes, found.mediaType, tag, source.registry)
-    await copier.below(found, manifest, 1, context)
-    await copier.put(found, manifest, tag, 1, context)
-    digests.push(found.digest)
-  }
+  await concurrently(wanted, wanted.length, parts.context, async (tag, inner) => {
+    const digest = await copySignatureTag({ ...parts, context: inner }, tag)
+    if (digest !== undefined) digests.push(digest)
+  })
   return digests
+}
+
+/** @returns undefined: the source has no such tag */
+async function copySignatureTag(
+  { source, target, copier, context, count }: WaveParts,
+  tag: string,
+): Promise<string | undefined> {
+  const [there, held] = await Promise.all([
+    headManifest(source, tag, context),
+    headManifest(target, tag, context),
+  ])
+  if (there === undefined) return undefined
+  count(1)
+  if (there.digest !== undefined && there.digest === held?.digest) return there.digest
+  const found = await getManifest(source, tag, context)
+  const manifest = parseManifest(found.bytes, found.mediaType, tag, source.registry)
+  await copier.below(found, manifest, 1, context)
+  await copier.put(found, manifest, tag, 1, context)
+  return found.digest
 }

@@ -44,6 +44,9 @@ export interface CopiedManifest {
   readonly kind: Manifest['kind']
 }
 
+/** Whether a manifest had to be written, or was in the target. */
+export type Brought = 'copied' | 'present'
+
 /** Indexes within indexes: an index of images is one level. */
 const maxDepth = 3
 const maxManifests = 10_000
@@ -59,7 +62,7 @@ export class ImageCopier {
   readonly tally: Tally = { bytes: 0, blobs: 0, skipped: 0, mounted: 0 }
   readonly #options: ImageCopierOptions
   readonly #outlook: Outlook = { lacksBlobs: false }
-  readonly #done = new Map<string, Promise<void>>()
+  readonly #done = new Map<string, Promise<Brought>>()
   readonly #copied: CopiedManifest[] = []
 
   constructor(options: ImageCopierOptions) {
@@ -77,7 +80,7 @@ export class ImageCopier {
   }
 
   /** Brings a manifest and all below it into the target, by digest. */
-  async ensure(entry: Descriptor, depth: number, context: Context): Promise<void> {
+  ensure(entry: Descriptor, depth: number, context: Context): Promise<Brought> {
     let pending = this.#done.get(entry.digest)
     if (pending === undefined) {
       if (this.#done.size >= maxManifests)
@@ -85,7 +88,7 @@ export class ImageCopier {
       pending = this.#ensure(entry, depth, context)
       this.#done.set(entry.digest, pending)
     }
-    await pending
+    return pending
   }
 
   /** Brings all that a manifest refers to into the target, but not the manifest itself. */
@@ -103,9 +106,9 @@ export class ImageCopier {
         platforms.length === 0 || depth > 0
           ? manifest.manifests
           : await selectPlatforms(source, manifest.manifests, platforms, context)
-      await concurrently(entries, imagesAtATime, context, (entry, inner) =>
-        this.ensure(entry, depth + 1, inner),
-      )
+      await concurrently(entries, imagesAtATime, context, async (entry, inner) => {
+        await this.ensure(entry, depth + 1, inner)
+      })
       return
     }
     if (platforms.length > 0 && depth === 0)
@@ -175,7 +178,7 @@ export class ImageCopier {
     )
   }
 
-  async #ensure(entry: Descriptor, depth: number, context: Context): Promise<void> {
+  async #ensure(entry: Descriptor, depth: number, context: Context): Promise<Brought> {
     const { source, target } = this.#options
     const head = headManifest(target, entry.digest, context)
     head.catch(() => {})
@@ -198,9 +201,10 @@ export class ImageCopier {
     )
     await this.below(found, manifest, depth, context)
     await this.put(found, manifest, found.digest, depth, context)
+    return 'copied'
   }
 
-  #present(entry: Descriptor, context: Context): void {
+  #present(entry: Descriptor, context: Context): 'present' {
     this.#copied.push({
       digest: entry.digest,
       kind: /index|list/.test(entry.mediaType) ? 'index' : 'image',
@@ -213,6 +217,7 @@ export class ImageCopier {
       bytes: entry.size,
       how: 'present',
     })
+    return 'present'
   }
 
   async #blobs(blobs: readonly Descriptor[], context: Context): Promise<void> {

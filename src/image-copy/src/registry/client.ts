@@ -20,7 +20,7 @@ import { Endpoint } from './endpoint.ts'
 import { failureOfAnswer, failureOfExchange } from './failure.ts'
 import type { Timeouts } from './requests.ts'
 import { defaultRetry, type RetryOptions } from './retry.ts'
-import { TaskLocks } from './task-locks.ts'
+import { SharedWrites } from './shared-writes.ts'
 
 /** What a caller knows about one registry host. */
 export interface HostOptions {
@@ -126,8 +126,8 @@ export interface Route {
 
 export class Client implements RegistryClient {
   readonly ledger: BlobLedger = new BlobLedger()
-  /** Writers of one fallback tag take turns. */
-  readonly locks: TaskLocks = new TaskLocks()
+  /** Entries on their way into fallback tags. */
+  readonly fallbackTags: SharedWrites<{ readonly digest: string }> = new SharedWrites()
   readonly #options: RegistryClientOptions
   readonly #timeouts: Timeouts
   readonly #transport: Transport

@@ -84,23 +84,32 @@ export async function getManifest(
   reference: string,
   context: Context,
 ): Promise<ManifestBytes> {
-  const found = await readFirst(repository, context, async (place, inner) => {
-    const request = {
-      ...manifestRequest('GET', place, reference),
-      expect: [200],
-      maxBytes: maxManifestBytes,
-    }
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        return verified(await place.endpoint.fetch(request, inner), reference)
-      } catch (error) {
-        const altered = error instanceof RegistryError && error.code === 'COPY_DIGEST_MISMATCH'
-        if (!altered || attempt >= maxAltered) throw error
-      }
-    }
-  })
+  const found = await readFirst(repository, context, (place, inner) =>
+    getManifestAt(place, reference, inner),
+  )
   if (found !== undefined) return found
   throw new Error('no place answered')
+}
+
+/** The same at one place. */
+export async function getManifestAt(
+  place: Place,
+  reference: string,
+  context: Context,
+): Promise<ManifestBytes> {
+  const request = {
+    ...manifestRequest('GET', place, reference),
+    expect: [200],
+    maxBytes: maxManifestBytes,
+  }
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return verified(await place.endpoint.fetch(request, context), reference)
+    } catch (error) {
+      const altered = error instanceof RegistryError && error.code === 'COPY_DIGEST_MISMATCH'
+      if (!altered || attempt >= maxAltered) throw error
+    }
+  }
 }
 
 /**

@@ -10,7 +10,7 @@ import { ociIndex } from '../image/media-types.ts'
 import type { Client } from './client.ts'
 import type { Context } from './context.ts'
 import { resolveLocation } from './location.ts'
-import { type ManifestBytes, putManifest } from './manifests.ts'
+import { getManifestAt, type ManifestBytes, putManifest } from './manifests.ts'
 import { type Place, type Repository, readPlaces, writePlace } from './repository.ts'
 
 const maxPages = 100
@@ -50,37 +50,54 @@ export interface AddReferrerParts {
 
 /**
  * Enters a manifest into the fallback tag of its subject, beside what the target has there. Needed where the registry did
- * not say that it keeps the list itself. Writers of this client take turns.
+ * not say that it keeps the list itself. Of this client, entries that come together are written together.
  */
-export async function addReferrer({
-  client,
-  target,
-  subject,
-  manifest,
-  found,
-  context,
-}: AddReferrerParts): Promise<void> {
-  const place = writePlace(target)
-  const tag = fallbackTag(subject)
-  await client.locks.run(`${place.endpoint.host}/${place.path}:${tag}`, async () => {
-    const { root, entries } = await referrersByTag(place, subject, context)
-    const known = entries.some(
-      (entry) => (entry as { digest?: unknown } | null)?.digest === found.digest,
-    )
-    if (known) return
-    const artifactType =
-      manifest.artifactType ?? (manifest.kind === 'image' ? manifest.config?.mediaType : undefined)
-    const entry = {
-      mediaType: manifest.mediaType,
-      digest: found.digest,
-      size: found.bytes.length,
-      ...(artifactType === undefined ? {} : { artifactType }),
-      ...(manifest.annotations === undefined ? {} : { annotations: manifest.annotations }),
-    }
-    const index = { schemaVersion: 2, mediaType: ociIndex, ...root, manifests: [...entries, entry] }
-    const bytes = Buffer.from(JSON.stringify(index))
-    await putManifest(target, tag, { bytes, digest: digestOf(bytes), mediaType: ociIndex }, context)
-  })
+export async function addReferrer(parts: AddReferrerParts): Promise<void> {
+  const { client, target, subject, context } = parts
+  const { endpoint, path } = writePlace(target)
+  const name = `${endpoint.host}/${path}:${fallbackTag(subject)}`
+  await client.fallbackTags.add(name, entryOf(parts), context.signal, (entries, signal) =>
+    mergeFallback(target, subject, entries, { ...context, signal }),
+  )
+}
+
+async function mergeFallback(
+  target: Repository,
+  subject: string,
+  added: readonly { readonly digest: string }[],
+  context: Context,
+): Promise<void> {
+  const { root, entries } = await referrersByTag(writePlace(target), subject, context)
+  const known = new Set(entries.map((entry) => (entry as { digest?: unknown } | null)?.digest))
+  const fresh = [...new Map(added.map((entry) => [entry.digest, entry])).values()].filter(
+    ({ digest }) => !known.has(digest),
+  )
+  if (fresh.length === 0) return
+  const index = {
+    schemaVersion: 2,
+    mediaType: ociIndex,
+    ...root,
+    manifests: [...entries, ...fresh],
+  }
+  const bytes = Buffer.from(JSON.stringify(index))
+  const manifest = { bytes, digest: digestOf(bytes), mediaType: ociIndex }
+  await putManifest(target, fallbackTag(subject), manifest, context)
+}
+
+/** What an index says of a referrer. */
+function entryOf({ manifest, found }: AddReferrerParts): {
+  readonly digest: string
+  readonly [field: string]: unknown
+} {
+  const artifactType =
+    manifest.artifactType ?? (manifest.kind === 'image' ? manifest.config?.mediaType : undefined)
+  return {
+    mediaType: manifest.mediaType,
+    digest: found.digest,
+    size: found.bytes.length,
+    ...(artifactType === undefined ? {} : { artifactType }),
+    ...(manifest.annotations === undefined ? {} : { annotations: manifest.annotations }),
+  }
 }
 
 /** Whether the registry keeps lists of referrers itself; asked once. */
@@ -121,7 +138,8 @@ async function referrersByApi(
     // A server that knows nothing of this path may answer it with anything; only an index counts.
     if (answer.status !== 200 || !/json/.test(answer.headers.get('content-type') ?? '')) {
       if (page > 0) throw invalid(place, subject, 'a page of it is missing')
-      endpoint.learned.referrers = 'tag'
+      // A repository that is not there yet says nothing about the registry.
+      if (!answer.body.includes('NAME_UNKNOWN')) endpoint.learned.referrers = 'tag'
       return undefined
     }
     endpoint.learned.referrers = 'api'
@@ -144,20 +162,14 @@ async function referrersByTag(
   subject: string,
   context: Context,
 ): Promise<{ root: Record<string, unknown>; entries: unknown[] }> {
-  const { endpoint, path, scopes } = place
-  const answer = await endpoint.fetch(
-    {
-      method: 'GET',
-      url: `/v2/${path}/manifests/${fallbackTag(subject)}`,
-      headers: { Accept: ociIndex },
-      repository: path,
-      scopes,
-      expect: [200, 404],
-      maxBytes: maxManifestBytes,
-    },
-    context,
-  )
-  return answer.status === 404 ? { root: {}, entries: [] } : entriesIn(answer.body, place, subject)
+  try {
+    const { bytes } = await getManifestAt(place, fallbackTag(subject), context)
+    return entriesIn(bytes, place, subject)
+  } catch (error) {
+    const none = error instanceof RegistryError && error.code === 'COPY_NOT_FOUND'
+    if (none) return { root: {}, entries: [] }
+    throw error
+  }
 }
 
 function entriesIn(
