@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { LeaseElector } from 'lease-lock'
 import type { Settings } from './config/settings.ts'
 import type { KubeClient } from './kube/client.ts'
+import type { GuardedClient } from './kube/guarded-client.ts'
 import { leaseApi } from './kube/leases.ts'
 import type { Logger } from './metrics/log.ts'
 import type { Metrics } from './metrics/metrics.ts'
@@ -27,6 +28,8 @@ export interface Parts {
 export interface LifecycleOptions {
   readonly settings: Pick<Settings, 'leaderElection' | 'namespace'>
   readonly client: KubeClient
+  /** What the leading parts write by. */
+  readonly leaderClient: GuardedClient
   readonly log: Logger
   readonly metrics: Metrics
   /** Holder identity in the Lease. */
@@ -63,7 +66,7 @@ export async function serve(
 
 /** Contends for the Lease again and again, and runs the leader's parts while it is held. */
 async function contend(
-  { settings, client, log, metrics, identity }: LifecycleOptions,
+  { settings, client, leaderClient, log, metrics, identity }: LifecycleOptions,
   parts: readonly Part[],
   signal: AbortSignal,
 ): Promise<void> {
@@ -86,10 +89,12 @@ async function contend(
   while (!signal.aborted) {
     await elector.run(async (term) => {
       leads.set(1)
+      leaderClient.enter(term)
       leaseLog.info({ identity }, 'leading')
       try {
         await runTogether(parts, term.signal)
       } finally {
+        leaderClient.enter(undefined)
         leads.set(0)
         leaseLog.info({ identity }, 'no longer leading')
       }

@@ -23,6 +23,7 @@ import type { KubeClient } from './kube/client.ts'
 import { connectCluster } from './kube/connect.ts'
 import { KubeApiError } from './kube/errors.ts'
 import { createEventRecorder } from './kube/events.ts'
+import { type GuardedClient, guardWrites } from './kube/guarded-client.ts'
 import { type Part, type Parts, serve } from './lifecycle.ts'
 import { createLog, type Logger } from './metrics/log.ts'
 import { createMetrics, type Metrics } from './metrics/metrics.ts'
@@ -42,6 +43,8 @@ import type { ImageStore } from './state/store.ts'
 interface Context {
   readonly settings: Settings
   readonly client: KubeClient
+  /** For what only the leader may write: CachedImages, DaemonSets, the webhook configuration. */
+  readonly leaderClient: GuardedClient
   readonly log: Logger
   readonly metrics: Metrics
   readonly identity: string
@@ -83,7 +86,9 @@ export async function run(invocation: Invocation): Promise<number> {
     healthy: () => true,
   })
   try {
-    const context = { settings, client, log, metrics, identity: identityOf(settings), invocation }
+    const leaderClient = guardWrites(client)
+    const identity = identityOf(settings)
+    const context = { settings, client, leaderClient, log, metrics, identity, invocation }
     const parts = await untilAnswered(() => assemble(context, signal), log, signal)
     if (parts === undefined) return 0
     waiting = parts.waiting
@@ -104,7 +109,7 @@ async function assemble(context: Context, signal: AbortSignal): Promise<Parts> {
 }
 
 /** KIP's old job: the static IMAGES, in memory, under a Role. */
-function aloneParts({ client, settings, log, metrics }: Context): Parts {
+function aloneParts({ leaderClient: client, settings, log, metrics }: Context): Parts {
   if (settings.mirror.registry !== '')
     log.warn({}, 'mirror.registry is set, but nothing is mirrored or rewritten without discovery')
   const mapping = createMapping({ ...settings.mirror, registry: '' })
@@ -122,11 +127,11 @@ function aloneParts({ client, settings, log, metrics }: Context): Parts {
 }
 
 async function clusterParts(context: Context, signal: AbortSignal): Promise<Parts> {
-  const { client, settings, log, metrics, identity, invocation } = context
+  const { client, leaderClient, settings, log, metrics, identity, invocation } = context
   const { env, readFile, program, version } = invocation
   const component = (name: string) => log.child({ component: name })
   const mapping = createMapping(settings.mirror)
-  const store = createClusterStore({ client, log: component('state'), metrics })
+  const store = createClusterStore({ client: leaderClient, log: component('state'), metrics })
   const exclusions = createExclusions({
     client,
     settings,
@@ -187,7 +192,7 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
     },
   ]
   if (settings.puller.enabled)
-    leading.push(pullerPart({ client, settings, log, metrics, store, mapping }))
+    leading.push(pullerPart({ client: leaderClient, settings, log, metrics, store, mapping }))
   if (settings.mirror.registry !== '')
     leading.push((signal) =>
       runMirror(
@@ -212,7 +217,7 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
     )
   if (!settings.admission.enabled) {
     const log = component('admission')
-    leading.push((signal) => removeWebhookConfiguration({ client, log }, signal))
+    leading.push((signal) => removeWebhookConfiguration({ client: leaderClient, log }, signal))
     return { everywhere, leading, waiting: () => [...pending] }
   }
 
@@ -246,7 +251,10 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
   })
   leading.push((signal) =>
     keepWebhookConfiguration(
-      { client, settings, exclusions, certificates, log: component('admission'), metrics },
+      {
+        ...{ client: leaderClient, settings, exclusions, certificates, metrics },
+        log: component('admission'),
+      },
       signal,
     ),
   )

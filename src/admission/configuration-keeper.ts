@@ -163,7 +163,7 @@ class ConfigurationKeeper {
     await this.#findOwner(signal)
     const desired = build()
     this.#pace.repaired()
-    const written = await writeConfiguration(client, desired, signal)
+    const written = await writeConfiguration(client, desired, found, signal)
     const reason = found === undefined ? 'created' : 'changed'
     this.#writes.inc({ reason })
     const fields = { configuration: name, reason }

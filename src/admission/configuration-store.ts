@@ -13,19 +13,23 @@ import type { MutatingWebhook, MutatingWebhookConfiguration } from '../kube/type
 const fieldManager = 'kip-admission'
 
 /**
- * Takes all that the configuration names, by server-side apply. What others added to lists (a condition that never holds,
+ * Takes all that the configuration names, by server-side apply, over nothing newer than `found`. What others added to lists (a condition that never holds,
  * another webhook) an apply leaves, so whatever still differs is replaced as a whole.
  */
 export async function writeConfiguration(
   client: KubeClient,
   desired: MutatingWebhookConfiguration,
+  found: MutatingWebhookConfiguration | undefined,
   signal: AbortSignal,
 ): Promise<MutatingWebhookConfiguration> {
-  const applied = await applyObject<MutatingWebhookConfiguration>(client, configurations, desired, {
-    fieldManager,
-    force: true,
-    signal,
-  })
+  const { uid, resourceVersion } = found?.metadata ?? {}
+  const metadata = { ...desired.metadata, ...(found && { uid, resourceVersion }) }
+  const applied = await applyObject<MutatingWebhookConfiguration>(
+    client,
+    configurations,
+    { ...desired, metadata },
+    { fieldManager, force: true, signal },
+  )
   if (isRight(applied, desired)) return applied
   return await client.request<MutatingWebhookConfiguration>({
     method: 'PATCH',

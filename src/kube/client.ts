@@ -13,6 +13,10 @@ export interface KubeRequest {
   readonly accept?: string
   /** Time for the whole answer; for a stream, time until its headers. Default 30 s. */
   readonly timeoutMs?: number
+  /** Called when a connection is there and the first byte is about to go out; what it throws, the request rejects with. */
+  readonly beforeSending?: () => void
+  /** Added to the user agent, for the API server's audit log. */
+  readonly remark?: string
   readonly signal: AbortSignal
 }
 

@@ -5,7 +5,7 @@ export interface KubeApiErrorInit {
   readonly status: number
   /**
    * meta/v1 StatusReason (`NotFound`, `Conflict`, `Expired`…). When no answer came: `Unreachable` (no connection could be
-   * made), `Broken` (it ended before the answer did), `Timeout`.
+   * made), `Broken` (it ended before the answer did), `Timeout`, `NotLeading` (it was not sent: see `guardWrites`).
    */
   readonly reason: string
   readonly message: string

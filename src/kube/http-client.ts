@@ -144,14 +144,19 @@ export class HttpKubeClient implements KubeClient {
       if (value !== undefined) query[name] = value
     }
     const hasBody = request.body !== undefined
-    return await this.#agent(credentials.tls).request({
+    const agent = this.#agent(credentials.tls)
+    const { beforeSending } = request
+    const dispatcher =
+      beforeSending === undefined ? agent : agent.compose(callBeforeSending(beforeSending))
+    return await dispatcher.request({
       origin: this.#origin,
       path: this.#basePath + request.path,
       method: request.method,
       query,
       headers: {
         ...credentials.headers,
-        'user-agent': this.#userAgent,
+        'user-agent':
+          request.remark === undefined ? this.#userAgent : `${this.#userAgent} (${request.remark})`,
         accept: request.accept ?? 'application/json',
         ...(hasBody ? { 'content-type': request.contentType ?? 'application/json' } : {}),
       },
@@ -176,6 +181,22 @@ export class HttpKubeClient implements KubeClient {
     void before?.close()
     return this.#dispatcher
   }
+}
+
+/** A request may wait for a connection, and the process may have been stopped meanwhile: the last moment counts. */
+function callBeforeSending(check: () => void): Dispatcher.DispatcherComposeInterceptor {
+  return (dispatch) => (options, handler) =>
+    dispatch(options, {
+      onRequestStart(controller, context) {
+        check()
+        handler.onRequestStart?.(controller, context)
+      },
+      onRequestUpgrade: (...args) => handler.onRequestUpgrade?.(...args),
+      onResponseStart: (...args) => handler.onResponseStart?.(...args),
+      onResponseData: (...args) => handler.onResponseData?.(...args),
+      onResponseEnd: (...args) => handler.onResponseEnd?.(...args),
+      onResponseError: (...args) => handler.onResponseError?.(...args),
+    })
 }
 
 function isSameTls(a: TlsMaterial | undefined, b: TlsMaterial): boolean {

@@ -204,6 +204,7 @@ class Term {
       if (observed === undefined) return
       await deleteObject(client, resource, name, {
         uid: observed.uid,
+        resourceVersion: observed.resourceVersion,
         propagationPolicy: 'Background',
         signal,
       })

@@ -164,9 +164,9 @@ export function createClusterStore(options: ClusterStoreOptions): ClusterStore {
   /** Says on further objects of a reference that they are not used; those that kip made itself go. */
   async function settleDuplicates(reference: string, signal: AbortSignal): Promise<void> {
     const [first, ...others] = index.objectsOf(reference)
-    for (const { managed, name, uid, image } of others) {
+    for (const { managed, name, uid, resourceVersion, image } of others) {
       if (managed) {
-        await deleteObject(client, resource, name, { uid, signal })
+        await deleteObject(client, resource, name, { uid, resourceVersion, signal })
         index.deleted(name, uid)
       } else if (
         image !== undefined &&

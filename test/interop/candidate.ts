@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util'
 import { LeaseElector } from 'lease-lock'
 import { connectCluster } from '../../src/kube/connect.ts'
+import { guardWrites } from '../../src/kube/guarded-client.ts'
 import { leaseApi } from '../../src/kube/leases.ts'
 
 const { values } = parseArgs({
@@ -13,6 +14,8 @@ const { values } = parseArgs({
     lease: { type: 'string', default: '15' },
     renew: { type: 'string', default: '10' },
     retry: { type: 'string', default: '2' },
+    // A ConfigMap that the leader writes its fence to, all the time.
+    write: { type: 'string', default: '' },
   },
 })
 
@@ -33,8 +36,20 @@ const elector = new LeaseElector({
   retryPeriodMs: Number(values.retry) * 1000,
   onLeader: (leader) => tell('leader', { leader: leader ?? '' }),
 })
+const leaderClient = guardWrites(client)
 const stop = new AbortController()
 process.once('SIGTERM', () => stop.abort())
+
+async function write(fence: number, signal: AbortSignal): Promise<void> {
+  await leaderClient.raw({
+    method: 'PATCH',
+    path: `/api/v1/namespaces/${values.namespace}/configmaps/${values.write}`,
+    contentType: 'application/merge-patch+json',
+    body: { data: { fence: String(fence), at: String(performance.now()) } },
+    timeoutMs: Number(values.renew) * 1000,
+    signal,
+  })
+}
 
 // What isLeader() says, looked at as often as the event loop turns to it.
 let said = false
@@ -48,7 +63,18 @@ tell('ready')
 while (!stop.signal.aborted) {
   await elector.run(async (term) => {
     tell('started', { token: term.token })
-    await new Promise((resolve) => term.signal.addEventListener('abort', resolve))
+    leaderClient.enter(term)
+    let over = false
+    term.signal.addEventListener('abort', () => {
+      over = true
+    })
+    while (!over) {
+      // Under no signal: the guard alone is to stop them.
+      const { signal } = new AbortController()
+      if (values.write !== '') await write(term.fence, signal).catch(() => {})
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    leaderClient.enter(undefined)
     tell('stopped')
   }, stop.signal)
 }

@@ -86,11 +86,12 @@ export class Contest {
     return this.sights.at(-1)?.lease?.spec?.holderIdentity ?? ''
   }
 
-  ours(identity: string): Contender {
+  ours(identity: string, options: { readonly write?: string } = {}): Contender {
     const { lease, renew, retry } = seconds
     return this.#enter(identity, process.execPath, [
       fileURLToPath(new URL('./candidate.ts', import.meta.url)),
       ...this.#options(identity, '--'),
+      `--write=${options.write ?? ''}`,
       `--lease=${lease}`,
       `--renew=${renew}`,
       `--retry=${retry}`,
@@ -99,11 +100,16 @@ export class Contest {
 
   theirs(
     identity: string,
-    options: { readonly release?: boolean; readonly wipe?: boolean },
+    options: {
+      readonly release?: boolean
+      readonly wipe?: boolean
+      /** Default: that of the contest. */
+      readonly kubeconfig?: string
+    },
   ): Contender {
     const { lease, renew, retry } = seconds
     return this.#enter(identity, this.#elector, [
-      ...this.#options(identity, '-'),
+      ...this.#options(identity, '-', options.kubeconfig),
       `-lease=${lease}s`,
       `-renew=${renew}s`,
       `-retry=${retry}s`,
@@ -143,9 +149,9 @@ export class Contest {
     return contender
   }
 
-  #options(identity: string, dashes: string): readonly string[] {
+  #options(identity: string, dashes: string, kubeconfig?: string): readonly string[] {
     return [
-      `${dashes}kubeconfig=${this.#kubeconfig}`,
+      `${dashes}kubeconfig=${kubeconfig ?? this.#kubeconfig}`,
       `${dashes}name=${this.#name}`,
       `${dashes}identity=${identity}`,
     ]

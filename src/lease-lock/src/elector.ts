@@ -28,6 +28,11 @@ export interface Term {
   readonly fence: number
   /** Fencing token for guarded writes: `${uid of the Lease}/${fence}`. */
   readonly token: string
+  /**
+   * Whether this very term lasts. Compares clocks at each call, as `isLeader()`, and is false for good in all terms but
+   * the present one: to be asked right before a write is sent.
+   */
+  holds(): boolean
 }
 
 /** A write of ours that stands. */
@@ -195,7 +200,12 @@ export class LeaseElector {
     this.#leading = leading
     extend(held)
     this.#log.info({ identity: this.#identity, fence }, 'leading')
-    const working = runWork(work, { signal: stop.signal, fence, token: `${uid}/${fence}` })
+    const working = runWork(work, {
+      signal: stop.signal,
+      fence,
+      token: `${uid}/${fence}`,
+      holds: () => this.#leading === leading && this.isLeader(),
+    })
     const ended = working.finally(() => {
       over.abort()
       this.#pause.poke()
