@@ -19,6 +19,8 @@ export interface Parts {
   readonly everywhere: readonly Part[]
   /** Run by the replica that holds the Lease. */
   readonly leading: readonly Part[]
+  /** false: nobody may touch a Lease here, and this replica leads without one. Default true. */
+  readonly elected?: boolean
   /** One line for each thing that is still waited for before this replica is ready. */
   readonly waiting: () => readonly string[]
   /** Serves admission until it is closed, which answers what is in flight. */
@@ -48,7 +50,8 @@ export async function serve(
   const { log } = options
   const serving = new AbortController()
   const lead: Part = async (failed) => {
-    await contend(options, parts.leading, AbortSignal.any([signal, failed]))
+    const begin = parts.elected === false ? leadAlone : contend
+    await begin(options, parts.leading, AbortSignal.any([signal, failed]))
     if (failed.aborted) return
     if (parts.admission) {
       log.info({ seconds: DRAIN_MS / 1000 }, 'draining')
@@ -64,6 +67,19 @@ export async function serve(
   }
 }
 
+function leaderGauge(metrics: Metrics): ReturnType<Metrics['gauge']> {
+  return metrics.gauge('kip_leader', '1 while this replica leads.')
+}
+
+async function leadAlone(
+  { metrics }: LifecycleOptions,
+  parts: readonly Part[],
+  signal: AbortSignal,
+): Promise<void> {
+  leaderGauge(metrics).set(1)
+  await runTogether(parts, signal)
+}
+
 /** Contends for the Lease again and again, and runs the leader's parts while it is held. */
 async function contend(
   { settings, client, leaderClient, log, metrics, identity }: LifecycleOptions,
@@ -72,7 +88,7 @@ async function contend(
 ): Promise<void> {
   const { name, namespace, leaseDurationSeconds, renewDeadlineSeconds, retryPeriodSeconds } =
     settings.leaderElection
-  const leads = metrics.gauge('kip_leader', '1 while this replica leads.')
+  const leads = leaderGauge(metrics)
   const leaseLog = log.child({ component: 'lease' })
   const elector = new LeaseElector({
     api: leaseApi(client, namespace || settings.namespace, name, {

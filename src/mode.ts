@@ -1,4 +1,5 @@
 import type { Settings } from './config/settings.ts'
+import { getObject } from './kube/apply.ts'
 import type { KubeClient } from './kube/client.ts'
 import { KubeApiError } from './kube/errors.ts'
 import { resourcePath } from './kube/resource.ts'
@@ -59,4 +60,24 @@ async function whatIsLacking(client: KubeClient, signal: AbortSignal): Promise<s
     }
   }
   return undefined
+}
+
+/**
+ * Whether replicas can elect a leader here. KIP's own Role has no Leases: its one replica leads then, and a second one
+ * would do the same work, without harm.
+ */
+export async function mayElect(
+  client: KubeClient,
+  { leaderElection, namespace }: Pick<Settings, 'leaderElection' | 'namespace'>,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const leases = { group: 'coordination.k8s.io', version: 'v1', plural: 'leases' }
+  const resource = { ...leases, namespace: leaderElection.namespace || namespace }
+  try {
+    await getObject(client, resource, leaderElection.name, { signal })
+    return true
+  } catch (error) {
+    if (error instanceof KubeApiError && error.status === 403) return false
+    throw error
+  }
 }

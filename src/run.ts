@@ -30,7 +30,7 @@ import { createMetrics, type Metrics } from './metrics/metrics.ts'
 import { startStatusServer } from './metrics/status-server.ts'
 import { runMirror } from './mirror/mirror.ts'
 import { keepMirrorProcess } from './mirror/process.ts'
-import { chooseMode } from './mode.ts'
+import { chooseMode, mayElect } from './mode.ts'
 import { createPuller } from './puller/puller.ts'
 import { createRegistries } from './registries.ts'
 import { createResolver } from './resolver/resolver.ts'
@@ -105,15 +105,23 @@ async function assemble(context: Context, signal: AbortSignal): Promise<Parts> {
   const { client, settings, log } = context
   const { mode, reason } = await chooseMode(client, settings, signal)
   log.info({ mode, reason }, 'mode chosen')
-  return mode === 'cluster' ? await clusterParts(context, signal) : aloneParts(context)
+  return mode === 'cluster'
+    ? await clusterParts(context, signal)
+    : await aloneParts(context, signal)
 }
 
 /** KIP's old job: the static IMAGES, in memory, under a Role. */
-function aloneParts({ leaderClient: client, settings, log, metrics }: Context): Parts {
+async function aloneParts(
+  { leaderClient: client, settings, log, metrics }: Context,
+  signal: AbortSignal,
+): Promise<Parts> {
   if (settings.mirror.registry !== '')
     log.warn({}, 'mirror.registry is set, but nothing is mirrored or rewritten without discovery')
   const mapping = createMapping({ ...settings.mirror, registry: '' })
+  const elected = await mayElect(client, settings, signal)
+  if (!elected) log.warn({}, 'Leases may not be read; this replica leads, let it be the only one')
   return {
+    elected,
     everywhere: [],
     leading: [
       async (signal) => {

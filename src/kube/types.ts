@@ -259,8 +259,8 @@ export interface DaemonSet extends KubeObject {
     readonly observedGeneration?: number
     readonly desiredNumberScheduled?: number
     readonly currentNumberScheduled?: number
-    readonly updatedNumberScheduled?: number
     readonly numberReady?: number
+    readonly updatedNumberScheduled?: number
     readonly numberAvailable?: number
     readonly numberUnavailable?: number
   }

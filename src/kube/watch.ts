@@ -33,6 +33,8 @@ export interface ReadWatchOptions<T> {
   readonly clock: Clock
   readonly random: () => number
   readonly signal: AbortSignal
+  /** Called when the server has begun to answer. */
+  readonly onOpen?: () => void
   /** May throw: the watch ends with that error. */
   readonly onEvent: (event: WatchEvent<T>) => void
 }
@@ -71,6 +73,7 @@ export async function readWatch<T>(options: ReadWatchOptions<T>): Promise<void> 
       timeoutMs: timing.listTimeoutMs,
       signal: stop.signal,
     })
+    options.onOpen?.()
     const reader = options.decoder.eventReader(contentType)
     for await (const chunk of chunks) {
       stop.signal.throwIfAborted()

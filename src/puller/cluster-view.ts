@@ -2,10 +2,13 @@ import type { KubeClient } from '../kube/client.ts'
 import type { Clock } from '../kube/clock.ts'
 import type { Log } from '../kube/log.ts'
 import { Reflector } from '../kube/reflector.ts'
-import type { ResourcePath } from '../kube/resource.ts'
 import type { Metrics } from '../metrics/metrics.ts'
-import { type ObservedShard, partLabel, pullerLabel, readDaemonSet } from './daemon-set.ts'
+import { podsFromCounts } from './counts.ts'
+import { type ObservedShard, partLabel, pullerLabel } from './daemon-set.ts'
+import { type DaemonSetSource, listedDaemonSets, namedDaemonSets } from './daemon-set-source.ts'
+import { type Generations, mergeGenerations } from './generations.ts'
 import { createPodProjection, type PodView } from './pod-view.ts'
+import type { Rights } from './rights.ts'
 import { labelValue } from './shard.ts'
 
 export interface ClusterViewOptions {
@@ -13,6 +16,7 @@ export interface ClusterViewOptions {
   readonly namespace: string
   /** The puller's DaemonSet name. */
   readonly base: string
+  readonly rights: Pick<Rights, 'list' | 'pods'>
   readonly log: Log
   readonly metrics: Pick<Metrics, 'reflector'>
   readonly clock: Clock
@@ -36,8 +40,9 @@ const roundTripMs = 5000
  */
 export class ClusterView {
   readonly #options: ClusterViewOptions
-  readonly #daemonSets: Reflector<ObservedShard | string>
-  readonly #pods: Reflector<PodView>
+  readonly #daemonSets: DaemonSetSource
+  /** undefined: pods may not be read. */
+  readonly #pods: Reflector<PodView> | undefined
   readonly #expected = new Map<string, Expected>()
   /** Shards as they were last seen, but for those that kip deleted. */
   readonly #known = new Map<string, ObservedShard>()
@@ -45,17 +50,10 @@ export class ClusterView {
 
   constructor(options: ClusterViewOptions) {
     this.#options = options
-    const { client, namespace, base, log, metrics, clock, onChange } = options
-    this.#daemonSets = new Reflector<ObservedShard | string>({
-      client,
-      resource: daemonSetsIn(namespace),
-      // All of the namespace: a name that somebody else has is to be known too.
-      project: (raw) => readDaemonSet(raw, base) ?? raw.metadata?.name,
-      onEvent: onChange,
-      log,
-      metrics: metrics.reflector('puller/daemonsets'),
-      clock,
-    })
+    const { client, namespace, base, rights, log, metrics, clock, onChange } = options
+    const source = { client, namespace, base, log, metrics, clock, onChange }
+    this.#daemonSets = rights.list ? listedDaemonSets(source) : namedDaemonSets(source)
+    if (!rights.pods) return
     this.#pods = new Reflector<PodView>({
       client,
       resource: { group: '', version: 'v1', plural: 'pods', namespace },
@@ -70,15 +68,27 @@ export class ClusterView {
 
   /** Watches until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    await Promise.all([this.#daemonSets.run(signal), this.#pods.run(signal)])
+    await Promise.all([this.#daemonSets.run(signal), this.#pods?.run(signal)])
   }
 
   get synced(): Promise<unknown> {
-    return Promise.all([this.#daemonSets.synced, this.#pods.synced])
+    return Promise.all([this.#daemonSets.synced, this.#pods?.synced])
   }
 
+  /** Pods by shard, whichever of its DaemonSets made them; made up from counts where pods may not be read. */
   pods(): Iterable<PodView> {
-    return this.#pods.values()
+    const daemonSets = [...this.#daemonSets.values()].filter((value) => typeof value !== 'string')
+    const pods = this.#pods?.values() ?? daemonSets.flatMap(podsFromCounts)
+    const renamed = new Map(
+      daemonSets
+        .filter(({ object, name }) => object !== name)
+        .map(({ object, name }) => [labelValue(object), labelValue(name)]),
+    )
+    if (renamed.size === 0) return pods
+    return [...pods].map((pod) => {
+      const shard = renamed.get(pod.shard)
+      return shard === undefined ? pod : { ...pod, shard }
+    })
   }
 
   /** Names of DaemonSets that are not this puller's. */
@@ -91,54 +101,55 @@ export class ClusterView {
    *
    * @returns undefined while a write of kip's own has not come round: what would be read is older than what is known
    */
-  shards(): readonly ObservedShard[] | undefined {
+  shards(): Generations | undefined {
     const present = new Map<string, ObservedShard>()
     for (const value of this.#daemonSets.values()) {
-      if (typeof value !== 'string') present.set(value.name, value)
+      if (typeof value !== 'string') present.set(value.object, value)
     }
     if (this.#isBehind(present)) return undefined
     for (const shard of present.values()) {
-      if (!shard.deleting) this.#known.set(shard.name, shard)
+      if (!shard.deleting) this.#known.set(shard.object, shard)
     }
     const shards = [...present.values()].filter(
       (shard) => !shard.deleting || this.#deleted.has(shard.uid),
     )
     for (const shard of this.#known.values()) {
-      if (present.get(shard.name)?.deleting === false) continue
+      if (present.get(shard.object)?.deleting === false) continue
       shards.push({ ...shard, uid: '', fingerprint: '', desired: 0, deleting: false })
     }
-    return shards
+    return mergeGenerations(shards)
   }
 
-  /** Whether a DaemonSet of that name is on its way out, so that none can be made now. */
-  isDying(name: string): boolean {
-    const value = this.#daemonSets.get(`${this.#options.namespace}/${name}`)
-    return typeof value === 'object' && value.deleting
+  /** Whether there is a DaemonSet of that name, whoever's, or one on its way out. */
+  isTaken(object: string): boolean {
+    return this.#daemonSets.get(object) !== undefined
+  }
+
+  /** A DaemonSet of that name is about to be made, or was found in the way. */
+  expect(object: string): void {
+    this.#daemonSets.expect(object)
   }
 
   /** Tells of a write: until it is seen, or too long, there are no shards to read. */
-  wrote(name: string, uid: string, generation: number | undefined): void {
+  wrote(object: string, uid: string, generation: number | undefined): void {
     const until = this.#options.clock.now() + roundTripMs
-    this.#expected.set(name, { uid, generation, until })
+    this.#daemonSets.expect(object)
+    this.#expected.set(object, { uid, generation, until })
     if (generation !== undefined) return
     this.#deleted.add(uid)
-    this.#known.delete(name)
+    this.#known.delete(object)
   }
 
   #isBehind(present: ReadonlyMap<string, ObservedShard>): boolean {
     const now = this.#options.clock.now()
-    for (const [name, { uid, generation, until }] of this.#expected) {
-      const shard = present.get(name)
+    for (const [object, { uid, generation, until }] of this.#expected) {
+      const shard = present.get(object)
       const seen =
         generation === undefined
           ? shard?.uid !== uid || shard.deleting
           : shard?.uid === uid && shard.generation >= generation
-      if (seen || now >= until) this.#expected.delete(name)
+      if (seen || now >= until) this.#expected.delete(object)
     }
     return this.#expected.size > 0
   }
-}
-
-export function daemonSetsIn(namespace: string): ResourcePath {
-  return { group: 'apps', version: 'v1', plural: 'daemonsets', namespace }
 }

@@ -7,7 +7,14 @@ import type {
   PodTemplateSpec,
   Toleration,
 } from '../kube/types.ts'
-import { labelValue, type Member, type Shard, type ShardKind, shardName } from './shard.ts'
+import {
+  labelValue,
+  type Member,
+  objectNames,
+  type Shard,
+  type ShardKind,
+  shardName,
+} from './shard.ts'
 import { strategyAnnotation, strategyOf, strategyOfTemplate } from './strategies/strategies.ts'
 
 /** Labels by which kip finds what is its own: all parts of a puller, and the DaemonSet that a pod belongs to. */
@@ -21,10 +28,17 @@ const indexLabel = 'images.kip/shard-index'
 export const templateAnnotation = 'images.kip/template'
 /** Annotation of a DaemonSet: a hash of all that kip says of it, so that what is unchanged is not written again. */
 export const fingerprintAnnotation = 'images.kip/fingerprint'
+/** Annotation of a DaemonSet that took the place of another: which one it is in the row. */
+const revisionAnnotation = 'images.kip/revision'
 
 /** A DaemonSet as the API server has it, as far as placing images depends on it. */
 export interface ObservedShard extends Shard {
+  /** The shard's name, whatever the name of the DaemonSet. */
   readonly name: string
+  /** The DaemonSet's name: the shard's, or that of a successor. */
+  readonly object: string
+  /** Counts successors from 1 on; 0: one that is changed in place. */
+  readonly revision: number
   readonly uid: string
   readonly resourceVersion: string
   readonly fingerprint: string
@@ -34,6 +48,9 @@ export interface ObservedShard extends Shard {
   readonly observedGeneration: number
   /** Nodes that should run a pod of it, as the DaemonSet controller counts them. */
   readonly desired: number
+  /** Nodes of those whose oldest pod is ready, and is of the present template. */
+  readonly ready: number
+  readonly updated: number
   readonly created: string
   readonly deleting: boolean
 }
@@ -44,6 +61,9 @@ export interface DaemonSetOptions {
   readonly owner: OwnerReference | undefined
 }
 
+/** Which DaemonSet of a shard is meant: see {@link ObservedShard}. Default: the first, changed in place. */
+export type ShardObject = Pick<ObservedShard, 'object' | 'revision'>
+
 /**
  * The DaemonSet of a shard, as it is applied: the same input gives the same bytes.
  *
@@ -52,9 +72,13 @@ export interface DaemonSetOptions {
  * a thousand nodes take four such times, not a thousand as with maxSurge 1), and not for what is on its way, where all
  * nodes are to pull at once.
  */
-export function buildDaemonSet(shard: Shard, options: DaemonSetOptions): DaemonSet {
+export function buildDaemonSet(
+  shard: Shard & Partial<ShardObject>,
+  options: DaemonSetOptions,
+): DaemonSet {
   const { namespace, settings, owner } = options
-  const name = shardName(settings.daemonSetName, shard.kind, shard.index)
+  const { object, revision = 0 } = shard
+  const name = object ?? shardName(settings.daemonSetName, shard.kind, shard.index)
   const resident = shard.kind === 'holding' || shard.kind === 'originals'
   const selector = {
     'app.kubernetes.io/name': 'image-puller',
@@ -79,7 +103,10 @@ export function buildDaemonSet(shard: Shard, options: DaemonSetOptions): DaemonS
     name,
     namespace,
     labels: { ...labels, [kindLabel]: shard.kind, [indexLabel]: String(shard.index) },
-    annotations: { ...settings.daemonSetAnnotations },
+    annotations: {
+      ...settings.daemonSetAnnotations,
+      ...(revision === 0 ? {} : { [revisionAnnotation]: String(revision) }),
+    },
     ...(owner === undefined ? {} : { ownerReferences: [owner] }),
   }
   const fingerprint = hash({ metadata, spec })
@@ -148,7 +175,10 @@ function podSettings(settings: PullerSettings): PodSpec {
 }
 
 /** The fingerprint that {@link buildDaemonSet} writes for a shard. */
-export function fingerprintOf(shard: Shard, options: DaemonSetOptions): string {
+export function fingerprintOf(
+  shard: Shard & Partial<ShardObject>,
+  options: DaemonSetOptions,
+): string {
   return buildDaemonSet(shard, options).metadata?.annotations?.[fingerprintAnnotation] ?? ''
 }
 
@@ -158,20 +188,23 @@ export function fingerprintOf(shard: Shard, options: DaemonSetOptions): string {
  * @param base the puller's DaemonSet name
  * @returns undefined when the DaemonSet is none of this puller's
  */
-export function readDaemonSet(object: DaemonSet, base: string): ObservedShard | undefined {
-  const { metadata, spec, status } = object
+export function readDaemonSet(daemonSet: DaemonSet, base: string): ObservedShard | undefined {
+  const { metadata, spec, status } = daemonSet
   const labels = metadata?.labels ?? {}
   const kind = labels[kindLabel]
   const index = Number(labels[indexLabel])
   if (labels[partLabel] !== 'puller' || labels[pullerLabel] !== labelValue(base)) return undefined
   if (!isKind(kind) || !Number.isInteger(index) || index < 1) return undefined
-  const name = metadata?.name ?? ''
-  if (name !== shardName(base, kind, index)) return undefined
+  const object = metadata?.name ?? ''
+  const name = shardName(base, kind, index)
+  if (!objectNames(name).includes(object)) return undefined
   const template = spec?.template ?? {}
   const members: readonly Member[] =
     strategyOfTemplate(template)?.members(template.spec ?? {}) ?? []
   return {
     name,
+    object,
+    revision: Number(metadata?.annotations?.[revisionAnnotation] ?? 0) || 0,
     kind,
     index,
     members,
@@ -182,6 +215,8 @@ export function readDaemonSet(object: DaemonSet, base: string): ObservedShard | 
     generation: metadata?.generation ?? 0,
     observedGeneration: status?.observedGeneration ?? 0,
     desired: status?.desiredNumberScheduled ?? 0,
+    ready: status?.numberReady ?? 0,
+    updated: status?.updatedNumberScheduled ?? 0,
     created: metadata?.creationTimestamp ?? '',
     deleting: metadata?.deletionTimestamp !== undefined,
   }

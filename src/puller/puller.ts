@@ -1,15 +1,17 @@
 import type { Settings } from '../config/settings.ts'
 import type { Mapping } from '../images/mapping.ts'
-import { applyObject, deleteObject } from '../kube/apply.ts'
+import { deleteObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { type Clock, sleep, systemClock } from '../kube/clock.ts'
-import { isConflict, KubeApiError } from '../kube/errors.ts'
+import { isAlreadyExists, isConflict, KubeApiError } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
-import type { DaemonSet, KubeObject, OwnerReference } from '../kube/types.ts'
+import type { DaemonSet, OwnerReference } from '../kube/types.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { ImageStore } from '../state/store.ts'
-import { ClusterView, daemonSetsIn } from './cluster-view.ts'
+import { ClusterView } from './cluster-view.ts'
 import { buildDaemonSet, fingerprintOf, type ObservedShard } from './daemon-set.ts'
+import { daemonSetsIn } from './daemon-set-source.ts'
+import { type Generations, superseded } from './generations.ts'
 import { blank, type Memory } from './memory.ts'
 import { nodesOf } from './node-status.ts'
 import { findOwner } from './owner.ts'
@@ -18,8 +20,11 @@ import { isMissing } from './placement.ts'
 import { type Change, type Plan, plan } from './plan.ts'
 import { declareMetrics, type PullerMetrics } from './puller-metrics.ts'
 import { Reporter } from './reporter.ts'
+import { isPatchForbidden, learnRights, type Rights } from './rights.ts'
+import type { Shard } from './shard.ts'
 import { StatusWriter } from './status-writer.ts'
 import { type WantedSet, wantedSet } from './wanted.ts'
+import { applyingWriter, type ShardWriter, succeedingWriter } from './writer.ts'
 
 export interface PullerOptions {
   readonly client: KubeClient
@@ -39,9 +44,6 @@ export interface Puller {
   /** Has the nodes hold what is wanted until the signal aborts; resolves then. May be called again afterwards. */
   run(signal: AbortSignal): Promise<void>
 }
-
-/** Who owns the fields of the DaemonSets. */
-export const fieldManager = 'kip-puller'
 
 /**
  * Events come in swarms (one a node and container): one look at the cluster answers those of this long, or of as many
@@ -72,8 +74,10 @@ export function createPuller(options: PullerOptions): Puller {
       const { namespace, puller } = settings
       const name = puller.deploymentName
       const owner = await findOwner({ client, namespace, name, log, clock }, signal)
-      if (signal.aborted) return
-      await new Term(options, metrics, owner).run(signal)
+      const rights = await learnRights({ client, namespace, log, clock }, signal)
+      if (rights === undefined || signal.aborted) return
+      log.info({ ...rights }, 'what kip may do')
+      await new Term(options, metrics, { owner, rights }).run(signal)
     },
   }
 }
@@ -90,6 +94,11 @@ class Term {
   readonly #failing = new Map<string, { readonly count: number; readonly until: number }>()
   /** Generations that kip made or found in order, and when. */
   readonly #repaired = new Map<string, { readonly generation: number; readonly at: number }>()
+  /** Since when a shard's newest DaemonSet is waited for, by its uid. */
+  readonly #succeeding = new Map<string, number>()
+  readonly #applying: ShardWriter
+  readonly #succession: ShardWriter
+  #mayPatch: boolean
   readonly #reporter: Reporter
   readonly #fingerprints = new Map<string, { readonly key: string; readonly fingerprint: string }>()
   #memory: Memory = blank
@@ -98,7 +107,11 @@ class Term {
   #wanted: WantedSet | undefined
   #wakeUp = Promise.withResolvers<void>()
 
-  constructor(options: PullerOptions, metrics: PullerMetrics, owner: OwnerReference | undefined) {
+  constructor(
+    options: PullerOptions,
+    metrics: PullerMetrics,
+    { owner, rights }: { readonly owner: OwnerReference | undefined; readonly rights: Rights },
+  ) {
     this.#options = options
     this.#metrics = metrics
     this.#owner = owner
@@ -109,11 +122,17 @@ class Term {
       client,
       namespace: settings.namespace,
       base: settings.puller.daemonSetName,
+      rights,
       log,
       metrics: options.metrics,
       clock: this.#clock,
       onChange: () => this.#wakeUp.resolve(),
     })
+    this.#mayPatch = rights.patch
+    this.#applying = applyingWriter(client, settings.namespace)
+    this.#succession = succeedingWriter(client, settings.namespace, (object) =>
+      this.#view.expect(object),
+    )
     this.#status = new StatusWriter({ store, log, clock: this.#clock })
     this.#reporter = new Reporter({ log, settings: settings.puller })
   }
@@ -152,8 +171,9 @@ class Term {
   /** Looks, plans and writes once; gives the milliseconds after which time alone calls for another round. */
   async #round(signal: AbortSignal): Promise<number> {
     const { settings, store, mapping, pace = defaultPace } = this.#options
-    const shards = this.#view.shards()
-    if (shards === undefined) return gatherEventsMs
+    const generations = this.#view.shards()
+    if (generations === undefined) return gatherEventsMs
+    const { shards } = generations
     const epoch = this.#now()
     this.#wanted = wantedSet({
       store,
@@ -191,28 +211,20 @@ class Term {
       if (changed.has(shard.name) || isMissing(shard) || shard.deleting) continue
       nextMs = Math.min(nextMs, await this.#repair(shard, signal))
     }
+    nextMs = Math.min(nextMs, await this.#endSuperseded(generations, changed, signal))
     return Math.max(0, nextMs)
   }
 
   async #write(change: Change, signal: AbortSignal): Promise<void> {
-    const { client, settings, log } = this.#options
+    const { log } = this.#options
     const { action, name, shard, observed, added, removed } = change
-    const resource = daemonSetsIn(settings.namespace)
-    // Made when the old one is gone; its going is an event.
-    if (action === 'apply' && this.#view.isDying(name)) return
     if (action === 'delete') {
       if (observed === undefined) return
-      await deleteObject(client, resource, name, {
-        uid: observed.uid,
-        resourceVersion: observed.resourceVersion,
-        propagationPolicy: 'Background',
-        signal,
-      })
-      this.#view.wrote(name, observed.uid, undefined)
-    } else {
-      const object = buildDaemonSet(shard, this.#building)
-      await this.#apply(observed === undefined ? object : at(object, observed), signal)
-    }
+      for (const older of this.#view.shards()?.older.get(name) ?? []) {
+        await this.#delete(older, signal)
+      }
+      await this.#delete(observed, signal)
+    } else if ((await this.#put(name, shard, observed, signal)) === undefined) return
     this.#metrics.written(action)
     log.info(
       {
@@ -228,33 +240,90 @@ class Term {
 
   /**
    * Applies a shard as it is once a term, and again whenever somebody else changed its spec: a no-op when all is as it
-   * should be, which the server does not even store.
+   * should be, which the server does not even store. One that cannot be changed in place gets a successor instead
+   * ({@link #fingerprint}).
    */
   async #repair(shard: ObservedShard, signal: AbortSignal): Promise<number> {
     const { name, generation } = shard
+    if (!this.#isChangedInPlace(shard)) return Number.POSITIVE_INFINITY
     const known = this.#repaired.get(name)
     if (known?.generation === generation) return Number.POSITIVE_INFINITY
     const waitMs = (known?.at ?? Number.NEGATIVE_INFINITY) + repairIntervalMs - this.#clock.now()
     if (waitMs > 0) return waitMs
     return await this.#attempt(name, async () => {
-      const object = buildDaemonSet(shard, this.#building)
-      const after = await this.#apply(at(object, shard), signal)
-      if (after.metadata?.generation === generation) return
+      const after = await this.#put(name, shard, shard, signal)
+      if (after === undefined || after.metadata?.generation === generation) return
       this.#options.log.warn({ daemonset: name }, 'somebody else changed the shard; put right')
     })
   }
 
-  async #apply(object: KubeObject, signal: AbortSignal): Promise<DaemonSet> {
+  async #put(
+    name: string,
+    shard: Shard,
+    observed: ObservedShard | undefined,
+    signal: AbortSignal,
+  ): Promise<DaemonSet | undefined> {
+    const inPlace = observed === undefined ? this.#mayPatch : this.#isChangedInPlace(observed)
+    const writer = inPlace ? this.#applying : this.#succession
+    const { kind, index, members } = shard
+    const written = await writer.write(
+      {
+        name,
+        observed,
+        isTaken: (object) => this.#view.isTaken(object),
+        build: (object, revision) =>
+          buildDaemonSet({ kind, index, members, object, revision }, this.#building),
+      },
+      signal,
+    )
+    if (written === undefined) return undefined
+    const { name: object = '', uid = '', generation = 0 } = written.metadata ?? {}
+    this.#view.wrote(object, uid, generation)
+    this.#repaired.set(name, { generation, at: this.#clock.now() })
+    return written
+  }
+
+  async #delete(observed: ObservedShard, signal: AbortSignal): Promise<void> {
     const { client, settings } = this.#options
-    const applied = await applyObject<DaemonSet>(client, daemonSetsIn(settings.namespace), object, {
-      fieldManager,
-      force: true,
+    const { object, uid, resourceVersion } = observed
+    await deleteObject(client, daemonSetsIn(settings.namespace), object, {
+      uid,
+      resourceVersion,
+      propagationPolicy: 'Background',
       signal,
     })
-    const { name = '', uid = '', generation = 0 } = applied.metadata ?? {}
-    this.#view.wrote(name, uid, generation)
-    this.#repaired.set(name, { generation, at: this.#clock.now() })
-    return applied
+    this.#view.wrote(object, uid, undefined)
+  }
+
+  /** Ends DaemonSets whose successors hold what they held. */
+  async #endSuperseded(
+    { shards, older }: Generations,
+    changed: ReadonlySet<string>,
+    signal: AbortSignal,
+  ): Promise<number> {
+    const { pace = defaultPace, log } = this.#options
+    let nextMs = Number.POSITIVE_INFINITY
+    for (const shard of shards) {
+      const predecessors = shard.deleting ? undefined : older.get(shard.name)
+      if (predecessors === undefined || changed.has(shard.name)) continue
+      const since = this.#succeeding.get(shard.uid) ?? this.#clock.now()
+      this.#succeeding.set(shard.uid, since)
+      const leftMs = since + pace.stuckMs - this.#clock.now()
+      for (const one of superseded(shard, predecessors, leftMs > 0)) {
+        const retryMs = await this.#attempt(shard.name, () => this.#delete(one, signal))
+        nextMs = Math.min(nextMs, retryMs)
+        if (retryMs !== Number.POSITIVE_INFINITY) break
+        this.#metrics.written('delete')
+        log.info({ daemonset: one.object, successor: shard.object }, 'predecessor ended')
+      }
+      if (leftMs > 0) nextMs = Math.min(nextMs, leftMs)
+    }
+    return nextMs
+  }
+
+  /** What was made as a successor stays in the row of successors, whatever kip may do by now. */
+  #isChangedInPlace({ revision }: ObservedShard): boolean {
+    return this.#mayPatch && revision === 0
   }
 
   /** Writes, and backs off from what is refused; one shard's trouble is not another's. */
@@ -269,8 +338,16 @@ class Term {
     } catch (error) {
       if (!(error instanceof KubeApiError)) throw error
       const { reason, retryAfterMs = 0 } = error
+      if (this.#mayPatch && isPatchForbidden(error)) {
+        this.#mayPatch = false
+        this.#options.log.info(
+          {},
+          'DaemonSets may not be changed in place; changes make successors',
+        )
+        return 0
+      }
       // Somebody wrote in between: the next round reads it.
-      if (isConflict(error)) return firstRetryMs
+      if (isConflict(error) || isAlreadyExists(error)) return firstRetryMs
       const count = (failing?.count ?? 0) + 1
       const retryMs = Math.max(Math.min(firstRetryMs * 2 ** (count - 1), lastRetryMs), retryAfterMs)
       this.#failing.set(name, { count, until: this.#clock.now() + retryMs })
@@ -304,8 +381,10 @@ class Term {
     this.#reporter.report(next, taken)
   }
 
-  /** The fingerprint that a shard is to have; computed once for each generation of its spec. */
+  /** The fingerprint that a shard is to have, '' for one that is not as it was made; computed once for each generation of its spec. */
   #fingerprint(shard: ObservedShard): string {
+    // Nobody but kip makes successors, and kip does not edit them: who did is to be undone by another one.
+    if (shard.uid !== '' && shard.revision > 0 && shard.generation > 1) return ''
     const key = `${shard.uid}/${shard.generation}`
     const known = this.#fingerprints.get(shard.name)
     if (known?.key === key) return known.fingerprint
@@ -318,9 +397,4 @@ class Term {
     const { settings } = this.#options
     return { namespace: settings.namespace, settings: settings.puller, owner: this.#owner }
   }
-}
-
-/** The object, to be applied only to what the change was computed from. */
-function at(object: DaemonSet, { uid, resourceVersion }: ObservedShard): DaemonSet {
-  return { ...object, metadata: { ...object.metadata, uid, resourceVersion } }
 }

@@ -38,6 +38,15 @@ export function shardName(base: string, kind: ShardKind, index: number): string 
   return index === 1 ? stem : `${stem}-${index}`
 }
 
+/**
+ * Names that the DaemonSets of one shard take in turn: the shard's own, and three more for those who may not change a
+ * DaemonSet and make its successor beside it. Four: one that holds, one that is to follow, one more when that is changed
+ * before it is ready, and one on its way out.
+ */
+export function objectNames(shard: string): readonly string[] {
+  return [shard, `${shard}-b`, `${shard}-c`, `${shard}-d`]
+}
+
 /** Members in the order in which a template lists them, so that the same set always gives the same bytes. */
 export function sortMembers(members: Iterable<Member>): readonly Member[] {
   return [...members].sort((a, b) =>

@@ -16,7 +16,12 @@ export interface FakeRequest {
 
 /** What a lever makes of a request; undefined: nothing, it goes its way. */
 export type Fault =
-  | { readonly status: number; readonly reason?: string; readonly headers?: Record<string, string> }
+  | {
+      readonly status: number
+      readonly reason?: string
+      readonly message?: string
+      readonly headers?: Record<string, string>
+    }
   /** No answer, ever. */
   | 'hang'
   /** The connection is cut. */
@@ -183,7 +188,8 @@ export class FakeKube {
     }
     try {
       if (typeof fault === 'object') {
-        throw new Refusal(fault.status, fault.reason ?? '', 'a fault', undefined, fault.headers)
+        const { status, reason = '', message = 'a fault', headers } = fault
+        throw new Refusal(status, reason, message, undefined, headers)
       }
       if (this.token !== undefined && request.headers.authorization !== `Bearer ${this.token}`) {
         throw new Refusal(401, 'Unauthorized', 'Unauthorized')

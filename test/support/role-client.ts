@@ -8,32 +8,43 @@ import { connectCluster } from '../../src/kube/connect.ts'
 import { resourcePath } from '../../src/kube/resource.ts'
 import type { KubeObject } from '../../src/kube/types.ts'
 
-interface Rule {
+export interface Rule {
   readonly apiGroups: readonly string[]
   readonly resources: readonly string[]
   readonly verbs: readonly string[]
 }
 
+export interface RoleOptions {
+  readonly client: KubeClient
+  readonly kubeconfig: string
+  readonly namespace: string
+  readonly manifest?: string
+  readonly rules?: readonly Rule[]
+}
+
 /**
- * A client of a service account that may do what the Role of one of `deploy/manifests` allows in a namespace, and nothing
- * else.
+ * A client of a service account that may do what the Role of one of `deploy/manifests` allows in a namespace, or what
+ * `rules` say, and nothing else.
  *
  * @param options.kubeconfig the administrator's
  * @param options.manifest file name of the manifest
  */
-export async function roleClient(options: {
-  readonly client: KubeClient
-  readonly kubeconfig: string
-  readonly namespace: string
-  readonly manifest: string
-}): Promise<KubeClient> {
-  const { client, namespace, manifest } = options
+export async function roleClient(options: RoleOptions): Promise<KubeClient> {
+  const folder = await mkdtemp(join(tmpdir(), 'kip-role-'))
+  try {
+    const path = join(folder, 'kubeconfig')
+    await writeFile(path, await roleKubeconfig(options), { mode: 0o600 })
+    return await connectCluster({ kubeconfig: path })
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+}
+
+/** The same, as the text of a kubeconfig. */
+export async function roleKubeconfig(options: RoleOptions): Promise<string> {
+  const { client, namespace, manifest = '' } = options
   const { signal } = new AbortController()
-  const file = new URL(`../../deploy/manifests/${manifest}`, import.meta.url)
-  const role = parseAllDocuments(await readFile(file, 'utf8'))
-    .map((document) => document.toJS() as KubeObject & { readonly rules?: readonly Rule[] })
-    .find(({ kind }) => kind === 'Role')
-  if (role === undefined) throw new Error(`${manifest} has no Role`)
+  const rules = options.rules ?? (await rulesOf(manifest))
   const name = 'under-test'
   const rbac = { group: 'rbac.authorization.k8s.io', version: 'v1', namespace }
   const apiVersion = 'rbac.authorization.k8s.io/v1'
@@ -48,7 +59,7 @@ export async function roleClient(options: {
   await applyObject(
     client,
     { ...rbac, plural: 'roles' },
-    { apiVersion, kind: 'Role', metadata: { name }, rules: role.rules } as KubeObject,
+    { apiVersion, kind: 'Role', metadata: { name }, rules } as KubeObject,
     apply,
   )
   await applyObject(
@@ -69,16 +80,17 @@ export async function roleClient(options: {
     body: { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec: {} },
     signal,
   })
-  const folder = await mkdtemp(join(tmpdir(), 'kip-role-'))
-  try {
-    const path = join(folder, 'kubeconfig')
-    const config = parse(await readFile(options.kubeconfig, 'utf8'))
-    const user = { name, user: { token: status.token } }
-    const context = { name, context: { ...config.contexts[0].context, user: name } }
-    const own = { ...config, users: [user], contexts: [context], 'current-context': name }
-    await writeFile(path, stringify(own), { mode: 0o600 })
-    return await connectCluster({ kubeconfig: path })
-  } finally {
-    await rm(folder, { recursive: true })
-  }
+  const config = parse(await readFile(options.kubeconfig, 'utf8'))
+  const user = { name, user: { token: status.token } }
+  const context = { name, context: { ...config.contexts[0].context, user: name } }
+  return stringify({ ...config, users: [user], contexts: [context], 'current-context': name })
+}
+
+async function rulesOf(manifest: string): Promise<readonly Rule[]> {
+  const file = new URL(`../../deploy/manifests/${manifest}`, import.meta.url)
+  const role = parseAllDocuments(await readFile(file, 'utf8'))
+    .map((document) => document.toJS() as KubeObject & { readonly rules?: readonly Rule[] })
+    .find(({ kind }) => kind === 'Role')
+  if (role === undefined) throw new Error(`${manifest} has no Role`)
+  return role.rules ?? []
 }

@@ -3,16 +3,18 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { connectCluster } from '../../../src/kube/connect.ts'
 import { tinyImage } from '../../cluster/images/tiny.ts'
 import { eventually } from '../../cluster/index.ts'
 import { readCachedImages } from '../../support/cached-images.ts'
 import { ownCluster } from '../../support/own-cluster.ts'
 import { startRegistry, type TestRegistry, whyNoRegistry } from '../../support/registry.ts'
+import { roleKubeconfig } from '../../support/role-client.ts'
 
 const program = fileURLToPath(new URL('../../../src/main.ts', import.meta.url))
 const crd = fileURLToPath(new URL('../../../deploy/manifests/crd.yaml', import.meta.url))
@@ -216,21 +218,44 @@ describe('kip outside the cluster, its webhook by URL', { skip }, () => {
   })
 })
 
+/** The Role of KIP's chart. */
+const kipsRole = [
+  {
+    apiGroups: ['apps'],
+    resources: ['daemonsets'],
+    verbs: ['create', 'delete', 'list', 'watch', 'get'],
+  },
+  { apiGroups: ['apps'], resources: ['deployments'], verbs: ['get'] },
+]
+
 describe("kip in KIP's place: the puller alone", () => {
   const namespace = `alone-${process.pid}`
   let one: Kip | undefined
 
-  before(() => cluster.kubectl(['create', 'namespace', namespace]))
+  let folder = ''
+
+  before(async () => {
+    await cluster.kubectl(['create', 'namespace', namespace])
+    folder = await mkdtemp(join(tmpdir(), 'kip-alone-'))
+    const client = await connectCluster({ kubeconfig: cluster.kubeconfig })
+    const { kubeconfig } = cluster
+    await writeFile(
+      join(folder, 'kubeconfig'),
+      await roleKubeconfig({ client, kubeconfig, namespace, rules: kipsRole }),
+    )
+    await client.close()
+  })
   after(async () => {
+    await rm(folder, { recursive: true })
     one?.child.kill('SIGTERM')
     await one?.exit
     await cluster.kubectl(['delete', 'namespace', namespace, '--wait=false'])
   })
 
-  it("holds the static IMAGES by KIP's variables, without the CachedImage resource", async () => {
+  it("holds the static IMAGES by KIP's variables, under KIP's own Role", async () => {
     one = kip([], {
-      KUBECONFIG: cluster.kubeconfig,
-      KIP_DISCOVERY_ENABLED: 'false',
+      KUBECONFIG: join(folder, 'kubeconfig'),
+      DEPLOYMENT_NAME: 'kubernetes-image-puller',
       KIP_PORT: '19500',
       NAMESPACE: namespace,
       DAEMONSET_NAME: 'puller',

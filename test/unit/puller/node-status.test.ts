@@ -28,6 +28,8 @@ function pod(node: string, verdict: Verdict, failure?: Failure, blocked?: Failur
 function look(desired: number, ...pods: readonly PodView[]): Survey {
   const shard = {
     name: 'kip',
+    object: 'kip',
+    revision: 0,
     kind: 'holding' as const,
     index: 1,
     members: [{ container: 'a', reference: image }],
@@ -38,6 +40,8 @@ function look(desired: number, ...pods: readonly PodView[]): Survey {
     generation: 1,
     observedGeneration: 1,
     desired,
+    ready: 0,
+    updated: desired,
     created: '',
     deleting: false,
   }

@@ -144,12 +144,21 @@ export class SimulatedCluster {
         ready: false,
       })
     }
-    const own = this.#pods.filter((pod) => pod.daemonSet === name)
+    // As the controller counts: one pod a node, the oldest.
+    const own = [...this.nodes.keys()].flatMap((node) => {
+      const [oldest] = this.#pods
+        .filter((pod) => pod.daemonSet === name && pod.node === node)
+        .sort((a, b) => a.born - b.born)
+      return oldest ?? []
+    })
+    const isUpdated = ({ template: { metadata } }: SimPod): boolean =>
+      metadata?.annotations?.[templateAnnotation] === hash
     this.daemonSets.set(name, {
       ...daemonSet,
       status: {
         observedGeneration: daemonSet.metadata?.generation ?? 0,
         desiredNumberScheduled: this.nodes.size,
+        updatedNumberScheduled: own.filter(isUpdated).length,
         numberReady: own.filter(({ ready }) => ready).length,
       },
     })

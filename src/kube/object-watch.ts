@@ -1,0 +1,134 @@
+import { Backoff, reflectorBackoff } from './backoff.ts'
+import type { KubeClient } from './client.ts'
+import { type Clock, sleep } from './clock.ts'
+import type { Project } from './decoder.ts'
+import { isNotFound, KubeApiError, statusError } from './errors.ts'
+import { jsonDecoder } from './json-decoder.ts'
+import type { Log } from './log.ts'
+import { type ResourcePath, resourcePath } from './resource.ts'
+import type { KubeObject } from './types.ts'
+import { readWatch, watchTiming } from './watch.ts'
+
+export interface ObjectWatchOptions<T> {
+  readonly client: KubeClient
+  readonly resource: ResourcePath
+  readonly name: string
+  readonly project: Project<T | undefined>
+  /** Called after every change; must not throw. */
+  readonly onChange: () => void
+  readonly log: Log
+  readonly clock: Clock
+  readonly random?: () => number
+}
+
+/**
+ * Keeps one object in step with the API server with the verbs `get` and `watch` alone: a watch of its name, and a read
+ * whenever a watch has begun, since a watch that starts nowhere in particular tells nothing of what is gone.
+ */
+export class ObjectWatch<T> {
+  readonly #options: ObjectWatchOptions<T>
+  readonly #sync = Promise.withResolvers<void>()
+  #value: T | undefined
+  #version = 0
+  /** Events heard, by which a read is found to be older than what the watch said meanwhile. */
+  #heard = 0
+
+  constructor(options: ObjectWatchOptions<T>) {
+    this.#options = options
+  }
+
+  /** Resolves when the object was read for the first time, or found missing. Never rejects. */
+  get synced(): Promise<void> {
+    return this.#sync.promise
+  }
+
+  get value(): T | undefined {
+    return this.#value
+  }
+
+  /** Watches until the signal aborts; resolves then. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { name, resource, log, clock, random = Math.random } = this.#options
+    const backoff = new Backoff({ ...reflectorBackoff, random, now: () => clock.now() })
+    while (!signal.aborted) {
+      try {
+        await this.#watch(signal)
+      } catch (error) {
+        if (signal.aborted) return
+        const isUsual = error instanceof KubeApiError && error.reason === 'Silent'
+        const waitMs = isUsual ? 0 : backoff.next()
+        const fields = { resource: resourcePath(resource, name), err: error, waitMs }
+        if (!isUsual) log.warn(fields, 'the watch of an object failed, trying again')
+        await sleep(clock, waitMs, signal).catch(() => undefined)
+      }
+    }
+  }
+
+  async #watch(signal: AbortSignal): Promise<void> {
+    const { client, resource, name, project, clock, random = Math.random } = this.#options
+    const round = new AbortController()
+    const onAbort = (): void => round.abort(signal.reason)
+    signal.addEventListener('abort', onAbort, { once: true })
+    const path = resourcePath(resource)
+    let reading: Promise<void> = Promise.resolve()
+    try {
+      await readWatch({
+        client,
+        path,
+        query: { fieldSelector: `metadata.name=${name}` },
+        decoder: jsonDecoder(project),
+        timing: watchTiming,
+        clock,
+        random,
+        signal: round.signal,
+        onOpen: () => {
+          reading = this.#read(round.signal).catch((error: unknown) => round.abort(error))
+        },
+        onEvent: (event) => {
+          if (event.type === 'error') throw statusError(event.status, path)
+          if (event.type === 'bookmark') return
+          this.#heard += 1
+          const value = event.type === 'deleted' ? undefined : event.object.value
+          this.#take(value, Number(event.object.resourceVersion))
+        },
+      })
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+      await reading
+    }
+  }
+
+  async #read(signal: AbortSignal): Promise<void> {
+    const { client, resource, name, project } = this.#options
+    for (;;) {
+      const heard = this.#heard
+      let object: KubeObject | undefined
+      try {
+        object = await client.request<KubeObject>({
+          method: 'GET',
+          path: resourcePath(resource, name),
+          signal,
+        })
+      } catch (error) {
+        if (!isNotFound(error)) throw error
+      }
+      if (object !== undefined) {
+        this.#take(project(object), Number(object.metadata?.resourceVersion))
+      } else if (heard === this.#heard) {
+        const was = this.#value
+        this.#value = undefined
+        if (was !== undefined) this.#options.onChange()
+      } else continue
+      this.#sync.resolve()
+      return
+    }
+  }
+
+  /** Reads and events come by two ways: the older one is not news. */
+  #take(value: T | undefined, version: number): void {
+    if (version < this.#version) return
+    this.#version = version
+    this.#value = value
+    this.#options.onChange()
+  }
+}

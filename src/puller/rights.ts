@@ -1,0 +1,109 @@
+import type { KubeClient } from '../kube/client.ts'
+import { type Clock, sleep } from '../kube/clock.ts'
+import { KubeApiError } from '../kube/errors.ts'
+import type { Log } from '../kube/log.ts'
+import { type ResourcePath, resourcePath } from '../kube/resource.ts'
+
+/**
+ * What the puller may do in its namespace besides what it cannot do without (`get`, `watch`, `create`, `delete` of
+ * DaemonSets). KIP's own Role lacks `patch` and pods; the users of its multi-cluster mode lack `list` too.
+ */
+export interface Rights {
+  /** Change a DaemonSet. Else a change makes its successor. */
+  readonly patch: boolean
+  /** List DaemonSets. Else each is watched by its name. */
+  readonly list: boolean
+  /** List and watch pods. Else where an image stands is told by the counts of DaemonSets alone. */
+  readonly pods: boolean
+}
+
+export interface LearnRightsOptions {
+  readonly client: KubeClient
+  readonly namespace: string
+  readonly log: Log
+  readonly clock: Clock
+}
+
+const firstRetryMs = 1000
+const lastRetryMs = 60_000
+
+/** Asks until the server answers; undefined when the signal aborts first. */
+export async function learnRights(
+  options: LearnRightsOptions,
+  signal: AbortSignal,
+): Promise<Rights | undefined> {
+  const { client, namespace, log, clock } = options
+  for (let waitMs = firstRetryMs; !signal.aborted; waitMs = Math.min(lastRetryMs, waitMs * 2)) {
+    try {
+      const [patch, list, pods] = await Promise.all([
+        mayPatch(client, namespace, signal),
+        mayList(client, { group: 'apps', version: 'v1', plural: 'daemonsets', namespace }, signal),
+        mayList(client, { group: '', version: 'v1', plural: 'pods', namespace }, signal),
+      ])
+      return { patch, list, pods }
+    } catch (error) {
+      if (signal.aborted) return undefined
+      log.warn({ err: error, waitMs }, 'what kip may do was not answered, trying again')
+      await sleep(clock, waitMs, signal).catch(() => undefined)
+    }
+  }
+  return undefined
+}
+
+async function mayList(
+  client: KubeClient,
+  resource: ResourcePath,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const path = resourcePath(resource)
+  try {
+    await client.request({ method: 'GET', path, query: { limit: '1' }, signal })
+    return true
+  } catch (error) {
+    if (error instanceof KubeApiError && error.status === 403) return false
+    throw error
+  }
+}
+
+/** Where not even that may be asked, the first refusal tells. */
+async function mayPatch(
+  client: KubeClient,
+  namespace: string,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const attributes = { namespace, verb: 'patch', group: 'apps', resource: 'daemonsets' }
+  try {
+    const answer = await client.request<{ readonly status?: { readonly allowed?: boolean } }>({
+      method: 'POST',
+      path: resourcePath({
+        group: 'authorization.k8s.io',
+        version: 'v1',
+        plural: 'selfsubjectaccessreviews',
+      }),
+      body: {
+        apiVersion: 'authorization.k8s.io/v1',
+        kind: 'SelfSubjectAccessReview',
+        spec: { resourceAttributes: attributes },
+      },
+      signal,
+    })
+    return answer.status?.allowed ?? true
+  } catch (error) {
+    const isRefused =
+      error instanceof KubeApiError &&
+      error.status >= 400 &&
+      error.status < 500 &&
+      error.status !== 429
+    if (isRefused && error.status !== 401) return true
+    throw error
+  }
+}
+
+/** Whether a write was refused because DaemonSets may not be changed, and not for what it says. */
+export function isPatchForbidden(error: unknown): boolean {
+  return (
+    error instanceof KubeApiError &&
+    error.status === 403 &&
+    error.message.includes('cannot patch resource "daemonsets"')
+  )
+}
