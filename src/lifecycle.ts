@@ -71,12 +71,14 @@ function leaderGauge(metrics: Metrics): ReturnType<Metrics['gauge']> {
   return metrics.gauge('kip_leader', '1 while this replica leads.')
 }
 
+/** Where nobody is elected, one term lasts for as long as this process. */
 async function leadAlone(
-  { metrics }: LifecycleOptions,
+  { leaderClient, metrics, identity }: LifecycleOptions,
   parts: readonly Part[],
   signal: AbortSignal,
 ): Promise<void> {
   leaderGauge(metrics).set(1)
+  leaderClient.enter({ holds: () => !signal.aborted, token: identity, signal })
   await runTogether(parts, signal)
 }
 
