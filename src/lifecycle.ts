@@ -7,7 +7,12 @@ import { leaseApi } from './kube/leases.ts'
 import type { Logger } from './metrics/log.ts'
 import type { Metrics } from './metrics/metrics.ts'
 
-/** From the end of readiness to the end of serving: until every API server has this endpoint gone. */
+/**
+ * From the end of readiness to the end of serving: until every API server has this endpoint gone. It learns of that by two
+ * watches in a row (pod, EndpointSlice), under a second when all is well; five leave room for a busy control plane. The
+ * connections that it keeps open are served meanwhile, and not closed before: should both replicas go at once, they are what
+ * bridges the time until new ones are ready.
+ */
 const DRAIN_MS = 5_000
 
 /** Something that runs until its signal aborts. */

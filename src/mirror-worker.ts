@@ -5,8 +5,11 @@ import { createMapping } from './images/mapping.ts'
 import { connectCluster } from './kube/connect.ts'
 import { createLog } from './metrics/log.ts'
 import { createMetrics } from './metrics/metrics.ts'
+import { findCpuCgroup } from './mirror/cpu-cgroup.ts'
+import { CpuShare } from './mirror/cpu-share.ts'
 import type { StartMessage, WorkerMessage } from './mirror/process.ts'
 import { runMirrorWorker } from './mirror/worker.ts'
+import { Yielding } from './mirror/yielding.ts'
 import { createRegistries } from './registries.ts'
 import { createClusterStore } from './state/cluster-store.ts'
 
@@ -52,6 +55,7 @@ export async function mirrorWorker({
           concurrency: settings.mirror.concurrency,
           log,
           report: (outcome) => tell({ type: 'outcome', outcome }),
+          yielding: yieldingToOthers(),
           now: Date.now,
           random: Math.random,
         },
@@ -64,6 +68,17 @@ export async function mirrorWorker({
     await client.close()
     if (process.connected) process.disconnect()
   }
+}
+
+/** Within a container's CPU limit, which the process that answers admission is under too. */
+function yieldingToOthers(): Yielding {
+  const cgroup = findCpuCgroup()
+  if (cgroup === undefined) return new Yielding()
+  const ownMs = (): number => {
+    const { user, system } = process.cpuUsage()
+    return (user + system) / 1_000
+  }
+  return new Yielding(new CpuShare({ cgroup, ownMs, now: () => performance.now() }))
 }
 
 function tell(message: WorkerMessage): void {

@@ -93,7 +93,9 @@ async function runOnce(
 function yieldToAdmission(child: ChildProcess): void {
   if (child.pid === undefined) return
   try {
-    setPriority(child.pid, constants.priority.PRIORITY_BELOW_NORMAL)
+    // Where the two meet on a core, admission has it: a weight of 15 to 1024. A limit that both share is another matter, see
+    // CpuShare.
+    setPriority(child.pid, constants.priority.PRIORITY_LOW)
   } catch {
     // It went in the meantime; its exit is reported by runOnce.
   }

@@ -43,6 +43,8 @@ export interface MirrorWorkerOptions {
   readonly concurrency: number
   readonly log: Log
   readonly report: (outcome: CopyOutcome) => void
+  /** Around each copy; default: nothing. */
+  readonly yielding?: { during<T>(work: () => Promise<T>): Promise<T> }
   readonly now: () => number
   readonly random: () => number
 }
@@ -92,7 +94,8 @@ async function takeOne(
   }
   try {
     const claimed = await store.putMirror(image, claim, signal)
-    const result = await copyOne(options, claimed, claim, signal)
+    const copy = () => copyOne(options, claimed, claim, signal)
+    const result = await (options.yielding?.during(copy) ?? copy())
     await writeResult(options, reference, result, signal)
   } catch (error) {
     // Another worker has it, or somebody changed the image meanwhile: the planner looks at it again.
