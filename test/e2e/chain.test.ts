@@ -1,14 +1,17 @@
 /** The whole chain as users run it: kip in two pods under its roles, on two nodes, beside real registries. */
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
+import { readCertificate } from '../../certs/pem.ts'
 import { testImages } from '../cluster/images/catalogue.ts'
 import { pushTestImages } from '../cluster/images/fill.ts'
 import { tinyImage } from '../cluster/images/tiny.ts'
 import { type Cluster, eventually } from '../cluster/index.ts'
 import { sleepProgram } from '../cluster/sleep-program.ts'
+import { agedIdentity } from '../support/aged-identity.ts'
 import { type CachedImageObject, readCachedImages } from '../support/cached-images.ts'
 import { acquireCluster, noNodes } from '../support/cluster.ts'
 import { deployKip, kipNamespace, removeKip } from '../support/kip.ts'
+import { admissionSuite } from './admission-suite.ts'
 
 const skip = noNodes()
 const cluster = skip === false ? await acquireCluster({ nodes: 2 }) : undefined
@@ -24,6 +27,7 @@ function suite(cluster: Cluster): void {
   const copyOf = (reference: string) =>
     `${backup.host}/mirror/${reference.replace(/^([^/:]+):(\d+)\//, '$1_$2/')}`
   const added: string[] = []
+  let firstAuthority = ''
   const nodes = () => cluster.nodes.map(({ name }) => name)
 
   before(async () => {
@@ -34,6 +38,13 @@ function suite(cluster: Cluster): void {
     await origin.push(tinyImage(3), 'flagged', '1')
     await origin.push(tinyImage(4), 'late', '1')
     await apply(cluster, workloads(image))
+    const identity = await agedIdentity(kipNamespace)
+    firstAuthority = readCertificate(
+      Buffer.from(identity.data?.['ca.crt'] ?? '', 'base64').toString(),
+      'authority',
+    ).subject
+    const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: kipNamespace } }
+    await apply(cluster, [namespace, identity])
     await deployKip(cluster, {
       report,
       config: {
@@ -248,6 +259,12 @@ function suite(cluster: Cluster): void {
     )
     assert.deepEqual(nested, [])
   })
+
+  describe('its webhook', () =>
+    admissionSuite({
+      ...{ cluster, namespace: 'shop', image, copyOf },
+      firstAuthority: () => firstAuthority,
+    }))
 
   it('takes over when the leader is killed, and touches no DaemonSet', async () => {
     const before = await daemonSets()

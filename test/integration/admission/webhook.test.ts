@@ -16,6 +16,7 @@ import type {
   PodSpec,
 } from '../../../src/kube/types.ts'
 import { copyOf } from '../../support/admission-world.ts'
+import { failOpenCount } from '../../support/fail-open-count.ts'
 import { ownCluster } from '../../support/own-cluster.ts'
 import { waitUntil } from '../../support/wait-until.ts'
 import { type WebhookBed, webhookBed } from '../../support/webhook-bed.ts'
@@ -362,7 +363,7 @@ test('through a change of authority and of certificates every pod is rewritten',
     10_000,
   )
   await called('shop')
-  const failedOpen = await failOpenCount()
+  const failedOpen = await failOpenCount(client)
   const served = new Set<string>()
   const issuers = new Set<string>()
   const end = performance.now() + 20 * second
@@ -375,19 +376,11 @@ test('through a change of authority and of certificates every pod is rewritten',
     served.add(leaf.fingerprint256)
     issuers.add(leaf.issuer)
   }
-  assert.equal(await failOpenCount(), failedOpen)
+  assert.equal(await failOpenCount(client), failedOpen)
   assert.ok(issuers.size >= 3, `${issuers.size} authorities`)
   t.diagnostic(`${pods} pods, ${served.size} certificates, ${issuers.size} authorities`)
 })
 
 async function configuration(): Promise<MutatingWebhookConfiguration | undefined> {
   return await getObject<MutatingWebhookConfiguration>(client, configurations, 'kip', { signal })
-}
-
-async function failOpenCount(): Promise<number> {
-  const { body } = await client.raw({ method: 'GET', path: '/metrics', accept: '*/*', signal })
-  const lines = body
-    .toString()
-    .matchAll(/^apiserver_admission_webhook_fail_open_count\{.*\} (\d+)$/gm)
-  return [...lines].reduce((sum, [, value]) => sum + Number(value), 0)
 }
