@@ -7,9 +7,13 @@ export interface FaultProxyOptions {
   readonly rate: number
 }
 
-/** What happens to one connection: after so many bytes in one direction it is cut, ended, or held up. */
+/** What can happen to a connection after some bytes: cut, truncated, silent for ever, late, altered, out of order. */
+export const harms = ['reset', 'end', 'stall', 'slow', 'flip', 'swap'] as const
+type Kind = (typeof harms)[number]
+
+/** After so many bytes in one direction. */
 interface Harm {
-  readonly kind: 'reset' | 'end' | 'stall' | 'slow'
+  readonly kind: Kind
   readonly direction: 'up' | 'down'
   readonly after: number
 }
@@ -19,7 +23,8 @@ export class FaultProxy implements AsyncDisposable {
   readonly #options: FaultProxyOptions
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
-  harmed = 0
+  /** What was done, each connection once. */
+  readonly done: Kind[] = []
 
   private constructor(options: FaultProxyOptions) {
     this.#options = options
@@ -66,8 +71,7 @@ export class FaultProxy implements AsyncDisposable {
   #draw(): Harm | undefined {
     const { random, rate } = this.#options
     if (random() > rate) return undefined
-    this.harmed += 1
-    const kinds = ['reset', 'reset', 'end', 'end', 'stall', 'slow'] as const
+    const kinds = [...harms, 'reset', 'end'] as const
     // Mostly inside a body, sometimes inside a head.
     const after = Math.floor(random() < 0.3 ? random() * 400 : 200 + random() * 150_000)
     return {
@@ -78,33 +82,55 @@ export class FaultProxy implements AsyncDisposable {
   }
 
   #pass(from: Socket, to: Socket, harm: Harm | undefined): void {
+    const give = (bytes: Buffer): void => {
+      if (to.write(bytes) || to.destroyed) return
+      from.pause()
+      to.once('drain', () => from.resume())
+    }
     let passed = 0
-    let harmed = false
+    let over = harm === undefined
+    let deaf = false
+    let held: Buffer | undefined
     from.on('data', (bytes: Buffer) => {
-      if (harmed) return
-      const left = (harm?.after ?? Number.POSITIVE_INFINITY) - passed
-      passed += bytes.length
-      if (left >= bytes.length || harm === undefined) {
-        if (!to.write(bytes)) {
-          from.pause()
-          to.once('drain', () => from.resume())
-        }
+      if (deaf) return
+      if (held !== undefined) {
+        give(Buffer.concat([bytes, held]))
+        held = undefined
         return
       }
-      const rest = bytes.subarray(Math.max(0, left))
-      to.write(bytes.subarray(0, Math.max(0, left)))
-      harmed = harm.kind !== 'slow'
-      // A request that ends in its middle is answered as malformed by some servers, which is not the point here.
-      const cut = harm.kind === 'reset' || (harm.kind === 'end' && harm.direction === 'up')
-      if (cut) to.resetAndDestroy()
-      else if (harm.kind === 'end') to.end()
-      else if (harm.kind === 'slow') {
-        from.pause()
+      const left = (harm?.after ?? 0) - passed
+      passed += bytes.length
+      // A request's head that is altered asks for something else, which no client could notice.
+      const spared = harm?.direction === 'up' && bytes.includes(' HTTP/1.1\r\n')
+      const altering = harm?.kind === 'flip' || harm?.kind === 'swap'
+      if (over || left >= bytes.length || (altering && spared)) return give(bytes)
+      const at = Math.max(0, left)
+      over = true
+      this.done.push(harm?.kind ?? 'reset')
+      if (harm?.kind === 'flip') {
+        const altered = Buffer.from(bytes)
+        altered[at] = (altered[at] ?? 0) ^ 1
+        return give(altered)
+      }
+      give(bytes.subarray(0, at))
+      const rest = bytes.subarray(at)
+      if (harm?.kind === 'swap' || harm?.kind === 'slow') {
+        // The rest comes after what follows it, or late when nothing does.
+        if (harm.kind === 'swap') held = rest
+        else from.pause()
         setTimeout(() => {
-          to.write(rest)
+          if (harm.kind === 'slow') give(rest)
+          else if (held !== undefined) give(held)
+          held = undefined
           from.resume()
         }, 20)
+        return
       }
+      deaf = true
+      // A request that ends in its middle is answered as malformed by some servers, which is not the point here.
+      if (harm?.kind === 'reset' || (harm?.kind === 'end' && harm.direction === 'up'))
+        to.resetAndDestroy()
+      else if (harm?.kind === 'end') to.end()
     })
     from.on('end', () => to.end())
   }

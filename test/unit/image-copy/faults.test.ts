@@ -7,7 +7,7 @@ import {
 } from '../../../src/image-copy/src/index.ts'
 import type { Image } from '../../cluster/images/image.ts'
 import { FakeRegistry, fail } from '../../support/fake-registry.ts'
-import { FaultProxy } from '../../support/fault-proxy.ts'
+import { FaultProxy, harms } from '../../support/fault-proxy.ts'
 import { seededRandom } from '../../support/random.ts'
 import { noise, sampleImage, sampleIndex } from '../../support/sample-images.ts'
 
@@ -31,28 +31,46 @@ const image = sampleIndex([
 ])
 const old = sampleImage({ layers: [noise('old', 50)] })
 
+/** What a registry in trouble does, besides what the proxy before it does to connections. */
+const troubles = ['401 anew', '429', '5xx', 'late', 'closed', 'altered'] as const
+const seen = new Set<string>()
+const note = (what: (typeof troubles)[number]): void => void seen.add(what)
+
 /** Answers that a registry in trouble gives, and now and then bytes that are not what they should be. */
 function trouble(registry: FakeRegistry, random: () => number, rate: number): void {
-  registry.interceptor = (request, response) => {
+  registry.interceptor = async (request, response) => {
     if (request.url?.startsWith('/token') || request.headers['user-agent'] === 'kip-test') {
       return false
     }
     if (random() > rate) return false
     const kind = random()
-    if (kind < 0.2) {
+    if (kind < 0.15) {
+      note('401 anew')
       registry.tokens?.revokeAll()
       return false
     }
+    if (kind < 0.3) {
+      // Requests overtake each other.
+      note('late')
+      await new Promise((resolve) => setTimeout(resolve, random() * 40))
+      return false
+    }
     request.resume()
-    if (kind < 0.4) {
+    if (kind < 0.5) {
+      note('429')
       fail(response, 429, 'TOOMANYREQUESTS', random() < 0.5 ? { 'retry-after': '0' } : {})
     } else if (kind < 0.9) {
+      note('5xx')
       fail(response, [500, 502, 503, 504][Math.floor(random() * 4)] ?? 500, 'UNKNOWN')
-    } else request.socket.destroy()
+    } else {
+      note('closed')
+      request.socket.destroy()
+    }
     return true
   }
   registry.mangle = (bytes) => {
     if (bytes.length === 0 || random() > rate / 10) return bytes
+    note('altered')
     const altered = Buffer.from(bytes)
     const at = Math.floor(random() * bytes.length)
     altered[at] = (altered[at] ?? 0) ^ 1
@@ -109,6 +127,7 @@ async function run(seed: number): Promise<'copied' | 'failed'> {
   } finally {
     await client.close()
   }
+  for (const kind of [...before.done, ...behind.done]) seen.add(kind)
   target.interceptor = undefined
   target.mangle = undefined
   const tagged = target.repository('to/image').tags.get('v1')
@@ -131,6 +150,7 @@ test(`a copy through broken connections, refusals and altered bytes is right or 
       })
     }
   }
+  if (runs >= 100) assert.deepEqual([...seen].sort(), [...harms, ...troubles].sort())
   // Otherwise the faults are too rare or too many to show anything.
   assert.ok(outcomes.copied >= runs / 2, `only ${outcomes.copied} of ${runs} were copied`)
 })

@@ -32,16 +32,20 @@ test('a copy that was killed is completed by the next, and no finished blob is s
     const layers = Array.from({ length: 10 }, (_, i) => noise(`killed ${run} ${i}`, 30_000))
     const image = sampleImage({ layers })
     await source.client.push(image, 'a/b', 'v1')
-    const killAfter = 1 + Math.floor(random() * 9)
+    // Between two blobs, within one, or before the manifest.
+    const killAfter = Math.floor(random() * 11)
+    const later = random() * 12
     const first = copier(source, target)
     while (target.repository('c/d').blobs.size < killAfter && first.child.exitCode === null) {
       await new Promise((resolve) => setTimeout(resolve, 1))
     }
+    await new Promise((resolve) => setTimeout(resolve, later))
     first.child.kill('SIGKILL')
     await first.ended
-    assert.equal(target.repository('c/d').tags.size, 0, 'a tag for part of an image')
     const finished = new Set(target.repository('c/d').blobs.keys())
     assert.ok(finished.size >= killAfter)
+    const tagged = target.repository('c/d').tags.size > 0
+    assert.ok(!tagged || finished.size === image.blobs.length, 'a tag for part of an image')
     target.requests.length = 0
     const second = copier(source, target)
     assert.deepEqual(await second.ended, [0, null])

@@ -9,6 +9,18 @@ import { listTags } from '../registry/tags.ts'
 import { concurrently } from './concurrently.ts'
 import type { ImageCopier } from './image-copier.ts'
 
+/** What a caller may ask to be taken along. */
+export interface AroundChoice {
+  /** Take along what names the image as its subject, by referrers API or fallback tag. Default false. */
+  readonly referrers?: boolean | undefined
+  /** Take along cosign's `.sig`, `.att` and `.sbom` tags. Default: as `referrers`. */
+  readonly signatureTags?: boolean | undefined
+  /** How far to follow referrers of referrers. Default 3. */
+  readonly referrersDepth?: number | undefined
+  /** Most referrers and signatures of one image; more is an error. Default 1000. */
+  readonly maxReferrers?: number | undefined
+}
+
 /** What to take along that points at an image without being part of it. */
 export interface AroundOptions {
   /** Manifests that name it as their subject. */
@@ -21,11 +33,29 @@ export interface AroundOptions {
   readonly max: number
 }
 
-export interface AroundParts {
-  readonly client: Client
+/** @returns undefined: nothing is to be taken along */
+export function aroundOptions(options: AroundChoice): AroundOptions | undefined {
+  const referrers = options.referrers ?? false
+  const signatureTags = options.signatureTags ?? referrers
+  if (!referrers && !signatureTags) return undefined
+  return {
+    referrers,
+    signatureTags,
+    depth: options.referrersDepth ?? 3,
+    max: options.maxReferrers ?? 1000,
+  }
+}
+
+/** What may stand around one manifest. */
+export interface Surroundings {
+  readonly subject: string
+  readonly referrers: readonly Descriptor[]
+  /** cosign's tags for it, of which some or all may not exist. */
+  readonly tags: readonly string[]
+}
+
+export interface WalkParts {
   readonly source: Repository
-  readonly target: Repository
-  readonly copier: ImageCopier
   readonly options: AroundOptions
   readonly context: Context
 }
@@ -38,13 +68,18 @@ const subjectsAtATime = 8
 const referrersAtATime = 8
 
 /**
- * Copies what stands around the given manifests, and around that in turn. What stands around one manifest is complete in the
- * target before anybody looks for what stands around that.
+ * Finds what stands around the given manifests, and around that in turn. Many are visited at a time, but nothing before what
+ * it stands around.
+ *
+ * @param visit does something with it, and says which manifests were there
  */
-export async function copyAround(parts: AroundParts, subjects: readonly string[]): Promise<void> {
-  const { options, source, context } = parts
+export async function walkAround(
+  { source, options, context }: WalkParts,
+  subjects: readonly string[],
+  visit: (around: Surroundings, context: Context) => Promise<readonly string[]>,
+): Promise<void> {
   const seen = new Set(subjects)
-  const tags = options.signatureTags ? await listTags(source, tagPage, context) : undefined
+  const listed = options.signatureTags ? await listTags(source, tagPage, context) : undefined
   let found = 0
   const count = (more: number): void => {
     found += more
@@ -59,41 +94,62 @@ export async function copyAround(parts: AroundParts, subjects: readonly string[]
   for (let depth = 0; wave.length > 0 && depth < options.depth; depth += 1) {
     const around = new Set<string>()
     await concurrently(wave, subjectsAtATime, context, async (subject, inner) => {
-      const here = { ...parts, context: inner, count }
-      const lists = await Promise.all([
-        options.referrers ? copyReferrers(here, subject) : [],
-        options.signatureTags ? copySignatureTags(here, subject, tags) : [],
-      ])
-      for (const digest of lists.flat()) around.add(digest)
+      const referrers = options.referrers ? await listReferrers(source, subject, inner) : []
+      count(referrers.length)
+      const tags = options.signatureTags ? cosignTags(subject, listed) : []
+      const digests = await visit({ subject, referrers, tags }, inner)
+      count(Math.max(0, digests.length - referrers.length))
+      for (const digest of digests) around.add(digest)
     })
     wave = [...around].filter((digest) => !seen.has(digest))
     for (const digest of wave) seen.add(digest)
   }
 }
 
-interface WaveParts extends AroundParts {
-  /** To be told of what was found before it is copied. @throws RegistryError when it is too much */
-  readonly count: (more: number) => void
+function cosignTags(subject: string, listed: ReadonlySet<string> | undefined): readonly string[] {
+  return cosignSuffixes
+    .map((suffix) => `${fallbackTag(subject)}${suffix}`)
+    .filter((tag) => listed === undefined || listed.has(tag))
 }
 
-async function copyReferrers(parts: WaveParts, subject: string): Promise<readonly string[]> {
-  const { client, source, target, copier, context, count } = parts
-  const entries = await listReferrers(source, subject, context)
-  count(entries.length)
+export interface AroundParts extends WalkParts {
+  readonly client: Client
+  readonly target: Repository
+  readonly copier: ImageCopier
+}
+
+/** Copies what stands around the given manifests. */
+export async function copyAround(parts: AroundParts, subjects: readonly string[]): Promise<void> {
+  await walkAround(parts, subjects, async (around, inner) => {
+    const here = { ...parts, context: inner }
+    const digests: string[] = around.referrers.map(({ digest }) => digest)
+    await Promise.all([
+      copyReferrers(here, around),
+      concurrently(around.tags, cosignSuffixes.length, inner, async (tag, innermost) => {
+        const digest = await copySignatureTag({ ...here, context: innermost }, tag)
+        if (digest !== undefined) digests.push(digest)
+      }),
+    ])
+    return digests
+  })
+}
+
+async function copyReferrers(
+  { client, target, copier, context }: AroundParts,
+  { subject, referrers }: Surroundings,
+): Promise<void> {
   const present: Descriptor[] = []
-  await concurrently(entries, referrersAtATime, context, async (entry, inner) => {
+  await concurrently(referrers, referrersAtATime, context, async (entry, inner) => {
     if ((await copier.ensure(entry, 1, inner)) === 'present') present.push(entry)
   })
   // Found in the target, they may still be missing from the list that the target cannot keep by itself.
-  if (present.length > 0 && !(await keepsReferrers(target, subject, context))) {
-    const held = await listReferrers(target, subject, context)
-    const listed = new Set(held.map(({ digest }) => digest))
-    const missing = present.filter(({ digest }) => !listed.has(digest))
-    await concurrently(missing, referrersAtATime, context, (entry, inner) =>
-      enter(client, target, entry, subject, inner),
-    )
-  }
-  return entries.map(({ digest }) => digest)
+  if (present.length === 0 || (await keepsReferrers(target, subject, context))) return
+  const held = await listReferrers(target, subject, context)
+  const listed = new Set(held.map(({ digest }) => digest))
+  const missing = present.filter(({ digest }) => !listed.has(digest))
+  await concurrently(missing, referrersAtATime, context, (entry, inner) =>
+    enter(client, target, entry, subject, inner),
+  )
 }
 
 async function enter(
@@ -114,25 +170,9 @@ async function enter(
     await addReferrer({ client, target, subject, manifest, found, context })
 }
 
-async function copySignatureTags(
-  parts: WaveParts,
-  subject: string,
-  tags: ReadonlySet<string> | undefined,
-): Promise<readonly string[]> {
-  const wanted = cosignSuffixes
-    .map((suffix) => `${fallbackTag(subject)}${suffix}`)
-    .filter((tag) => tags === undefined || tags.has(tag))
-  const digests: string[] = []
-  await concurrently(wanted, wanted.length, parts.context, async (tag, inner) => {
-    const digest = await copySignatureTag({ ...parts, context: inner }, tag)
-    if (digest !== undefined) digests.push(digest)
-  })
-  return digests
-}
-
 /** @returns undefined: the source has no such tag */
 async function copySignatureTag(
-  { source, target, copier, context, count }: WaveParts,
+  { source, target, copier, context }: AroundParts,
   tag: string,
 ): Promise<string | undefined> {
   const [there, held] = await Promise.all([
@@ -140,7 +180,6 @@ async function copySignatureTag(
     headManifest(target, tag, context),
   ])
   if (there === undefined) return undefined
-  count(1)
   if (there.digest !== undefined && there.digest === held?.digest) return there.digest
   const found = await getManifest(source, tag, context)
   const manifest = parseManifest(found.bytes, found.mediaType, tag, source.registry)

@@ -7,30 +7,22 @@ import { type Client, internalsOf, type RegistryClient } from '../registry/clien
 import type { Context } from '../registry/context.ts'
 import { getManifest, headManifest, type ManifestBytes } from '../registry/manifests.ts'
 import { type Repository, repositoryOf } from '../registry/repository.ts'
-import { type AroundOptions, copyAround } from './around.ts'
+import { type AroundChoice, aroundOptions, copyAround } from './around.ts'
 import { ImageCopier } from './image-copier.ts'
 
 /** Options of {@link copyImage}. */
-export interface CopyOptions {
+export interface CopyOptions extends AroundChoice {
   /**
    * Platforms to copy, `linux/amd64`; default all. The index stays as it is, byte for byte, so the target must take an index
    * of which some images are missing; many do not, and then nothing is tagged and the error says so.
    */
   readonly platforms?: readonly string[] | undefined
-  /** Take along what names the image as its subject, by referrers API or fallback tag. Default false. */
-  readonly referrers?: boolean | undefined
-  /** Take along cosign's `.sig`, `.att` and `.sbom` tags. Default: as `referrers`. */
-  readonly signatureTags?: boolean | undefined
   /**
    * Take along foreign layers (Windows bases), from the source's registry if it holds them, else from the URLs in the manifest
    * that are at one of these hosts (`mcr.microsoft.com`); without credentials, and by https unless the host is marked for http.
    * Default: they are left where their URLs point.
    */
   readonly foreignLayers?: readonly string[] | undefined
-  /** How far to follow referrers of referrers. Default 3. */
-  readonly referrersDepth?: number | undefined
-  /** Most referrers and signatures of one image; more is an error. Default 1000. */
-  readonly maxReferrers?: number | undefined
   /**
    * Look at every part even when the target's tag has the source's digest already. Default false: an equal digest counts as
    * complete, since registries take no tag for less.
@@ -235,18 +227,6 @@ function counted(repository: Repository): boolean {
 
 function copierTakesAll(options: CopyOptions): boolean {
   return (options.platforms ?? []).length === 0
-}
-
-function aroundOptions(options: CopyOptions): AroundOptions | undefined {
-  const referrers = options.referrers ?? false
-  const signatureTags = options.signatureTags ?? referrers
-  if (!referrers && !signatureTags) return undefined
-  return {
-    referrers,
-    signatureTags,
-    depth: options.referrersDepth ?? 3,
-    max: options.maxReferrers ?? 1000,
-  }
 }
 
 /** The image, and those it is made of, whether they were copied now or not. */
