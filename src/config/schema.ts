@@ -230,7 +230,7 @@ export const settingsSchema: SectionSchema<Settings> = {
           maximum: 1000,
           default: 2,
           description:
-            'Past revisions of a Deployment (or of what else keeps ReplicaSets) whose images count as used, so that a rollback finds them at hand, as long as its `revisionHistoryLimit` keeps them. 2: the one before, and the one before that, should that be as bad.',
+            'Past revisions of a Deployment, StatefulSet or DaemonSet (or of what else keeps ReplicaSets) whose images count as used, so that a rollback finds them at hand, as long as its `revisionHistoryLimit` keeps them. 2: the one before, and the one before that, should that be as bad.',
         },
         imagesPerNamespace: {
           type: 'integer',

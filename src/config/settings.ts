@@ -59,7 +59,7 @@ export interface DiscoverySettings {
   readonly include: readonly string[]
   /** Patterns of images that are left alone all the same. */
   readonly exclude: readonly string[]
-  /** Past revisions of a workload (a Deployment's ReplicaSets) whose images count as used. */
+  /** Past revisions of a workload (a Deployment's ReplicaSets, ControllerRevisions) whose images count as used. */
   readonly rollbackRevisions: number
   /** Images that one namespace may make kip keep. */
   readonly imagesPerNamespace: number

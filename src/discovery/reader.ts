@@ -10,7 +10,7 @@ import {
 } from '../images/originals.ts'
 import { podTemplateOf, type WorkloadKind, workloadKinds } from '../images/templates.ts'
 import { type ImageUse, imagesOf } from '../images/walker.ts'
-import type { KubeObject, Workload } from '../kube/types.ts'
+import type { ControllerRevision, KubeObject, Workload } from '../kube/types.ts'
 import { isIgnoredWorkload } from '../state/flags.ts'
 
 /** Sets of references that are remembered; more than a large cluster has workloads, and some 20 MB at most. */
@@ -28,7 +28,7 @@ export interface Used {
   readonly references: readonly string[]
   /** What stands where an image should and is no reference, as written. */
   readonly invalid: readonly string[]
-  /** It is one of several revisions of its owner: a ReplicaSet of a Deployment, say. */
+  /** It is one of several revisions of its owner: a ReplicaSet of a Deployment, a ControllerRevision of a StatefulSet. */
   readonly revision?: Revision
 }
 
@@ -161,6 +161,10 @@ const revisionAnnotations = [
 
 /** What tells a revision of a controller from a ReplicaSet or ReplicationController of its own. */
 function revisionOf(kind: string, raw: KubeObject): Revision | undefined {
+  if (kind === 'ControllerRevision') {
+    const { revision = 0 } = raw as ControllerRevision
+    return { number: revision, atRest: true }
+  }
   if (kind !== 'ReplicaSet' && kind !== 'ReplicationController') return undefined
   const { metadata, spec, status } = raw as Workload
   if (!metadata?.ownerReferences?.some((owner) => owner.controller === true)) return undefined

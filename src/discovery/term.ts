@@ -1,7 +1,7 @@
 import type { DiscoverySettings } from '../config/settings.ts'
 import { createImageFilter, type ImageFilter } from '../images/filter.ts'
 import type { Mapping } from '../images/mapping.ts'
-import { allWorkloadKinds, podKind, type WorkloadKind } from '../images/templates.ts'
+import { allWorkloadKinds, podKind, revisionKind, type WorkloadKind } from '../images/templates.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { type Clock, systemClock } from '../kube/clock.ts'
 import type { EventRecorder } from '../kube/events.ts'
@@ -107,7 +107,7 @@ export class Term {
       sourceOfCopy: copies.sourceOf,
       filter: this.#filter,
     })
-    const kinds = [podKind, ...allWorkloadKinds(settings.discovery.templates)]
+    const kinds = [podKind, ...allWorkloadKinds(settings.discovery.templates), revisionKind]
     const reflectors = kinds.map((kind) => this.#reflect(kind, reader))
     const stops = [
       copies.stop,
@@ -152,7 +152,8 @@ export class Term {
     const reflector = new Reflector<Used>({
       client,
       resource: { group, version, plural },
-      optional: isCustom,
+      // Who runs kip with the rights of an earlier version has no less found than before.
+      optional: isCustom || of === revisionKind,
       ...(protobuf && { protobuf }),
       project: (raw) => {
         const used = read(of, raw)

@@ -36,6 +36,14 @@ export const workloadKinds: readonly WorkloadKind[] = [
   kindOf('CronJob', 'batch', 'cronjobs', ['spec', 'jobTemplate', ...template]),
 ]
 
+/** A past state of a StatefulSet or DaemonSet, which holds the pod template as it was then. */
+export const revisionKind: WorkloadKind = kindOf(
+  'ControllerRevision',
+  'apps',
+  'controllerrevisions',
+  ['data', ...template],
+)
+
 /** A pod, which is its own template. */
 export const podKind: WorkloadKind = kindOf('Pod', '', 'pods', [])
 

@@ -223,6 +223,12 @@ export interface PodTemplateSpec {
 }
 
 /** Deployment, StatefulSet, ReplicaSet and ReplicationController, as far as they are alike. */
+/** apps/v1; `data` is the owner's, of StatefulSets and DaemonSets a patch that holds the pod template. */
+export interface ControllerRevision extends KubeObject {
+  readonly revision?: number
+  readonly data?: { readonly spec?: { readonly template?: PodTemplateSpec } }
+}
+
 export interface Workload extends KubeObject {
   readonly spec?: {
     readonly replicas?: number

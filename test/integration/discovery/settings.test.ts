@@ -150,6 +150,34 @@ describe('settings of discovery at a real API server', () => {
     await become('')
   })
 
+  it('keeps what a rollback of a StatefulSet or DaemonSet may go to', async () => {
+    const sets = { group: 'apps', version: 'v1', namespace: shop }
+    const revised = async (kind: 'StatefulSet' | 'DaemonSet', name: string): Promise<void> => {
+      const spec = { selector: { matchLabels: { app: 'x' } }, template: template(name) }
+      const extra = kind === 'StatefulSet' ? { replicas: 0, serviceName: 'x' } : {}
+      const resource = { ...sets, plural: `${kind.toLowerCase()}s` }
+      await apply(resource, kind, {
+        metadata: { name: 'web' },
+        spec: { ...spec, ...extra },
+      } as KubeObject)
+      await waitUntil(`revision ${name}`, async () => {
+        const path = 'jsonpath={.items[*].data.spec.template.spec.containers[*].image}'
+        const images = await bed.kubectl('-n', shop, 'get', 'controllerrevisions', '-o', path)
+        return images.includes(image(name))
+      })
+    }
+    for (const at of [1, 2, 3]) {
+      await revised('StatefulSet', `s${at}`)
+      await revised('DaemonSet', `d${at}`)
+    }
+    const { become } = await start({ rollbackRevisions: 1 })
+    await become('d2,d3,s2,s3')
+    await bed.kubectl('-n', shop, 'rollout', 'undo', 'statefulset/web', '--to-revision=1')
+    await become('d2,d3,s1,s3')
+    await bed.kubectl('-n', shop, 'delete', 'statefulset,daemonset', 'web')
+    await become('')
+  })
+
   it('reads a custom resource once its definition is there, and does not wait for it', async () => {
     const group = `${run}.example.com`
     const rollout = { group, version: 'v1alpha1', kind: 'Rollout', plural: 'rollouts' }

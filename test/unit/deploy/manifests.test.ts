@@ -114,6 +114,7 @@ const expected: Readonly<Record<string, readonly string[]>> = {
     '*: apps/statefulsets get,list,watch',
     '*: apps/daemonsets get,list,watch',
     '*: apps/replicasets get,list,watch',
+    '*: apps/controllerrevisions get,list,watch',
     '*: batch/jobs get,list,watch',
     '*: batch/cronjobs get,list,watch',
     '*: images.kip/cachedimages create,patch,delete',

@@ -8,7 +8,7 @@ import {
   type Used,
 } from '../../../src/discovery/reader.ts'
 import { createMapping } from '../../../src/images/mapping.ts'
-import { allWorkloadKinds, podKind } from '../../../src/images/templates.ts'
+import { allWorkloadKinds, podKind, revisionKind } from '../../../src/images/templates.ts'
 import type { KubeObject, ObjectMeta } from '../../../src/kube/types.ts'
 
 const registry = 'backup.test:5001/m'
@@ -21,7 +21,7 @@ const rollout = {
   plural: 'rollouts',
 }
 const batch = { ...rollout, group: 'other.io', kind: 'Batch', path: 'spec.tasks.pod' }
-const kinds = [podKind, ...allWorkloadKinds([rollout, batch])]
+const kinds = [podKind, ...allWorkloadKinds([rollout, batch]), revisionKind]
 /** The reader, by the name of the kind. */
 const readerOf = (options: Partial<ReaderOptions> = {}) => {
   const reader = createReader({ mapping, ...nothing, ...options })
@@ -132,6 +132,18 @@ describe('reader', () => {
     }
     const odd = { ...owned, annotations: { 'deployment.kubernetes.io/revision': 'latest' } }
     assert.equal(read('ReplicaSet', workload(template('a'), odd)).revision?.number, 0)
+  })
+
+  it('reads the past of a StatefulSet from its ControllerRevisions', () => {
+    const metadata = meta('web-5d8', ownedBy('apps/v1', 'StatefulSet', 'web'))
+    const raw = { metadata, revision: 4, data: { spec: template('redis:6') } } as KubeObject
+    const { owner, references, revision } = read('ControllerRevision', raw)
+    assert.equal(owner, 'StatefulSet shop/web')
+    assert.deepEqual(references, ['docker.io/library/redis:6'])
+    assert.deepEqual(revision, { number: 4, atRest: true })
+    // Others keep there what they like.
+    const alien = { metadata, revision: 1, data: { spec: { cpu: 2 } } } as unknown as KubeObject
+    assert.deepEqual(read('ControllerRevision', alien).references, [])
   })
 
   it('names the controller, with its group when the kind is not built in', () => {
