@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { build } from 'esbuild'
+import { type BuildOptions, build, type Plugin } from 'esbuild'
 
 /** What Node is given before the bundle's main file, as the image has it. */
 export function nodeFlags(): readonly string[] {
@@ -19,35 +19,73 @@ const COMMONJS_NAMES = [
   'const __dirname = import.meta.dirname',
 ].join(';')
 
+const MAIN = 'src/main.ts'
+/** Commands of kip that run for long: what they need is loaded when they are called. */
+const LONG_COMMANDS = ['run', 'mirror-worker', 'cli/certs']
+
+const common = {
+  absWorkingDir: fileURLToPath(new URL('..', import.meta.url)),
+  bundle: true,
+  platform: 'node',
+  target: 'node24',
+  // A library in CommonJS that is only loaded when wanted would come without its names.
+  mainFields: ['module', 'main'],
+  // The licences of what is bundled ask that their words stay with it.
+  legalComments: 'linked',
+  minifySyntax: true,
+  logLevel: 'silent',
+} as const satisfies BuildOptions
+
 /**
- * Bundles kip and its libraries into ES modules for Node: `main.js`, and `chunks/` with what is only loaded when it is
- * wanted (a command, the Kubernetes client's authentication), so that it costs a start nothing.
+ * Bundles kip and its libraries for Node: `main.js`, and `chunks/` with what is only loaded when it is wanted (a command, the
+ * Kubernetes client's authentication), so that it costs a start nothing.
  *
- * The code is not minified: a stack trace names functions, and memory hardly differs.
+ * kip's own `main.js` is CommonJS, with the commands in it that people wait for: Node's loader of ES modules would take
+ * 8 ms of a start and 5 MiB. The code is not minified: a stack trace names functions, and memory hardly differs.
  *
  * @param output - folder, made when missing
  * @param entry - default: kip's main file; the bundle's is `main.js` whatever it is
  */
-export async function bundle(output: string, entry = 'src/main.ts'): Promise<void> {
+export async function bundle(output: string, entry: string = MAIN): Promise<void> {
+  if (entry !== MAIN) return bundleModules(output, { main: entry })
+  await bundleModules(
+    join(output, 'chunks'),
+    Object.fromEntries(LONG_COMMANDS.map((name) => [name, `src/${name}.ts`])),
+  )
   await build({
-    absWorkingDir: fileURLToPath(new URL('..', import.meta.url)),
-    entryPoints: { main: entry },
+    ...common,
+    entryPoints: { main: MAIN },
     outdir: output,
-    bundle: true,
+    format: 'cjs',
+    define: { 'import.meta.filename': '__filename' },
+    plugins: [longCommandsApart],
+  })
+  await writeFile(join(output, 'package.json'), '{"type":"commonjs"}\n')
+}
+
+async function bundleModules(
+  output: string,
+  entryPoints: Readonly<Record<string, string>>,
+): Promise<void> {
+  await build({
+    ...common,
+    entryPoints: { ...entryPoints },
+    outdir: output,
     splitting: true,
     format: 'esm',
-    platform: 'node',
-    target: 'node24',
-    // A library in CommonJS that is only loaded when wanted would come without its names.
-    mainFields: ['module', 'main'],
-    entryNames: '[name]',
     chunkNames: 'chunks/[name]-[hash]',
-    // The licences of what is bundled ask that their words stay with it.
-    legalComments: 'linked',
-    minifySyntax: true,
     banner: { js: `${COMMONJS_NAMES};` },
-    logLevel: 'silent',
   })
   await writeFile(join(output, 'package.json'), '{"type":"module"}\n')
 }
-//
+
+const longCommandsApart: Plugin = {
+  name: 'long-commands-apart',
+  setup: ({ onResolve }) => {
+    onResolve({ filter: /^\.\// }, ({ kind, path }) => {
+      const name = path.slice(2).replace(/\.ts$/, '')
+      if (kind !== 'dynamic-import' || !LONG_COMMANDS.includes(name)) return undefined
+      return { path: `./chunks/${name}.js`, external: true }
+    })
+  },
+}

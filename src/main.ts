@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import manifest from '../package.json' with { type: 'json' }
 import type { Invocation, Subcommand } from './cli/invocation.ts'
 
@@ -84,13 +83,19 @@ async function main(): Promise<number> {
     print: (text) => process.stdout.write(`${text}\n`),
     complain,
     terminal: process.stderr.isTTY ? process.stderr : undefined,
-    program: fileURLToPath(import.meta.url),
+    program: import.meta.filename,
     version: manifest.version,
     signal: stop.signal,
   })
 }
 
-process.exitCode = await main().catch((error: unknown) => {
-  process.stderr.write(`kip: ${error instanceof Error ? error.message : String(error)}\n`)
-  return 1
-})
+main()
+  .catch((error: unknown) => {
+    process.stderr.write(`kip: ${error instanceof Error ? error.message : String(error)}\n`)
+    return 1
+  })
+  .then((code) => {
+    process.exitCode = code
+    // Taking everything down by hand takes longer than what small copies do; what is not written yet is waited for.
+    if (process.stdout.writableLength + process.stderr.writableLength === 0) process.exit()
+  })
