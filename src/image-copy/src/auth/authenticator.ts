@@ -78,6 +78,13 @@ export class Authenticator {
     this.#options = options
   }
 
+  /** Whether the first request will most likely be challenged: there is a credential, and it was not asked for yet. */
+  async expectsChallenge(repository: string): Promise<boolean> {
+    if (this.#scheme !== undefined) return false
+    const { list } = await this.#identitiesFor(repository)
+    return list.length > 0
+  }
+
   /** What to show with a request now. @throws RegistryError when the token server gives no token */
   async grant(request: AccessRequest, signal: AbortSignal): Promise<Grant> {
     const scheme = this.#scheme

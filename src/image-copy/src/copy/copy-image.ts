@@ -157,18 +157,33 @@ async function copyRoot(parts: RootParts): Promise<{ digest: string; mediaType: 
     if (held === undefined) copier.expectMissing()
     await copier.below(found, manifest, 0, context)
   }
-  if (there && !looked && goal !== undefined) {
+  if (there && looked === 'filling' && goal !== undefined) {
     // Against the guess that the tag is new, the image is there: then its tag mostly is too.
     to.route.main.learned.absentTags = 0
-    tagged = (await headManifest(to, goal, context))?.digest === found.digest
-  }
+    tagged = await isTagged(to, goal, found, context)
+  } else if (there && goal === found.digest) tagged = true
   if (around !== undefined)
     await copyAround(
       { ...parts, source: from, target: to, options: around },
       subjectsOf(copier, found, manifest, whole),
     )
-  if (!tagged) await copier.put(found, manifest, goal ?? found.digest, 0, context)
+  if (!tagged) {
+    await copier.put(found, manifest, goal ?? found.digest, 0, context).catch(async (error) => {
+      // Some registries refuse to write a tag again, even as what it is.
+      if (!there || looked === 'yes' || goal === undefined || context.signal.aborted) throw error
+      if (!(await isTagged(to, goal, found, context))) throw error
+    })
+  }
   return { digest: found.digest, mediaType: manifest.mediaType }
+}
+
+async function isTagged(
+  to: Repository,
+  tag: string,
+  { digest }: ManifestBytes,
+  context: Context,
+): Promise<boolean> {
+  return (await headManifest(to, tag, context))?.digest === digest
 }
 
 /** Opens connections for what comes next, while the target is asked whether it has to come. */
@@ -185,8 +200,8 @@ const enoughAbsent = 3
 interface FirstLook {
   /** What the target's tag is now. */
   readonly held: { readonly digest: string | undefined; readonly mediaType: string } | undefined
-  /** Whether the target's tag was asked for at all. */
-  readonly looked: boolean
+  /** Whether the target's tag was asked for, or why not: the target is being filled, or the tag is a new name. */
+  readonly looked: 'yes' | 'filling' | 'renamed'
   /** What the source is, as far as known without its bytes. */
   readonly head: { readonly digest: string | undefined } | undefined
   readonly fetched: ManifestBytes | undefined
@@ -202,22 +217,39 @@ async function firstLook(
   goal: string | undefined,
 ): Promise<FirstLook> {
   const { learned } = to.route.main
-  // While a target is being filled its tags are never there: its manifests tell the same by digest, with one request less.
-  const looked =
-    goal !== undefined && (learned.absentTags < enoughAbsent || source.digest !== undefined)
-  const held = looked ? headManifest(to, goal, context) : Promise.resolve(undefined)
+  const looked = await howToLook(to, source, goal)
+  const held = looked === 'yes' && goal !== undefined ? headManifest(to, goal, context) : undefined
+  if (looked !== 'yes') to.route.main.warm(1, context)
   const [target, head, fetched] = await Promise.all([
     held,
     source.digest === undefined && counted(from) ? headManifest(from, wanted, context) : undefined,
     source.digest === undefined && !counted(from) ? getManifest(from, wanted, context) : undefined,
   ])
-  if (looked) learned.absentTags = target === undefined ? learned.absentTags + 1 : 0
+  if (looked === 'yes') learned.absentTags = target === undefined ? learned.absentTags + 1 : 0
   return {
     held: target,
     looked,
     head: head ?? { digest: source.digest ?? fetched?.digest },
     fetched,
   }
+}
+
+/**
+ * Whether the target's tag is asked for. Where it is not likely to be there, the digest alone tells as much with one request
+ * less: while a target is being filled, and under another name than the source's. But a first request that will be
+ * challenged is best sent together with the source's.
+ */
+async function howToLook(
+  to: Repository,
+  source: ImageReference,
+  goal: string | undefined,
+): Promise<FirstLook['looked']> {
+  const { main } = to.route
+  if (goal === undefined) return 'filling'
+  if (source.digest !== undefined) return 'yes'
+  if (main.learned.absentTags >= enoughAbsent) return 'filling'
+  if (goal === (source.tag ?? 'latest') || (await main.expectsChallenge(to.name))) return 'yes'
+  return 'renamed'
 }
 
 /** Docker Hub counts each GET of a manifest as a pull, and no HEAD. */

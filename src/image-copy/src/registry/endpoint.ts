@@ -214,6 +214,11 @@ export class Endpoint {
     return { exchange, url, refused }
   }
 
+  /** Whether the first request about a repository will most likely be answered by a challenge. */
+  expectsChallenge(repository: string): Promise<boolean> {
+    return this.#auth?.expectsChallenge(repository) ?? Promise.resolve(false)
+  }
+
   /** Opens connections for up to `count` requests that are about to come at a time. */
   warm(count: number, { signal }: Context): void {
     const peer = {
