@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import type { Image } from './images/image.ts'
 import { ensurePackages } from './packages.ts'
 import type { Authority } from './pki.ts'
@@ -16,6 +17,7 @@ import {
 import { TestRegistryClient } from './registry/client.ts'
 import { registryConfig } from './registry/config.ts'
 import { isElsewhere, NamespaceDialer } from './registry/dialer.ts'
+import type { Trouble, TroubledServerOptions } from './registry/troubled-server.ts'
 import { type RegistryHost, type RegistryName, registryHosts } from './registry-hosts.ts'
 import { together } from './together.ts'
 
@@ -49,6 +51,11 @@ export interface Registry {
   /** Ends its process: nobody listens on its port. */
   stop(): Promise<void>
   isRunning(): boolean
+  /**
+   * Makes trouble for chosen requests: latency, other answers, truncated or altered bodies. It is begun anew for that, and when
+   * the trouble is disposed of; in between every request in its log comes from its own address.
+   */
+  trouble(troubles: readonly Trouble[]): Promise<AsyncDisposable>
   /** @returns the reference by tag and digest: `origin.test:5000/nginx:1@sha256:…` */
   push(image: Image, repository: string, tag: string): Promise<string>
   tags(repository: string): Promise<readonly string[]>
@@ -111,6 +118,9 @@ export function registryDaemon(name: RegistryName): string {
   return `registry-${name}`
 }
 
+/** Where a registry listens while something else has its port. */
+const PORT_BEHIND = 1000
+
 function openRegistry(
   place: RegistryHost,
   options: RegistriesOptions,
@@ -130,24 +140,49 @@ function openRegistry(
     ...(dispatcher && { dispatcher }),
   })
   const log = daemons.logFile(daemon)
+  const troubled = `${daemon}-trouble`
+  const enter = options.enter ?? []
+  const stop = async (): Promise<void> => {
+    await daemons.stop(troubled)
+    await daemons.stop(daemon)
+  }
+  const answering = async (
+    needs: readonly [string, ...string[]],
+    signal?: AbortSignal,
+  ): Promise<void> => {
+    await daemons.waitUntil({
+      what: `answer from ${url}`,
+      needs,
+      check: () => client.answers(signal),
+      timeoutMs: START_TIMEOUT_MS,
+      ...(signal && { signal }),
+    })
+  }
+  const serve = async (port: number): Promise<void> => {
+    const config = await writeConfig(place, options, port)
+    const [program, ...args] = [...enter, 'docker-registry', 'serve', config] as const
+    await daemons.start({ name: daemon, command: [program ?? '', ...args] })
+  }
+  const start = async ({ signal }: { readonly signal?: AbortSignal } = {}): Promise<void> => {
+    if (await daemons.stop(troubled)) await daemons.stop(daemon)
+    await serve(place.port)
+    await answering([daemon], signal)
+  }
   return {
     ...{ name: place.name, host: place.host, url, address, port: place.port, client },
     authorityFile: secure ? authority.certificateFile : undefined,
-    start: async (startOptions = {}) => {
-      const config = await writeConfig(place, options)
-      const enter = options.enter ?? []
-      const [program, ...args] = [...enter, 'docker-registry', 'serve', config] as const
-      await daemons.start({ name: daemon, command: [program ?? '', ...args] })
-      await daemons.waitUntil({
-        what: `answer from ${url}`,
-        needs: [daemon],
-        check: () => client.answers(startOptions.signal),
-        timeoutMs: START_TIMEOUT_MS,
-        ...startOptions,
-      })
-    },
-    stop: async () => {
-      await daemons.stop(daemon)
+    start,
+    stop,
+    trouble: async (troubles) => {
+      await stop()
+      const behind = place.port + PORT_BEHIND
+      await serve(behind)
+      const config = await writeTrouble(place, options, { behind, troubles })
+      const main = fileURLToPath(new URL('registry/troubled-main.ts', import.meta.url))
+      const [program, ...args] = [...enter, process.execPath, main, config] as const
+      await daemons.start({ name: troubled, command: [program ?? '', ...args] })
+      await answering([daemon, troubled])
+      return { [Symbol.asyncDispose]: start }
     },
     isRunning: () => daemons.isRunning(daemon),
     push: async (image, repository, tag) =>
@@ -161,10 +196,36 @@ function openRegistry(
   }
 }
 
-async function writeConfig(place: RegistryHost, options: RegistriesOptions): Promise<string> {
-  const folder = join(options.folder, 'registries', place.name)
-  const file = (name: string): string => join(folder, name)
-  await mkdir(folder, { recursive: true })
+function fileOf(place: RegistryHost, { folder }: RegistriesOptions, name: string): string {
+  return join(folder, 'registries', place.name, name)
+}
+
+async function writeTrouble(
+  place: RegistryHost,
+  options: RegistriesOptions,
+  { behind, troubles }: { readonly behind: number; readonly troubles: readonly Trouble[] },
+): Promise<string> {
+  const read = (name: string): Promise<string> => readFile(fileOf(place, options, name), 'utf8')
+  const config: TroubledServerOptions = {
+    listen: { host: place.address, port: place.port },
+    upstream: { host: place.address, port: behind },
+    ...(place.scheme === 'https' && {
+      tls: { cert: await read('tls.crt'), key: await read('tls.key') },
+    }),
+    troubles,
+  }
+  const path = fileOf(place, options, 'trouble.json')
+  await writeFile(path, JSON.stringify(config), { mode: 0o600 })
+  return path
+}
+
+async function writeConfig(
+  place: RegistryHost,
+  options: RegistriesOptions,
+  port: number,
+): Promise<string> {
+  const file = (name: string): string => fileOf(place, options, name)
+  await mkdir(join(options.folder, 'registries', place.name), { recursive: true })
   const tls = { certificateFile: file('tls.crt'), keyFile: file('tls.key') }
   const secure = place.scheme === 'https'
   if (secure && !existsSync(tls.certificateFile)) {
@@ -174,7 +235,7 @@ async function writeConfig(place: RegistryHost, options: RegistriesOptions): Pro
     await writeFile(tls.certificateFile, issued.certificate)
   }
   const config = registryConfig({
-    listen: `${place.address}:${place.port}`,
+    listen: `${place.address}:${port}`,
     storageFolder: file('storage'),
     quiet: true,
     ...(secure && { tls }),

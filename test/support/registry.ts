@@ -22,6 +22,7 @@ import {
   registryUser,
   registryUserFile,
 } from '../cluster/registry/config.ts'
+import { type Trouble, TroubledServer } from '../cluster/registry/troubled-server.ts'
 
 /** Debian's distribution, and two that are built from the Go module proxy; the last knows referrers, no mounts and no users. */
 export type RegistryKind = 'distribution 2.8' | 'distribution 3' | 'go-containerregistry'
@@ -46,6 +47,8 @@ export interface TestRegistry extends AsyncDisposable {
   readonly user?: { readonly username: string; readonly password: string }
   /** Fills it and looks at what it holds, independent of the copier. */
   readonly client: TestRegistryClient
+  /** The same registry at another address, with trouble for chosen requests. */
+  troubled(troubles: readonly Trouble[]): Promise<Troubled>
   /** Ends its process; what it holds stays. */
   stop(): Promise<void>
   /** Starts it again, on the same port. */
@@ -54,6 +57,13 @@ export interface TestRegistry extends AsyncDisposable {
   accessLogEnd(): Promise<AccessLogMark>
   /** Ends it and removes what it held. */
   close(): Promise<void>
+}
+
+/** An address of a registry at which trouble is made. */
+export interface Troubled extends AsyncDisposable {
+  readonly host: string
+  /** Requests that each of the troubles may still come over. */
+  readonly left: readonly number[]
 }
 
 /**
@@ -138,6 +148,19 @@ function registryOf(
       authorityFile: authority.certificateFile,
     }),
     client,
+    troubled: async (troubles) => {
+      const server = await TroubledServer.start({
+        listen: { host: '127.0.0.1', port: 0 },
+        upstream: { host: '127.0.0.1', port: program.port },
+        ...(authority && { tls: await program.identity() }),
+        troubles,
+      })
+      return {
+        host: `127.0.0.1:${server.port}`,
+        left: server.left,
+        [Symbol.asyncDispose]: () => server.close(),
+      }
+    },
     stop: () => program.stop(),
     start: () => program.start(),
     accessLog: (since) => readAccessLog(program.log, since),
@@ -174,6 +197,11 @@ class RegistryProgram {
     const { certificate, key } = await authority.issue({ commonName: 'registry', hosts })
     await writeFile(join(this.folder, 'tls.crt'), certificate)
     await writeFile(join(this.folder, 'tls.key'), key, { mode: 0o600 })
+  }
+
+  async identity(): Promise<{ readonly cert: string; readonly key: string }> {
+    const read = (name: string): Promise<string> => readFile(join(this.folder, name), 'utf8')
+    return { cert: await read('tls.crt'), key: await read('tls.key') }
   }
 
   async start(): Promise<void> {

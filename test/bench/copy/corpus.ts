@@ -6,8 +6,8 @@ import {
   type Layer,
   type Platform,
 } from '../../cluster/images/image.ts'
+import { storedLayer } from '../../cluster/images/stored-layer.ts'
 import type { TestRegistryClient } from '../../cluster/registry/client.ts'
-import { storedLayer } from './stored-layer.ts'
 
 const MIB = 2 ** 20
 const MB = 1e6

@@ -67,6 +67,21 @@ for (const level of ['control-plane', 'nodes'] as const) {
       assert.equal(origin.authorityFile, authority.certificateFile)
     })
 
+    it('make trouble for chosen requests under their own names, and stop it', async () => {
+      for (const registry of [registries.origin, registries.plain]) {
+        await registry.push(tinyImage(9), 'troubled', '1')
+        {
+          await using _ = await registry.trouble([
+            { method: 'GET', path: '/manifests/', status: 429, times: 1 },
+          ])
+          await assert.rejects(registry.digest('troubled', '1'), /status 429/)
+          assert.equal(await registry.digest('troubled', '1'), tinyImage(9).digest)
+          await registry.push(tinyImage(10), 'troubled', '2')
+        }
+        assert.deepEqual(await registry.tags('troubled'), ['1', '2'])
+      }
+    })
+
     it('are filled with the test images', async () => {
       const program = await sleepProgram({ report: reportToStderr })
       const images = await testImages({ sleepProgram: program, report: reportToStderr })

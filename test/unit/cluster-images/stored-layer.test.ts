@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { gunzipSync } from 'node:zlib'
-import { storedLayer } from '../../bench/copy/stored-layer.ts'
 import { sha256 } from '../../cluster/images/image.ts'
+import { storedLayer } from '../../cluster/images/stored-layer.ts'
 
 test('a stored layer is a gzip of a tar, as its digests say, and nothing shrinks it', async () => {
   const bytes = 200_000

@@ -1,6 +1,6 @@
 import { createCipheriv, createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
-import { type Layer, mediaTypes } from '../../cluster/images/image.ts'
+import { type Layer, mediaTypes } from './image.ts'
 
 /** What one stored block of deflate holds at most. */
 const BLOCK = 65_535

@@ -1,0 +1,165 @@
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  request as requestPlain,
+  type Server,
+  type ServerResponse,
+} from 'node:http'
+import { createServer as createTlsServer, request as requestTls } from 'node:https'
+import type { AddressInfo, Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+
+/** What becomes of chosen requests to a registry. */
+export interface Trouble {
+  /** Default: every method. */
+  readonly method?: string
+  /** Regular expression for the path with its query; default: every path. */
+  readonly path?: string
+  /** How many requests; default: all that match. */
+  readonly times?: number
+  /** Waits before anything else happens. */
+  readonly delayMs?: number
+  /** Answers so in the registry's place: 401, 429, 503. */
+  readonly status?: number
+  /** Of that answer. */
+  readonly headers?: Readonly<Record<string, string>>
+  /** Cuts the connection after so many bytes of the answer's body. */
+  readonly truncateAfter?: number
+  /** Flips a bit in this byte of the answer's body. */
+  readonly corruptAt?: number
+}
+
+export interface TroubledServerOptions {
+  readonly listen: { readonly host: string; readonly port: number }
+  /** The registry itself; it is spoken to as this server is. */
+  readonly upstream: { readonly host: string; readonly port: number }
+  /** PEM of a certificate and its key; default: plain http. */
+  readonly tls?: { readonly cert: string; readonly key: string }
+  readonly troubles: readonly Trouble[]
+}
+
+/** Stands before a registry, hands on what it is asked, and makes trouble for chosen requests. */
+export class TroubledServer implements AsyncDisposable {
+  readonly #options: TroubledServerOptions
+  readonly #left: number[]
+  readonly #server: Server
+  readonly #sockets = new Set<Socket>()
+
+  private constructor(options: TroubledServerOptions) {
+    this.#options = options
+    this.#left = options.troubles.map(({ times = Number.POSITIVE_INFINITY }) => times)
+    const answer: RequestListener = (request, response) => {
+      this.#answer(request, response).catch(() => response.destroy())
+    }
+    this.#server = options.tls ? createTlsServer(options.tls, answer) : createServer(answer)
+    this.#server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket)
+      socket.on('error', () => {})
+      socket.on('close', () => this.#sockets.delete(socket))
+    })
+  }
+
+  static async start(options: TroubledServerOptions): Promise<TroubledServer> {
+    const server = new TroubledServer(options)
+    const { host, port } = options.listen
+    await new Promise<void>((resolve, reject) => {
+      server.#server.once('error', reject)
+      server.#server.listen(port, host, resolve)
+    })
+    return server
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port
+  }
+
+  /** Requests that each of the troubles may still come over. */
+  get left(): readonly number[] {
+    return this.#left
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy()
+    await new Promise((resolve) => this.#server.close(resolve))
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const trouble = this.#draw(request)
+    if (trouble?.delayMs !== undefined) await delay(trouble.delayMs)
+    if (trouble?.status !== undefined) {
+      request.resume()
+      response.writeHead(trouble.status, { 'content-length': 0, ...trouble.headers }).end()
+      return
+    }
+    await this.#handOn(request, response, trouble)
+  }
+
+  #draw({ method, url = '', headers }: IncomingMessage): Trouble | undefined {
+    // So the bed asks whether it is up.
+    if (url === '/v2/' && headers['user-agent'] === 'kip-test') return undefined
+    const at = this.#options.troubles.findIndex(
+      (trouble, i) =>
+        (this.#left[i] ?? 0) > 0 &&
+        (trouble.method ?? method) === method &&
+        new RegExp(trouble.path ?? '').test(url),
+    )
+    if (at < 0) return undefined
+    this.#left[at] = (this.#left[at] ?? 0) - 1
+    return this.#options.troubles[at]
+  }
+
+  #handOn(
+    request: IncomingMessage,
+    response: ServerResponse,
+    trouble: Trouble | undefined,
+  ): Promise<void> {
+    const { upstream, tls } = this.#options
+    const { method = 'GET', url, headers } = request
+    const target = { ...upstream, method, path: url, headers }
+    return new Promise((resolve, reject) => {
+      const asked = tls
+        ? requestTls({ ...target, rejectUnauthorized: false })
+        : requestPlain(target)
+      asked.on('error', reject)
+      response.on('close', () => asked.destroy())
+      asked.on('response', (answer) => {
+        response.writeHead(answer.statusCode ?? 502, answer.headers)
+        this.#body(answer, response, trouble).then(resolve, reject)
+      })
+      request.pipe(asked)
+    })
+  }
+
+  async #body(
+    answer: IncomingMessage,
+    response: ServerResponse,
+    { truncateAfter = Number.POSITIVE_INFINITY, corruptAt = -1 }: Trouble = {},
+  ): Promise<void> {
+    let passed = 0
+    for await (const part of answer) {
+      const bytes = Buffer.from(part as Buffer)
+      const at = corruptAt - passed
+      if (at >= 0 && at < bytes.length) bytes[at] = (bytes[at] ?? 0) ^ 1
+      const kept = bytes.subarray(0, Math.max(0, truncateAfter - passed))
+      passed += bytes.length
+      if (kept.length > 0) await written(response, kept)
+      if (passed > truncateAfter) {
+        response.destroy()
+        return
+      }
+    }
+    response.end()
+  }
+}
+
+/** Waits until the bytes are on their way, so that a cut after them cuts nothing of them. */
+function written(response: ServerResponse, bytes: Buffer): Promise<void> {
+  return new Promise((resolve, reject) => {
+    response.write(bytes, (error) => (error ? reject(error) : resolve()))
+  })
+}
