@@ -7,6 +7,9 @@ import {
   keepWebhookConfiguration,
   removeWebhookConfiguration,
 } from './admission/configuration-keeper.ts'
+import { createLoopBreaker } from './admission/loop-breaker.ts'
+import { mayChangePullPolicy } from './admission/pull-policy.ts'
+import { createReviewer } from './admission/reviewer.ts'
 import type { Invocation } from './cli/invocation.ts'
 import { clusterNetworks } from './cluster-networks.ts'
 import { ConfigError } from './config/errors.ts'
@@ -24,6 +27,7 @@ import { connectCluster } from './kube/connect.ts'
 import { KubeApiError } from './kube/errors.ts'
 import { createEventRecorder } from './kube/events.ts'
 import { type GuardedClient, guardWrites } from './kube/guarded-client.ts'
+import type { Pod } from './kube/types.ts'
 import { type Part, type Parts, serve } from './lifecycle.ts'
 import { createLog, type Logger } from './metrics/log.ts'
 import { createMetrics, type Metrics } from './metrics/metrics.ts'
@@ -38,6 +42,8 @@ import { createClusterStore } from './state/cluster-store.ts'
 import { createExclusions } from './state/exclusions.ts'
 import { createFlaggedWorkloads } from './state/flagged-workloads.ts'
 import { createMemoryStore } from './state/memory-store.ts'
+import { createPullSecrets } from './state/pull-secrets.ts'
+import { createStoppedOwners } from './state/stopped-owners.ts'
 import type { ImageStore } from './state/store.ts'
 
 interface Context {
@@ -161,6 +167,15 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
     instance: settings.pod.name || hostname(),
     log: component('events'),
   })
+  const stopped =
+    settings.admission.enabled && settings.admission.loopBreaker
+      ? createStoppedOwners({
+          client: leaderClient,
+          namespace: settings.namespace,
+          log: component('state'),
+        })
+      : undefined
+  let seePod: ((pod: Pod) => void) | undefined
   const discovery = createDiscovery({
     client,
     store,
@@ -170,6 +185,7 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
     log: component('discovery'),
     metrics,
     events,
+    onPod: (pod) => seePod?.(pod),
   })
   const everywhere: Part[] = [
     store.run,
@@ -242,10 +258,27 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
     metrics,
   })
   waitFor('flagged workloads: first list', workloads.synced)
+  const pullSecret =
+    settings.mirror.pullSecret === ''
+      ? undefined
+      : createPullSecrets({ client, name: settings.mirror.pullSecret, log: component('state') })
+  const canChangePolicy =
+    settings.admission.pullPolicy !== 'keep' &&
+    (await mayChangePullPolicy(
+      {
+        client,
+        pod: { namespace: settings.namespace, name: settings.pod.name },
+        log: component('admission'),
+      },
+      signal,
+    ))
   const admission = createAdmission({
     store,
     exclusions,
     workloads,
+    stopped,
+    pullSecret,
+    canChangePolicy,
     mapping,
     settings,
     certificates,
@@ -257,6 +290,30 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
     await admission.start()
     await untilAborted(signal)
   })
+  if (pullSecret) everywhere.push(pullSecret.run)
+  if (stopped) {
+    everywhere.push(stopped.run)
+    const breaker = createLoopBreaker({
+      client,
+      stopped,
+      kinds: allWorkloadKinds(settings.discovery.templates),
+      review: createReviewer({
+        store,
+        exclusions,
+        workloads,
+        stopped,
+        pullSecret,
+        mapping,
+        settings,
+      }),
+      registry: settings.mirror.registry,
+      events,
+      log: component('admission'),
+      metrics,
+    })
+    seePod = breaker.see
+    leading.push(breaker.run)
+  }
   leading.push((signal) =>
     keepWebhookConfiguration(
       {

@@ -12,6 +12,7 @@ export type Outcome =
   | 'NamespaceExcluded'
   | 'StaticPod'
   | 'OptedOut'
+  | 'RewriteStopped'
   | 'NotAPod'
   | FailOpenReason
 

@@ -6,6 +6,8 @@ import type { Settings } from '../config/settings.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { Exclusions } from '../state/exclusions.ts'
 import type { FlaggedWorkloads } from '../state/flagged-workloads.ts'
+import type { PullSecrets } from '../state/pull-secrets.ts'
+import type { StoppedOwners } from '../state/stopped-owners.ts'
 import type { ImageStore } from '../state/store.ts'
 import { admissionMetrics } from './admission-metrics.ts'
 import { createHandler, type HandlerOptions } from './handler.ts'
@@ -13,11 +15,16 @@ import { defaultLimits, type ServerLimits } from './limits.ts'
 import { buildServer, secureContext } from './server.ts'
 import { reviewPath } from './webhook-configuration.ts'
 
-export interface AdmissionOptions extends Pick<HandlerOptions, 'mapping' | 'log' | 'sight'> {
+export interface AdmissionOptions
+  extends Pick<HandlerOptions, 'mapping' | 'log' | 'sight' | 'canChangePolicy'> {
   readonly store: Pick<ImageStore, 'get' | 'synced'>
   readonly exclusions: Pick<Exclusions, 'excluded' | 'synced'>
   /** Absent: a workload's own flag does not count, only those of its pods. */
   readonly workloads?: Pick<FlaggedWorkloads, 'ownsPod' | 'synced'>
+  /** Absent: rewriting is stopped for nobody. */
+  readonly stopped?: Pick<StoppedOwners, 'has' | 'synced'> | undefined
+  /** Absent: copies are pulled without a secret. */
+  readonly pullSecret?: Pick<PullSecrets, 'name' | 'in' | 'synced'> | undefined
   readonly settings: Pick<Settings, 'admission' | 'mirror' | 'puller'>
   /** Run by the caller. */
   readonly certificates: Pick<CertificateSource, 'loaded' | 'current' | 'onChange'>
@@ -41,7 +48,7 @@ export interface Admission {
 
 /** The webhook: pods on their way into the cluster are pointed at verified copies, from memory alone. */
 export function createAdmission(options: AdmissionOptions): Admission {
-  const { store, exclusions, workloads, certificates, log, settings } = options
+  const { store, exclusions, workloads, stopped, pullSecret, certificates, log, settings } = options
   const limits = { ...defaultLimits, ...options.limits }
   const metrics = admissionMetrics(options.metrics)
   const handler = createHandler({ ...options, metrics })
@@ -74,6 +81,8 @@ export function createAdmission(options: AdmissionOptions): Admission {
         waitFor('webhook: images', store.synced),
         waitFor('webhook: namespaces', exclusions.synced),
         waitFor('webhook: flagged workloads', workloads?.synced ?? Promise.resolve()),
+        waitFor('webhook: stopped owners', stopped?.synced ?? Promise.resolve()),
+        waitFor('webhook: pull secrets', pullSecret?.synced ?? Promise.resolve()),
       ])
       const pair = certificates.current()
       if (closed !== undefined || pair === undefined) return { port: 0 }

@@ -45,6 +45,9 @@ function readPod(value: unknown, field: string): Pod {
       optional(container.imagePullPolicy, `${at}.imagePullPolicy`)
     })
   }
+  eachAt(spec.imagePullSecrets, `${field}.spec.imagePullSecrets`, (secret, at) => {
+    optional(secret.name, `${at}.name`)
+  })
   eachAt(spec.volumes, `${field}.spec.volumes`, (volume, at) => {
     optional(volume.name, `${at}.name`)
     if (isAbsent(volume.image)) return
@@ -65,6 +68,7 @@ function readMetadata(value: unknown, field: string): void {
   }
   eachAt(metadata.ownerReferences, `${field}.ownerReferences`, (owner, at) => {
     for (const key of ['apiVersion', 'kind', 'name']) textAt(owner[key], `${at}.${key}`)
+    optional(owner.uid, `${at}.uid`)
   })
 }
 

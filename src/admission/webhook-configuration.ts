@@ -1,5 +1,6 @@
 import { configurationName, configurations, webhookName } from '../../certs/trusted-bundle.ts'
 import type { Settings } from '../config/settings.ts'
+import { rewritesAnything } from '../decide/policy.ts'
 import { requirementsOf } from '../kube/label-selector.ts'
 import type {
   LabelSelectorRequirement,
@@ -30,7 +31,7 @@ export function needsWebhook({
   admission,
   mirror,
 }: Pick<Settings, 'admission' | 'mirror'>): boolean {
-  return admission.enabled && admission.rewrite !== 'never' && mirror.registry !== ''
+  return rewritesAnything(admission) && mirror.registry !== ''
 }
 
 /** Path of the server that reviews are posted to. */

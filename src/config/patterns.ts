@@ -39,5 +39,8 @@ const digest = 'sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}'
 /** A pattern of normalised references: unless it begins with a wildcard, it has to begin with a host. */
 export const imageGlob = '^(?=[^/]*[*?]|localhost[:/]|[^/]*[.:][^/]*/)[A-Za-z0-9_.:/@*?\\[\\]-]+$'
 
+/** A pattern of names of namespaces. */
+export const namespaceGlob = '^[a-z0-9*?-]{1,63}$'
+
 /** An image reference as users write it; 64 hex digits alone are an image's id and no name. */
 export const imageReference = `^(?![0-9a-f]{64}$)(?:(?:${anyHost}|${undotted})/${component}(?:/${component})*|${component})(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@(?:${digest}))?$`

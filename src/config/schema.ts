@@ -6,6 +6,7 @@ import {
   imageGlob,
   imageReference,
   labelValue,
+  namespaceGlob,
   qualifiedName,
   quantity,
 } from './patterns.ts'
@@ -26,6 +27,8 @@ const globs = {
   'x-expects':
     'a pattern of full image names, such as docker.io/library/*, ghcr.io/** or **:latest',
 } as const
+
+const rewritePolicy = { type: 'string', enum: ['never', 'available', 'failover'] } as const
 
 const amount = {
   type: 'string',
@@ -283,6 +286,14 @@ export const settingsSchema: SectionSchema<Settings> = {
           default: '',
           description: 'File with the password of that user, such as one of a mounted Secret.',
         },
+        pullSecret: {
+          type: 'string',
+          pattern: `^$|${dnsSubdomain}`,
+          'x-expects': 'the name of a Secret',
+          default: '',
+          description:
+            'Name of the Secret with which pods pull from the backup. Pods are rewritten only where their namespace holds a Secret of that name, and get it appended to their `imagePullSecrets`. Empty: nodes need none.',
+        },
         concurrency: {
           type: 'integer',
           minimum: 1,
@@ -339,11 +350,44 @@ export const settingsSchema: SectionSchema<Settings> = {
             'Folder with `tls.crt`, `tls.key` and, unless a public authority signed it, `ca.crt`; for `certificate: files`.',
         },
         rewrite: {
-          type: 'string',
-          enum: ['never', 'available'],
+          ...rewritePolicy,
           default: 'available',
           description:
-            '`available`: a new pod is pointed at the backup copy of an image once that was verified; `never`: pods are left as they are.',
+            '`available`: a new pod is pointed at the backup copy of an image once that was verified; `failover`: only while the source is known to be down or to have lost the image; `never`: pods are left as they are.',
+        },
+        rules: {
+          type: 'array',
+          items: {
+            type: 'object',
+            additionalProperties: false,
+            required: ['rewrite'],
+            properties: {
+              namespaces: {
+                type: 'array',
+                minItems: 1,
+                items: { type: 'string', pattern: namespaceGlob },
+              },
+              images: { type: 'array', minItems: 1, items: globs.items },
+              rewrite: rewritePolicy,
+            },
+          },
+          default: [],
+          'x-expects': 'a pattern of namespace names, or of full image names',
+          description:
+            'Exceptions to `rewrite`, as `{namespaces, images, rewrite}`: the first counts whose patterns match the namespace and the full name of the image. A list that is left out matches all; `*` and `?` are wildcards as in `discovery.include`.',
+        },
+        pullPolicy: {
+          type: 'string',
+          enum: ['keep', 'IfNotPresent'],
+          default: 'keep',
+          description:
+            '`IfNotPresent`: a rewritten image with `imagePullPolicy: Always` gets this policy: its digest says all that a pull could find out, so that nodes which hold it ask no registry. `keep`: nothing but the image is changed.',
+        },
+        loopBreaker: {
+          type: 'boolean',
+          default: true,
+          description:
+            'Stop rewriting for an owner that deletes and recreates its pods again and again after they were rewritten, or whose rewritten pods are refused.',
         },
         timeoutSeconds: {
           type: 'integer',

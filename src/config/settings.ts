@@ -96,6 +96,8 @@ export interface MirrorSettings {
   /** Its password, already read from `passwordFile` where that is set. Never logged, never put in a message. */
   readonly password: string
   readonly passwordFile: string
+  /** Secret in the namespaces of pods that lets them pull copies; empty: none is needed. */
+  readonly pullSecret: string
   /** Images copied at a time. */
   readonly concurrency: number
   /** How long pre-caching waits for a copy before it takes the source. */
@@ -113,9 +115,28 @@ export interface AdmissionSettings {
   readonly certificate: 'own' | 'secret' | 'files'
   /** Folder with `tls.crt`, `tls.key` and `ca.crt`, for `files`. */
   readonly certificateFolder: string
-  /** `available`: a pod is pointed at a copy that was verified; `never`: pods are left as they are. */
-  readonly rewrite: 'never' | 'available'
+  readonly rewrite: RewritePolicy
+  /** Exceptions; the first that matches counts. */
+  readonly rules: readonly RewriteRule[]
+  /** What a rewritten image with `imagePullPolicy: Always` gets. */
+  readonly pullPolicy: 'keep' | 'IfNotPresent'
+  /** Stop rewriting for owners that do not get along with it. */
+  readonly loopBreaker: boolean
   readonly timeoutSeconds: number
+}
+
+/**
+ * `available`: a pod is pointed at a copy that was verified; `failover`: only while the source is down or has lost the
+ * image; `never`: pods are left as they are.
+ */
+export type RewritePolicy = 'never' | 'available' | 'failover'
+
+export interface RewriteRule {
+  /** Patterns of names; absent: all namespaces. */
+  readonly namespaces?: readonly string[]
+  /** Patterns of normalised references; absent: all images. */
+  readonly images?: readonly string[]
+  readonly rewrite: RewritePolicy
 }
 
 export interface PullerSettings {

@@ -1,9 +1,11 @@
 import type { ImageState } from '../state/cached-image.ts'
 import { type Verdict, verdict } from './codes.ts'
 import { decideMirror } from './mirror.ts'
+import { policiesOf } from './policy.ts'
 import {
   type DecisionSettings,
   isOutdated,
+  isSourceLost,
   isUnwanted,
   type Subject,
   verifiedCopy,
@@ -28,7 +30,8 @@ export interface CacheVerdict extends Verdict {
  *
  * With a verified copy that pods are pointed at, that copy; and the original name, best effort, when it is asked for:
  * admission fails open, and the same bytes cost one manifest. Without one, the source: at once where no copy will come,
- * and otherwise when waiting for the copy took too long or the copy failed. A source that cannot be reached, or that has
+ * and otherwise when waiting for the copy took too long or the copy failed; and as long as pods are pointed at the copy
+ * only when the source is lost. A source that cannot be reached, or that has
  * not got the image, is given to the nodes all the same: kubelets may know a way that kip does not.
  */
 export function decideCache(
@@ -44,7 +47,9 @@ export function decideCache(
     return none('NeedsCredentials')
   }
   const source = { reference: text, bestEffort: false }
-  if (!settings.admission.enabled || settings.admission.rewrite === 'never') {
+  const policies = policiesOf(settings.admission, text)
+  const isLost = isSourceLost(subject)
+  if (!policies.has('available') && !(policies.has('failover') && isLost)) {
     return waitForSource(subject, settings, now) ?? some('CacheSource', [source])
   }
   const copy = verifiedCopy(subject)
@@ -53,9 +58,13 @@ export function decideCache(
     if (isOutdated(subject) && hasFailed(subject)) {
       return some('CacheSource', [source, { reference: copy, bestEffort: true }])
     }
+    // Some namespaces' pods ask for the copy, and others' for the source.
+    const isMixed = policies.has('never') || (policies.has('failover') && !isLost)
     return some('CacheBackup', [
       { reference: copy, bestEffort: false },
-      ...(settings.puller.cacheOriginals ? [{ reference: text, bestEffort: true }] : []),
+      ...(isMixed || settings.puller.cacheOriginals
+        ? [{ reference: text, bestEffort: !isMixed || isLost }]
+        : []),
     ])
   }
   return (

@@ -21,7 +21,12 @@ export const reasons = Object.freeze({
   SourceUnreachable: 'the registry of the source cannot be reached',
   SourceInvalid: 'what the source holds is no valid image',
 
-  RewriteNever: 'kip is told not to rewrite pods',
+  RewriteNever: 'kip is told not to rewrite the image here',
+  RewriteStopped:
+    'rewriting was stopped for the owner, whose pods were recreated again and again or refused after it',
+  SourceAvailable:
+    'the source is not known to be down or to have lost the image, and pods are pointed at the copy only then',
+  NoPullSecret: 'the copy needs a pull secret that is not there',
   NamespaceExcluded: 'the namespace is excluded',
   OptedOut: 'the pod or its workload is opted out with images.kip/ignore',
   StaticPod: 'the pod is a static pod, which its kubelet runs whatever the API server holds',

@@ -1,8 +1,17 @@
 import { type Verdict, verdict } from './codes.ts'
-import { type DecisionSettings, isOutdated, type Subject, verifiedCopy } from './subject.ts'
+import { policyOf } from './policy.ts'
+import {
+  type DecisionSettings,
+  isOutdated,
+  isSourceLost,
+  type Subject,
+  verifiedCopy,
+} from './subject.ts'
 
 /** Where a reference stands: the pod and the container, as far as a decision depends on them. */
 export interface Placement {
+  /** For the rules that name namespaces; absent: one that no rule names. */
+  readonly namespace?: string
   /** The namespace is excluded. */
   readonly excluded?: boolean
   /** The pod, or the workload that it belongs to, bears the opt-out flag. */
@@ -11,6 +20,10 @@ export interface Placement {
   readonly staticPod?: boolean
   /** A pod of kip itself. */
   readonly own?: boolean
+  /** Rewriting was stopped for the pod's owner. */
+  readonly stopped?: boolean
+  /** The copy needs a pull secret that the namespace lacks, or that the pod (which runs already) does not name. */
+  readonly lacksPullSecret?: boolean
   /** `imagePullPolicy` of the container, or `pullPolicy` of the image volume. */
   readonly pullPolicy?: string
 }
@@ -26,14 +39,15 @@ export function decideRewrite(
   settings: DecisionSettings,
   placement: Placement = {},
 ): RewriteVerdict {
-  if (!settings.admission.enabled || settings.admission.rewrite === 'never') {
-    return verdict(false, 'RewriteNever')
-  }
+  const policy = policyOf(settings.admission, subject.text, placement.namespace ?? '')
+  if (policy === 'never') return verdict(false, 'RewriteNever')
   const leave = leftAlone(placement)
   if (leave !== undefined) return leave
   const copy = verifiedCopy(subject)
   if (typeof copy !== 'string') return copy
   if (isOutdated(subject)) return verdict(false, 'CopyOutdated')
+  if (policy === 'failover' && !isSourceLost(subject)) return verdict(false, 'SourceAvailable')
+  if (placement.lacksPullSecret === true) return verdict(false, 'NoPullSecret')
   return { ...verdict(true, 'Rewritten'), reference: copy }
 }
 
@@ -42,6 +56,7 @@ function leftAlone(placement: Placement): Verdict | undefined {
   if (placement.own === true) return verdict(false, 'OwnPod')
   if (placement.staticPod === true) return verdict(false, 'StaticPod')
   if (placement.optedOut === true) return verdict(false, 'OptedOut')
+  if (placement.stopped === true) return verdict(false, 'RewriteStopped')
   if (placement.pullPolicy === 'Never') return verdict(false, 'PullPolicyNever')
   return undefined
 }

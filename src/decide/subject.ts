@@ -3,13 +3,14 @@ import type { Mapping } from '../images/mapping.ts'
 import { type ImageState, isWanted, type Mirror } from '../state/cached-image.ts'
 import { type Verdict, verdict } from './codes.ts'
 import type { Place } from './place.ts'
+import type { PolicySettings } from './policy.ts'
 
 const digestPattern = /^(?:sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})$/
 
 /** The settings that a decision depends on. */
 export interface DecisionSettings {
   readonly mirror: { readonly preCacheWaitSeconds: number }
-  readonly admission: { readonly enabled: boolean; readonly rewrite: 'never' | 'available' }
+  readonly admission: PolicySettings
   readonly puller: { readonly cacheOriginals: boolean }
 }
 
@@ -71,6 +72,12 @@ export function isOutdated({ reference, image, mirror }: Subject): boolean {
     mirror?.digest !== undefined &&
     source.digest !== mirror.digest
   )
+}
+
+/** Whether nobody gets the image from its source, as far as kip knows: the registry is away, or has lost it. */
+export function isSourceLost({ image }: Pick<Subject, 'image'>): boolean {
+  const state = image?.source?.state
+  return state === 'Unreachable' || state === 'Missing'
 }
 
 export function isUnwanted(image: ImageState | undefined): boolean {

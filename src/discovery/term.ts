@@ -8,6 +8,7 @@ import type { EventRecorder } from '../kube/events.ts'
 import type { Log } from '../kube/log.ts'
 import { builtInMessages } from '../kube/protobuf-schemas.ts'
 import { Reflector } from '../kube/reflector.ts'
+import type { Pod } from '../kube/types.ts'
 import { WorkQueue } from '../kube/work-queue.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { Exclusions } from '../state/exclusions.ts'
@@ -46,6 +47,8 @@ export interface DiscoveryOptions {
   readonly metrics: Metrics
   /** Absent: invalid references are told in the log alone. */
   readonly events?: EventRecorder
+  /** Told of every pod that is read, also of its end; takes what it needs and keeps nothing of it. */
+  readonly onPod?: (pod: Pod) => void
   readonly clock?: Clock
   /** Milliseconds since the epoch; default `Date.now`. */
   readonly now?: () => number
@@ -145,7 +148,7 @@ export class Term {
 
   #reflect(of: WorkloadKind, read: ReturnType<typeof createReader>): Reflector<Used> {
     const { kind, group, version, plural, isCustom } = of
-    const { client, exclusions, log, metrics } = this.#options
+    const { client, exclusions, log, metrics, onPod } = this.#options
     const name = isCustom ? `${plural}.${group}` : plural
     this.#unsynced.add(name)
     const protobuf = builtInMessages[`${group}/${plural}`]
@@ -156,6 +159,7 @@ export class Term {
       optional: isCustom || of === revisionKind,
       ...(protobuf && { protobuf }),
       project: (raw) => {
+        if (of === podKind) onPod?.(raw)
         const used = read(of, raw)
         const { namespace = '', name = '', uid = '' } = raw.metadata ?? {}
         if (used.invalid.length > 0 && !exclusions.excluded(namespace)) {

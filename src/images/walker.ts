@@ -71,6 +71,13 @@ export function pointerOf(use: Pick<ImageUse, 'place' | 'index'>): string {
   return `/${list}/${use.index}/image`
 }
 
+/** JSON pointer of the image's pull policy, from the pod spec; it is there only where {@link ImageUse.pullPolicy} is. */
+export function policyPointerOf(use: Pick<ImageUse, 'place' | 'index'>): string {
+  const image = pointerOf(use)
+  const holder = image.slice(0, image.lastIndexOf('/'))
+  return use.place === 'volume' ? `${holder}/pullPolicy` : `${holder}/imagePullPolicy`
+}
+
 function push(
   uses: ImageUse[],
   place: ImagePlace,

@@ -14,10 +14,18 @@ const newline = 0x0a
 /** An object is at most 1.5 MiB in etcd; as JSON inside an event this is far above any. */
 const maxEventBytes = 64 * 1024 * 1024
 
-/** Reads JSON, which every resource has. */
-export function jsonDecoder<T>(project: Project<T>): Decoder<T> {
+/** meta/v1 PartialObjectMetadata, of a list and of the objects in a watch: each request takes the one that fits it. */
+const partialMetadata = ['PartialObjectMetadataList', 'PartialObjectMetadata']
+  .map((kind) => `application/json;as=${kind};g=meta.k8s.io;v=v1`)
+  .join(',')
+
+/** Reads JSON, which every resource has; `metadataOnly`: of metadata alone. */
+export function jsonDecoder<T>(
+  project: Project<T>,
+  { metadataOnly = false }: { readonly metadataOnly?: boolean } = {},
+): Decoder<T> {
   return {
-    accept: 'application/json',
+    accept: metadataOnly ? partialMetadata : 'application/json',
     readList: (_contentType, body, onObject) => readJsonList(body, project, onObject),
     eventReader: () => new JsonEventReader(project),
   }

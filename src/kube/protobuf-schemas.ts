@@ -38,6 +38,7 @@ export const objectMeta: ProtoMessage = message({
   7: field('generation', 'int'),
   8: field('creationTimestamp', 'time'),
   9: field('deletionTimestamp', 'time'),
+  10: field('deletionGracePeriodSeconds', 'int'),
   11: field('labels', 'map'),
   12: field('annotations', 'map'),
   13: many('ownerReferences', ownerReference),

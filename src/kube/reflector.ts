@@ -32,6 +32,8 @@ export interface ReflectorOptions<T> {
   readonly project: Project<T | undefined>
   /** The fields that `project` reads, to have them as protobuf from servers that speak it. Default: JSON. */
   readonly protobuf?: ProtoMessage
+  /** Whether to ask for metadata alone: the rest of an object, a Secret's data say, is then not even sent. Default false. */
+  readonly metadataOnly?: boolean
   /** Called in order, for every change; must not throw. */
   readonly onEvent?: (event: ReflectorEvent<T>) => void
   /** Called after each full list, when its deletions have been told too. */
@@ -93,7 +95,7 @@ export class Reflector<T> {
     const project: Project<T | undefined> = (raw) => this.#project(raw)
     this.#decoder =
       options.protobuf === undefined
-        ? jsonDecoder(project)
+        ? jsonDecoder(project, { metadataOnly: options.metadataOnly === true })
         : protobufDecoder(options.protobuf, project)
     this.#clock = options.clock ?? systemClock
     this.#random = options.random ?? Math.random

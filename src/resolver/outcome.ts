@@ -59,7 +59,8 @@ export function outcomeOf(error: unknown, host: string): Outcome {
 
 /**
  * The source stanza after a look. A source that failed keeps what was known of it, since the copy and the nodes may
- * still hold that.
+ * still hold that. One that asked for credentials does so until somebody without any got the image: that it is away since
+ * opens its copy to nobody.
  *
  * @param now milliseconds since the epoch
  */
@@ -67,7 +68,9 @@ export function nextSource(before: Source | undefined, outcome: Outcome, now: nu
   const checkedAt = new Date(now).toISOString()
   if (outcome.state !== 'Available') {
     const { state: _state, message: _message, ...known } = before ?? { state: outcome.state }
-    return { ...known, state: outcome.state, message: outcome.message, checkedAt }
+    const isClosed = before?.state === 'NeedsCredentials' && outcome.state !== 'Invalid'
+    const state = isClosed ? 'NeedsCredentials' : outcome.state
+    return { ...known, state, message: outcome.message, checkedAt }
   }
   const { state, digest, mediaType, details } = outcome
   const same = before?.digest === digest

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
 import { parseAllDocuments, parseDocument } from 'yaml'
+import { servingNames } from '../../../certs/secret-source.ts'
 import { defaultSettings } from '../../../src/config/leaves.ts'
 import { loadSettings } from '../../../src/config/load.ts'
 import { workloadKinds } from '../../../src/images/templates.ts'
@@ -103,8 +104,11 @@ const expected: Readonly<Record<string, readonly string[]>> = {
     '*: admissionregistration.k8s.io/mutatingwebhookconfigurations create',
     '*: admissionregistration.k8s.io/mutatingwebhookconfigurations [kip] get,list,watch,patch,delete',
     '*: rbac.authorization.k8s.io/clusterroles [kip-admission] get',
+    '*: events.k8s.io/events list,watch',
     'k8s-image-puller: secrets create',
     'k8s-image-puller: secrets [kip-webhook-certs] get,update,patch',
+    'k8s-image-puller: configmaps create',
+    'k8s-image-puller: configmaps [kip-stopped-owners] get,list,watch,update',
     'k8s-image-puller: discovery.k8s.io/endpointslices list',
   ],
   'rbac-discovery.yaml': [
@@ -153,11 +157,12 @@ describe('RBAC', () => {
     }
   })
 
-  it('never shows Secrets by list or watch, and has no wildcard', () => {
+  it('never shows Secrets by list or watch, save those of one name, and has no wildcard', () => {
     for (const rule of objects.flatMap(({ rules = [] }) => rules)) {
       assert.doesNotMatch(JSON.stringify(rule), /\*/)
       if (!rule.resources.includes('secrets')) continue
-      assert.ok(!rule.verbs.includes('list') && !rule.verbs.includes('watch'))
+      const lists = rule.verbs.includes('list') || rule.verbs.includes('watch')
+      assert.ok(!lists || rule.resourceNames?.join() === 'kip-backup')
     }
   })
 
@@ -278,8 +283,28 @@ describe('components', () => {
     })
   }
 
-  it('are four', () => {
-    assert.equal(components.length, 4)
+  it('are seven', () => {
+    assert.equal(components.length, 7)
+  })
+
+  it('open the one pull secret that they name, and no other', () => {
+    const folder = 'components/backup-pull-secret'
+    const [{ patches }] = read(`${folder}/kustomization.yaml`) as [{ patches: { patch: string }[] }]
+    const { data } = parseDocument(patches[0]?.patch ?? '').toJS() as Manifest
+    const { settings } = loadSettings({ argv: [], env: { ...data }, readFile })
+    assert.deepEqual(permissions(`${folder}/rbac.yaml`), [
+      `*: secrets [${settings.mirror.pullSecret}] list,watch`,
+    ])
+  })
+
+  it('have cert-manager put what kip asks for where kip looks', () => {
+    const made = read('components/cert-manager/certificates.yaml') as (Manifest & {
+      spec: { secretName?: string; dnsNames?: string[] }
+    })[]
+    const served = made.find(({ spec }) => spec.dnsNames !== undefined)
+    assert.equal(served?.spec.secretName, 'kip-webhook-certs')
+    const names = servingNames({ ...defaultSettings.admission, namespace: 'k8s-image-puller' })
+    assert.deepEqual(served?.spec.dnsNames, names)
   })
 
   it('let discovery read the custom resources that they configure, and no more', () => {

@@ -58,6 +58,17 @@ describe('outcome of a refusal', () => {
 })
 
 describe('next source', () => {
+  it('of one that asked for credentials stays closed while it is away, until anybody gets the image', () => {
+    const closed = nextSource(undefined, { state: 'NeedsCredentials', message: 'm' }, now)
+    for (const state of ['Unreachable', 'Missing'] as const) {
+      const away = nextSource(closed, { state, message: 'away' }, now)
+      assert.equal(away.state, 'NeedsCredentials')
+      assert.equal(away.message, 'away')
+    }
+    const found: Outcome = { state: 'Available', digest: digestOf('a'), mediaType: 'm' }
+    assert.equal(nextSource(closed, found, now).state, 'Available')
+  })
+
   const found = (digit: string, details = true): Outcome => ({
     state: 'Available',
     digest: digestOf(digit),

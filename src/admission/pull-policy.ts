@@ -1,0 +1,49 @@
+import { getObject } from '../kube/apply.ts'
+import type { KubeClient } from '../kube/client.ts'
+import { KubeApiError } from '../kube/errors.ts'
+import type { Log } from '../kube/log.ts'
+import type { Pod } from '../kube/types.ts'
+
+export interface PullPolicyOptions {
+  readonly client: KubeClient
+  /** This very pod; without a name there is none. */
+  readonly pod: { readonly namespace: string; readonly name: string }
+  readonly log: Log
+}
+
+/**
+ * Whether pull policies may be changed: not where the API server enforces AlwaysPullImages, which refuses every pod that in
+ * the end has another policy (it puts `Always` back, but not always after kip was asked last).
+ *
+ * Known from kip's own pod, which that plug-in would have given `Always`: what has another policy shows that it is off.
+ */
+export async function mayChangePullPolicy(
+  { client, pod: { namespace, name }, log }: PullPolicyOptions,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const own = name === '' ? undefined : await readPod(client, namespace, name, signal)
+  const { containers = [], initContainers = [] } = own?.spec ?? {}
+  const isOff = [...containers, ...initContainers].some(
+    ({ imagePullPolicy }) => imagePullPolicy !== undefined && imagePullPolicy !== 'Always',
+  )
+  if (!isOff) {
+    const why = own ? "kip's own pod has Always too" : "kip's own pod cannot be read"
+    log.warn({ why }, 'pull policies are not changed: AlwaysPullImages may be on')
+  }
+  return isOff
+}
+
+async function readPod(
+  client: KubeClient,
+  namespace: string,
+  name: string,
+  signal: AbortSignal,
+): Promise<Pod | undefined> {
+  const pods = { group: '', version: 'v1', plural: 'pods', namespace }
+  try {
+    return await getObject<Pod>(client, pods, name, { signal })
+  } catch (error) {
+    if (error instanceof KubeApiError && error.status === 403) return undefined
+    throw error
+  }
+}
