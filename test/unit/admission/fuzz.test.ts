@@ -37,6 +37,7 @@ const pod = {
     ],
   },
   spec: {
+    imagePullSecrets: [{ name: 'own' }, { name: 'kip-backup' }],
     containers: [
       {
         name: 'web',
@@ -57,6 +58,7 @@ const pod = {
 const added = { name: 'debug-2', image: 'nginx:1' }
 const seeds = [
   reviewOf(pod),
+  reviewOf({ ...pod, spec: { ...pod.spec, imagePullSecrets: [{ name: 'own' }] } }),
   reviewOf(pod, { dryRun: true }),
   reviewOf(pod, { namespace: 'kube-system' }),
   ephemeralReviewOf(
@@ -79,8 +81,21 @@ before(async () => {
     store: storeOf(mirrored('nginx:1'), mirrored('quay.io/a/b:2'), known('busybox:1')),
     exclusions: { excluded: (namespace) => namespace === 'kube-system' },
     workloads: { ownsPod: () => false },
+    stopped: { has: (uid) => uid === 'x' },
+    pullSecret: { name: 'kip-backup', in: (namespace) => namespace === 'shop' },
+    canChangePolicy: true,
     mapping,
-    settings,
+    settings: {
+      ...settings,
+      admission: {
+        ...settings.admission,
+        pullPolicy: 'IfNotPresent',
+        rules: [
+          { namespaces: ['never-*'], rewrite: 'never' },
+          { namespaces: ['sh?p'], images: ['**/x', 'docker.io/**:9'], rewrite: 'failover' },
+        ],
+      },
+    },
     log,
     metrics,
     sight: () => {},

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import jsonPatch from 'fast-json-patch'
-import { createReviewer } from '../../../src/admission/reviewer.ts'
+import { createReviewer, type Reviewer } from '../../../src/admission/reviewer.ts'
+import type { RewriteRule } from '../../../src/config/settings.ts'
 import type { Container, ObjectMeta, Pod } from '../../../src/kube/types.ts'
 import {
   copyOf,
@@ -39,14 +40,60 @@ const uncopied = [
   `${copyOf('nginx:1').split('@')[0]}@${digestOf('c')}`,
   'NO::reference',
   'backup.test:5001',
+  'registry.example:5000/team/secret:1',
 ]
-const images = [...[...copies.keys()].map((spelling) => mirrored(spelling)), known('busybox:1')]
-const review = createReviewer({
-  store: storeOf(...images),
-  exclusions: { excluded: () => false },
-  mapping,
-  settings,
+/** Ours at the source only for those who show credentials: never rewritten, though a copy of it is there. */
+const closed = 'registry.example:5000/team/secret:1'
+const images = [
+  ...[...copies.keys()].map((spelling) => mirrored(spelling)),
+  known('busybox:1'),
+  {
+    ...mirrored(closed),
+    source: { state: 'NeedsCredentials', checkedAt: '2027-01-01T00:00:00Z' } as const,
+  },
+]
+const secretName = 'kip-backup'
+
+/** What a reviewer may be set up for. */
+interface World {
+  readonly pullSecret: 'none' | 'there' | 'missing'
+  readonly pullPolicy: 'keep' | 'IfNotPresent'
+  readonly rules: readonly RewriteRule[]
+}
+const plain: World = { pullSecret: 'none', pullPolicy: 'keep', rules: [] }
+const worlds: fc.Arbitrary<World> = fc.record({
+  pullSecret: fc.constantFrom('none', 'there', 'there', 'missing'),
+  pullPolicy: fc.constantFrom('keep', 'IfNotPresent'),
+  rules: fc.subarray([
+    { namespaces: ['elsewhere'], rewrite: 'never' },
+    { images: ['quay.io/**'], rewrite: 'never' },
+    { namespaces: ['sh*'], images: ['docker.io/**:latest'], rewrite: 'failover' },
+  ] satisfies readonly RewriteRule[] as RewriteRule[]),
 })
+
+function reviewerOf({ pullSecret, pullPolicy, rules }: World): Reviewer {
+  return createReviewer({
+    store: storeOf(...images),
+    exclusions: { excluded: () => false },
+    stopped: { has: () => false },
+    ...(pullSecret !== 'none' && {
+      pullSecret: { name: secretName, in: () => pullSecret === 'there' },
+    }),
+    canChangePolicy: true,
+    mapping,
+    settings: { ...settings, admission: { ...settings.admission, pullPolicy, rules } },
+  })
+}
+const review = reviewerOf(plain)
+
+/** Whether a source that has a copy is pointed at it in a world, said in another way. */
+function isRewritten(copy: string, { pullSecret, rules }: World): boolean {
+  if (pullSecret === 'missing') return false
+  if (copy.includes('/quay.io/') && rules.some(({ images }) => images?.[0] === 'quay.io/**'))
+    return false
+  const isLatest = copy.includes('/docker.io/') && copy.includes(':latest@')
+  return !isLatest || rules.every(({ rewrite }) => rewrite !== 'failover')
+}
 
 const image = fc.oneof(
   { weight: 4, arbitrary: fc.constantFrom(...copies.keys()) },
@@ -55,6 +102,11 @@ const image = fc.oneof(
   fc.string(),
 )
 const pullPolicy = fc.constantFrom('Always', 'IfNotPresent', 'Never')
+const pullSecrets = fc.option(
+  fc.array(fc.record({ name: fc.constantFrom('own', 'kip-backup', '') }, { requiredKeys: [] }), {
+    maxLength: 3,
+  }),
+)
 const containers = fc.array(
   fc.record(
     { image, imagePullPolicy: pullPolicy, command: fc.array(fc.string(), { maxLength: 2 }) },
@@ -102,14 +154,15 @@ const metadata = fc.option(
 
 /** Names as the API server has them: unique among containers, and volumes have names of their own. */
 const pods = fc
-  .record({ metadata, containers, init: containers, volumes, honest: fc.boolean() })
-  .map(({ metadata, containers, init, volumes, honest }) => {
+  .record({ metadata, containers, init: containers, volumes, pullSecrets, honest: fc.boolean() })
+  .map(({ metadata, containers, init, volumes, pullSecrets, honest }) => {
     const named = <T>(items: readonly T[], letter: string) =>
       items.map((item, index) => ({ name: `${letter}${index}`, ...item }))
     const spec = {
       containers: named(containers, 'c'),
       initContainers: named(init, 'i'),
       volumes: named(volumes, 'v'),
+      imagePullSecrets: pullSecrets,
     }
     const pod = {
       apiVersion: 'v1',
@@ -135,12 +188,16 @@ function apply(pod: Pod, patch: readonly object[]): Pod {
 }
 
 /** What kip is to make of a pod, said in another way: by the table of copies. */
-function expectedOf(pod: Pod): Pod {
+function expectedOf(pod: Pod, world: World = plain): Pod {
   const claimed = claimsOf(pod.metadata?.annotations?.[annotation])
   const originals: Record<string, string> = {}
+  let rewritten = 0
+  const policyOf = (before: string | undefined, isNew: boolean): string | undefined =>
+    isNew && world.pullPolicy !== 'keep' && before === 'Always' ? world.pullPolicy : before
   const rewrite = (key: string, written = '', policy = ''): string => {
     const copy = policy === 'Never' ? undefined : copies.get(written)
-    if (copy !== undefined) {
+    if (copy !== undefined && isRewritten(copy, world)) {
+      rewritten++
       originals[key] = written
       return copy
     }
@@ -149,14 +206,20 @@ function expectedOf(pod: Pod): Pod {
     if (claim !== undefined && place === copies.get(claim)?.split('@')[0]) originals[key] = claim
     return written
   }
+  const rewriteOne = (container: Container, image: string): Container => {
+    const before = rewritten
+    const { imagePullPolicy } = container
+    const rewrittenImage = rewrite(container.name, image, imagePullPolicy)
+    const policy = policyOf(imagePullPolicy, rewritten > before)
+    return {
+      ...container,
+      image: rewrittenImage,
+      ...(policy !== undefined && { imagePullPolicy: policy }),
+    }
+  }
   const rewriteAll = (list: readonly Container[] = []): Container[] =>
     list.map((container) =>
-      container.image === undefined
-        ? container
-        : {
-            ...container,
-            image: rewrite(container.name, container.image, container.imagePullPolicy),
-          },
+      container.image === undefined ? container : rewriteOne(container, container.image),
     )
   const spec = {
     ...pod.spec,
@@ -165,10 +228,19 @@ function expectedOf(pod: Pod): Pod {
     volumes: (pod.spec?.volumes ?? []).map((volume) => {
       const { name, image } = volume
       if (image?.reference === undefined) return volume
+      const before = rewritten
       const reference = rewrite(`volume/${name}`, image.reference, image.pullPolicy)
-      return { ...volume, image: { ...image, reference } }
+      const pullPolicy = policyOf(image.pullPolicy, rewritten > before)
+      return {
+        ...volume,
+        image: { ...image, reference, ...(pullPolicy !== undefined && { pullPolicy }) },
+      }
     }),
   }
+  const secrets = pod.spec?.imagePullSecrets ?? []
+  const isNamed = secrets.some(({ name }) => name === secretName)
+  if (rewritten > 0 && world.pullSecret === 'there' && !isNamed)
+    Object.assign(spec, { imagePullSecrets: [...secrets, { name: secretName }] })
   const { [annotation]: before, ...others } = pod.metadata?.annotations ?? {}
   if (Object.keys(originals).length > 0) {
     const annotations = { ...others, [annotation]: JSON.stringify(originals) }
@@ -199,16 +271,17 @@ describe(`the patch of any of ${runs} pods`, { timeout: 300_000 }, () => {
     let rewritten = 0
     let kept = 0
     fc.assert(
-      fc.property(pods, (pod) => {
+      fc.property(pods, worlds, (pod, world) => {
+        const review = reviewerOf(world)
         const given = structuredClone(pod)
         const { patch, outcome } = review({ pod }, 'shop')
         assert.deepEqual(pod, given, 'the pod that was given is left as it was')
         const after = apply(pod, patch)
-        assert.deepEqual(withReadAnnotation(after), withReadAnnotation(expectedOf(pod)))
+        assert.deepEqual(withReadAnnotation(after), withReadAnnotation(expectedOf(pod, world)))
         for (const { path } of patch) {
           assert.match(
             path,
-            /^\/spec\/((init)?[cC]ontainers\/\d+\/image|volumes\/\d+\/image\/reference)$|^\/metadata(\/annotations(\/images\.kip~1original-images)?)?$/,
+            /^\/spec\/((init)?[cC]ontainers\/\d+\/image(PullPolicy)?|volumes\/\d+\/image\/(reference|pullPolicy)|imagePullSecrets(\/-)?)$|^\/metadata(\/annotations(\/images\.kip~1original-images)?)?$/,
           )
         }
         const again = review({ pod: after }, 'shop')
@@ -245,19 +318,28 @@ describe(`the patch of any of ${runs} pods`, { timeout: 300_000 }, () => {
 
   test('to which ephemeral containers are added touches only their images', () => {
     fc.assert(
-      fc.property(pods, containers, containers, (pod, there, added) => {
+      fc.property(pods, containers, containers, worlds, (pod, there, added, world) => {
+        const review = reviewerOf(world)
         const named = (items: typeof there, from: number) =>
           items.map((item, index) => ({ name: `e${from + index}`, ...item })) as Container[]
         const before: Pod = { ...pod, spec: { ...pod.spec, ephemeralContainers: named(there, 0) } }
         const all = [...named(there, 0), ...named(added, there.length)]
         const now: Pod = { ...pod, spec: { ...pod.spec, ephemeralContainers: all } }
         const { patch } = review({ pod: now, before }, 'shop')
+        const hasSecret =
+          world.pullSecret === 'none' ||
+          pod.spec?.imagePullSecrets?.some(({ name }) => name === secretName) === true
         const expected = all.map((container, index) => {
           const { image = '', imagePullPolicy } = container
           const copy = imagePullPolicy === 'Never' ? undefined : copies.get(image)
-          return index < there.length || copy === undefined
-            ? container
-            : { ...container, image: copy }
+          if (index < there.length || copy === undefined) return container
+          if (!hasSecret || !isRewritten(copy, world)) return container
+          const isChanged = world.pullPolicy !== 'keep' && imagePullPolicy === 'Always'
+          return {
+            ...container,
+            image: copy,
+            ...(isChanged && { imagePullPolicy: world.pullPolicy }),
+          }
         })
         assert.deepEqual(apply(now, patch), {
           ...pod,
