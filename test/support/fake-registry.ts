@@ -352,9 +352,14 @@ export class FakeRegistry implements AsyncDisposable {
         'docker-content-digest': mount,
       })
     }
+    return end(response, 202, { location: place + this.openUpload(repository), range: '0-0' })
+  }
+
+  /** @returns its id */
+  openUpload(repository: string): string {
     const id = randomUUID()
     this.uploads.set(id, { repository, bytes: Buffer.alloc(0) })
-    return end(response, 202, { location: `${place}${id}`, range: '0-0' })
+    return id
   }
 
   #referrers(response: ServerResponse, repository: string, subject: string) {

@@ -5,11 +5,20 @@ import {
   copyImage,
   copyImages,
   createRegistryClient,
+  describeImage,
+  planCopy,
   type RegistryClient,
   type RegistryClientOptions,
+  resolveDigest,
+  verifyImage,
 } from '../../../src/image-copy/src/index.ts'
 import type { Image } from '../../cluster/images/image.ts'
-import { FakeRegistry, type FakeRegistryOptions, fail } from '../../support/fake-registry.ts'
+import {
+  FakeRegistry,
+  type FakeRegistryOptions,
+  fail,
+  readBody,
+} from '../../support/fake-registry.ts'
 import {
   digestOf,
   noise,
@@ -134,6 +143,56 @@ describe('downloads that break', () => {
   })
 })
 
+test('a transfer that moves has all the time it needs', async () => {
+  const timeouts = { answerMs: 150, commitMs: 150, stallMs: 150, requestMs: 150, connectMs: 500 }
+  await anew({}, {}, { timeouts, retry: { attempts: 1 } })
+  const bytes = noise('slow', 60 * 4096)
+  const image = sampleImage({ layers: [bytes] })
+  await source.client.push(image, 'a/b', 'v1')
+  source.interceptor = (request, response) => {
+    if (request.method !== 'GET' || !request.url?.endsWith(layerOf(image))) return false
+    response.writeHead(200, { 'content-length': bytes.length })
+    let at = 0
+    const drip = setInterval(() => {
+      response.write(bytes.subarray(at, at + 4096))
+      at += 4096
+      if (at >= bytes.length) clearInterval(drip)
+    }, 20)
+    response.on('close', () => clearInterval(drip))
+    return true
+  }
+  const started = performance.now()
+  await copyImage(client, from(), to())
+  await requireCopied(image)
+  assert.ok(performance.now() - started > 1000)
+  const gets = source.requests.filter(({ path }) => path.endsWith(layerOf(image)))
+  assert.equal(gets.filter(({ method }) => method === 'GET').length, 1)
+})
+
+describe('calls that are stopped', () => {
+  const calls: Readonly<Record<string, (signal: AbortSignal) => Promise<unknown>>> = {
+    resolveDigest: (signal) => resolveDigest(client, from(), { signal }),
+    describeImage: (signal) => describeImage(client, from(), { signal }),
+    planCopy: (signal) => planCopy(client, from(), to(), { signal }),
+    verifyImage: (signal) => verifyImage(client, from(), `sha256:${'0'.repeat(64)}`, { signal }),
+    copyImage: (signal) => copyImage(client, from(), to(), { signal }),
+    copyImages: (signal) => copyImages(client, [{ source: from(), target: to() }], { signal }),
+  }
+  for (const [name, call] of Object.entries(calls)) {
+    test(`${name} ends with the reason, before it began and while it waits`, async () => {
+      const reason = new Error('enough')
+      await assert.rejects(call(AbortSignal.abort(reason)), reason)
+      assert.equal(source.requests.length + target.requests.length, 0)
+      const stop = new AbortController()
+      source.interceptor = () => {
+        setImmediate(() => stop.abort(reason))
+        return true
+      }
+      await assert.rejects(call(stop.signal), reason)
+    })
+  }
+})
+
 describe('uploads', () => {
   test('that break go on where the registry says it is', async () => {
     const image = sampleImage({ layers: [noise('upload', 3 * MiB)] })
@@ -175,6 +234,42 @@ describe('uploads', () => {
     assert.equal(log.filter((line) => line.startsWith('PATCH')).length, 3)
   })
 
+  test('that are turned down before they are whole are cut into chunks', async () => {
+    const image = sampleImage({ layers: [noise('early', 6 * MiB)] })
+    await source.client.push(image, 'a/b', 'v1')
+    target.interceptor = (request, response) => {
+      if (Number(request.headers['content-length'] ?? 0) <= MiB) return false
+      // So a proxy does it that does not wait for the rest.
+      response.writeHead(413, { connection: 'close', 'content-length': 0 }).end()
+      response.on('finish', () => request.socket.destroySoon())
+      return true
+    }
+    await copyImage(client, from(), to())
+    await requireCopied(image)
+    assert.equal(target.uploads.size, 0, 'an upload was left open')
+  })
+
+  test('of a digest that the registry does not know fail clearly, and no tag moves', async () => {
+    const image = sampleImage({ layers: [noise('sha512', 3000)], algorithm: 'sha512' })
+    const held = source.repository('a/b')
+    for (const blob of image.blobs) held.blobs.set(blob.digest, await blob.read())
+    held.manifests.set(image.digest, { bytes: image.bytes, mediaType: image.mediaType })
+    held.tags.set('v1', image.digest)
+    target.interceptor = async (request, response) => {
+      if (request.method !== 'PUT' || !request.url?.includes('digest=sha512')) return false
+      // distribution takes the bytes, and keeps them under another digest.
+      const bytes = await readBody(request)
+      const headers = { 'docker-content-digest': digestOf(bytes), 'content-length': 0 }
+      response.writeHead(201, headers).end()
+      return true
+    }
+    await assert.rejects(copyImage(client, from(), to()), {
+      code: 'COPY_REFUSED',
+      message: /does not support this kind of digest/,
+    })
+    assert.equal(target.repository('c/d').tags.size, 0)
+  })
+
   test('whose answer was lost are not sent again', async () => {
     const image = sampleImage({ layers: [noise('lost', MiB)] })
     await source.client.push(image, 'a/b', 'v1')
@@ -197,6 +292,48 @@ describe('uploads', () => {
       ).length,
       1,
     )
+  })
+})
+
+describe('what refers to something', () => {
+  test('is written after it, and the tag last, even where nobody would mind', async () => {
+    await anew({ referrersApi: true }, { sparse: true, referrersApi: true })
+    const images = Array.from({ length: 6 }, (_, i) =>
+      sampleImage({ layers: [noise(`order ${i}`, 20_000)], platform: `linux/arch${i}` }),
+    )
+    const inner = sampleIndex(images.slice(3).map((image) => ({ image })))
+    const entries = images.slice(0, 3).map((image, i) => ({ image, platform: `linux/arch${i}` }))
+    const index = sampleIndex([...entries, { image: inner }])
+    const sbom = sampleArtifact(index, 'application/spdx+json', 'sbom')
+    for (const [of, tag] of [[index, 'v1'] as const, [sbom, undefined] as const])
+      await source.client.push(of, 'a/b', tag)
+    await copyImage(client, from(), to(), { referrers: true })
+    const done = target
+      .takeLog()
+      .filter((line) => line.startsWith('PUT') && line.endsWith('201'))
+      .filter((line) => line.includes('/manifests/'))
+      .map((line) => line.split('/manifests/')[1]?.replace(' 201', ''))
+    assert.equal(done.at(-1), 'v1')
+    assert.equal(done.filter((reference) => reference === 'v1').length, 1)
+    for (const { digest } of inner.children)
+      assert.ok(done.indexOf(digest) < done.indexOf(inner.digest), 'a child after its index')
+    assert.equal(done.length, 6 + 1 + 1 + 1)
+  })
+
+  test('is not copied without end: referrers of referrers as deep as was asked', async () => {
+    await anew({ referrersApi: true }, { referrersApi: true })
+    const chain = [sampleImage({ layers: [] })]
+    for (let i = 0; i < 5; i += 1)
+      chain.push(sampleArtifact(chain.at(-1) ?? assert.fail(), 'application/x', `${i}`))
+    await source.client.push(chain[0] ?? assert.fail(), 'a/b', 'v1')
+    for (const referrer of chain.slice(1)) await source.client.push(referrer, 'a/b')
+    const held = (): number => target.repository('c/d').manifests.size
+    await copyImage(client, from(), to(), { referrers: true, referrersDepth: 1 })
+    assert.equal(held(), 2)
+    await copyImage(client, from(), to(), { referrers: true })
+    assert.equal(held(), 4)
+    await copyImage(client, from(), to(), { referrers: true, referrersDepth: 10 })
+    assert.equal(held(), 6)
   })
 })
 
@@ -399,6 +536,23 @@ describe('referrers', () => {
       .filter((line) => line.startsWith('PUT') && line.includes('/manifests/'))
     assert.match(puts.at(-1) ?? '', /manifests\/v1 201$/)
   })
+})
+
+test('a list of tags that is too long is not needed: signatures are asked for by name', async () => {
+  const image = sampleImage({ layers: [noise('tagged', 10)] })
+  const signature = sampleImage({ layers: [noise('signature', 10)] })
+  const tag = `${image.digest.replace(':', '-')}.sig`
+  await source.client.push(image, 'a/b', 'v1')
+  await source.client.push(signature, 'a/b', tag)
+  const tags = Array.from({ length: 45_000 }, (_, i) => `${'x'.repeat(100)}${i}`)
+  source.interceptor = (request, response) => {
+    if (!request.url?.includes('/tags/list')) return false
+    // distribution 2.8 gives them all, however many were asked for.
+    response.end(JSON.stringify({ name: 'a/b', tags }))
+    return true
+  }
+  await copyImage(client, from(), to(), { signatureTags: true })
+  assert.equal(target.repository('c/d').tags.get(tag), signature.digest)
 })
 
 describe('many referrers', () => {

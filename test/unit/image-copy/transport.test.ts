@@ -104,6 +104,68 @@ describe('TLS', () => {
     }
   })
 
+  test('is never left for plain http: not by a redirect, not for a token', async () => {
+    await using plain = await filled(await FakeRegistry.start())
+    await using registry = await FakeRegistry.start({ tls: server })
+    const credentials = async () => [{ username: 'kip', password: 'secret' }]
+    registry.interceptor = (_, response) => {
+      const location = `http://localhost:${plain.port}/v2/a/b/manifests/v1`
+      response.writeHead(307, { location, 'content-length': 0 }).end()
+      return true
+    }
+    await assert.rejects(resolve(registry, { ca, credentials }), { code: 'COPY_REDIRECT_REFUSED' })
+    registry.interceptor = (_, response) => {
+      const challenge = `Bearer realm="http://127.0.0.1:${plain.port}/token"`
+      response.writeHead(401, { 'www-authenticate': challenge, 'content-length': 0 }).end()
+      return true
+    }
+    await assert.rejects(resolve(registry, { ca, credentials }), { code: 'COPY_REALM_REFUSED' })
+    assert.deepEqual(plain.requests, [])
+  })
+
+  test('is kept where a registry behind a proxy names itself by http', async () => {
+    await using source = await filled(await FakeRegistry.start({ tls: server }))
+    await using target = await FakeRegistry.start({ tls: server })
+    target.interceptor = (request, response) => {
+      if (request.method !== 'POST') return false
+      const place = `/v2/a/b/blobs/uploads/${target.openUpload('a/b')}`
+      request.resume()
+      response.writeHead(202, { location: `http://${target.host}${place}`, 'content-length': 0 })
+      response.end()
+      return true
+    }
+    const client = createRegistryClient({ ca })
+    try {
+      const to = { registry: target.host, repository: 'a/b', tag: 'v1' }
+      await copyImage(client, { registry: source.host, repository: 'a/b', tag: 'v1' }, to)
+    } finally {
+      await client.close()
+    }
+    assert.equal(target.repository('a/b').tags.get('v1'), image.digest)
+  })
+
+  test('shows the client certificate to no other server', async () => {
+    const tls = { ...server, clientCa: ca }
+    await using elsewhere = await filled(await FakeRegistry.start({ tls }))
+    await using registry = await FakeRegistry.start({ tls })
+    const seen: unknown[] = []
+    const note = ({ socket }: { socket: unknown }): void =>
+      void seen.push((socket as TLSSocket).getPeerCertificate()?.subject?.CN)
+    registry.interceptor = (request, response) => {
+      note(request)
+      const location = `https://localhost:${elsewhere.port}/v2/a/b/manifests/v1`
+      response.writeHead(307, { location, 'content-length': 0 }).end()
+      return true
+    }
+    elsewhere.interceptor = (request) => {
+      note(request)
+      return false
+    }
+    const hosts = (host: string) => (host === registry.host ? clientIdentity : {})
+    assert.equal(await resolve(registry, { ca, hosts }), image.digest)
+    assert.deepEqual(seen, ['client', undefined])
+  })
+
   test('goes through a proxy by CONNECT, and the proxy learns no path', async () => {
     await using registry = await filled(await FakeRegistry.start({ tls: server }))
     await using proxy = await TestProxy.start('kip', 'secret')

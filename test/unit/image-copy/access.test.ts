@@ -1,0 +1,239 @@
+import assert from 'node:assert/strict'
+import { afterEach, describe, test } from 'node:test'
+import {
+  copyImage,
+  createRegistryClient,
+  type RegistryClient,
+  type RegistryClientOptions,
+  resolveDigest,
+  type TokenExchange,
+} from '../../../src/image-copy/src/index.ts'
+import { FakeRegistry, type FakeRegistryOptions } from '../../support/fake-registry.ts'
+import type { FakeTokenServer } from '../../support/fake-token-server.ts'
+import { noise, sampleImage } from '../../support/sample-images.ts'
+
+const bearer = { auth: { kind: 'bearer', users: { kip: 'secret' } } } as const
+const basic = { auth: { kind: 'basic', users: { kip: 'secret' } } } as const
+const image = sampleImage({ layers: Array.from({ length: 6 }, (_, i) => noise(`access${i}`, 900)) })
+const open: (FakeRegistry | RegistryClient)[] = []
+
+afterEach(async () => {
+  for (const it of open.splice(0)) await it.close()
+})
+
+async function filled(options: FakeRegistryOptions): Promise<FakeRegistry> {
+  const registry = await FakeRegistry.start(options)
+  open.push(registry)
+  await registry.client.push(image, 'a/b', 'v1')
+  registry.requests.length = 0
+  return registry
+}
+
+function clientWith(options: RegistryClientOptions): RegistryClient {
+  const client = createRegistryClient({
+    hosts: () => ({ http: true }),
+    retry: { attempts: 2, baseMs: 1, maxMs: 1 },
+    ...options,
+  })
+  open.push(client)
+  return client
+}
+
+function tokensOf(registry: FakeRegistry): FakeTokenServer {
+  return registry.tokens ?? assert.fail('the registry has no token server')
+}
+
+const image1 = (registry: FakeRegistry, repository = 'a/b') => ({
+  registry: registry.host,
+  repository,
+  tag: 'v1',
+})
+
+const authorizations = (registry: FakeRegistry, path: RegExp): Set<string | undefined> =>
+  new Set(
+    registry.requests
+      .filter((request) => path.test(request.path) && request.headers['user-agent'] !== 'kip-test')
+      .map(({ headers }) => headers.authorization),
+  )
+
+describe('tokens', () => {
+  test('are asked for once for each set of scopes, however many requests wait for one', async () => {
+    const registry = await filled(bearer)
+    const client = clientWith({
+      credentials: async () => [{ username: 'kip', password: 'secret' }],
+    })
+    await Promise.all(Array.from({ length: 20 }, () => resolveDigest(client, image1(registry))))
+    await copyImage(client, image1(registry), image1(registry, 'x/y'))
+    assert.deepEqual(tokensOf(registry).asked.sort(), [
+      'kip repository:a/b:pull',
+      'kip repository:a/b:pull repository:x/y:pull,push',
+      'kip repository:x/y:pull,push',
+    ])
+  })
+
+  test('are renewed before they end, without being turned down', async () => {
+    const registry = await filled(bearer)
+    tokensOf(registry).lifeSeconds = 0.05
+    const client = clientWith({
+      credentials: async () => [{ username: 'kip', password: 'secret' }],
+    })
+    await resolveDigest(client, image1(registry))
+    await new Promise((resolve) => setTimeout(resolve, 60))
+    registry.requests.length = 0
+    await resolveDigest(client, image1(registry))
+    assert.equal(tokensOf(registry).asked.length, 2)
+    assert.deepEqual(
+      registry.requests.map(({ status }) => status),
+      [200, 200],
+    )
+  })
+
+  test('are asked for anonymously where nobody has a credential', async () => {
+    const registry = await filled(bearer)
+    tokensOf(registry).anonymousPull = true
+    const client = clientWith({ credentials: async () => [] })
+    await resolveDigest(client, image1(registry))
+    assert.deepEqual(tokensOf(registry).asked, ['anonymous repository:a/b:pull'])
+    await assert.rejects(copyImage(client, image1(registry), image1(registry, 'x/y')), {
+      code: 'COPY_UNAUTHORIZED',
+    })
+    assert.equal(registry.repository('x/y').tags.size, 0)
+  })
+})
+
+describe('identity tokens', () => {
+  test('go to the token server by POST, and nowhere else', async () => {
+    const registry = await filled(bearer)
+    tokensOf(registry).refreshTokens.set('refresh-me', 'kip')
+    const client = clientWith({ credentials: async () => [{ identityToken: 'refresh-me' }] })
+    await resolveDigest(client, image1(registry))
+    const asked = registry.requests.filter(({ path }) => path.startsWith('/token'))
+    assert.deepEqual(
+      asked.map(({ method, path, headers }) => [method, path, headers.authorization]),
+      [['POST', '/token', undefined]],
+    )
+    for (const value of authorizations(registry, /^\/v2\//))
+      assert.doesNotMatch(value ?? '', /refresh-me/)
+  })
+
+  test('that are unknown are an error without the token', async () => {
+    const registry = await filled(bearer)
+    const client = clientWith({ credentials: async () => [{ identityToken: 'refresh-me' }] })
+    await assert.rejects(resolveDigest(client, image1(registry)), (error: Error) => {
+      assert.match(error.message, /POST .*\/token.*401/)
+      assert.doesNotMatch(error.message, /refresh-me/)
+      return true
+    })
+  })
+})
+
+test('a registry token is shown to the registry as it is', async () => {
+  const registry = await filled({})
+  registry.interceptor = (request, response) => {
+    if (request.headers.authorization === 'Bearer given') return false
+    const challenge = `Bearer realm="${registry.url}/token",service="x"`
+    response.writeHead(401, { 'www-authenticate': challenge, 'content-length': 0 }).end()
+    return true
+  }
+  const client = clientWith({ credentials: async () => [{ registryToken: 'given' }] })
+  await resolveDigest(client, image1(registry))
+  assert.ok(registry.requests.every(({ path }) => !path.startsWith('/token')))
+})
+
+for (const [kind, options] of Object.entries({ basic, bearer })) {
+  describe(`credentials of ${kind} authentication`, () => {
+    test('are tried in turn until one is let in, which is then kept', async () => {
+      const registry = await filled(options)
+      const client = clientWith({
+        credentials: async () => [
+          { username: 'kip', password: 'old' },
+          { username: 'stranger', password: 'secret' },
+          { username: 'kip', password: 'secret' },
+        ],
+      })
+      await resolveDigest(client, image1(registry))
+      registry.requests.length = 0
+      await resolveDigest(client, image1(registry))
+      assert.equal(registry.requests.length, 1)
+    })
+
+    test('that all fail are an error that names none of them', async () => {
+      const registry = await filled(options)
+      const client = clientWith({
+        credentials: async () => [
+          { username: 'kip', password: 'wrong-one' },
+          { username: 'nobody', password: 'wrong-two' },
+        ],
+      })
+      await assert.rejects(resolveDigest(client, image1(registry)), (error: Error) => {
+        assert.match(error.message, /401/)
+        assert.doesNotMatch(error.message, /wrong-|nobody/)
+        return true
+      })
+    })
+  })
+}
+
+describe("a cloud's own exchange of tokens", () => {
+  const asked: TokenExchange[] = []
+  afterEach(() => void asked.splice(0))
+
+  test('takes the place of the token server, with scopes and credential', async () => {
+    const registry = await filled({})
+    registry.interceptor = (request, response) => {
+      if (request.headers.authorization === 'Bearer exchanged') return false
+      const challenge = `Bearer realm="${registry.url}/token",service="x"`
+      response.writeHead(401, { 'www-authenticate': challenge, 'content-length': 0 }).end()
+      return true
+    }
+    const client = clientWith({
+      credentials: async () => [{ username: 'kip', password: 'secret' }],
+      exchangeToken: async (question) => {
+        asked.push(question)
+        return { token: 'exchanged', expiresInSeconds: 60 }
+      },
+    })
+    await resolveDigest(client, image1(registry))
+    await resolveDigest(client, image1(registry))
+    assert.deepEqual(
+      asked.map(({ host, realm, service, scopes }) => ({ host, realm, service, scopes })),
+      [
+        {
+          host: registry.host,
+          realm: `${registry.url}/token`,
+          service: 'x',
+          scopes: ['repository:a/b:pull'],
+        },
+      ],
+    )
+    assert.ok(registry.requests.every(({ path }) => !path.startsWith('/token')))
+  })
+
+  test('may leave a registry to its own token server', async () => {
+    const registry = await filled(bearer)
+    const client = clientWith({
+      credentials: async () => [{ username: 'kip', password: 'secret' }],
+      exchangeToken: async () => undefined,
+    })
+    await resolveDigest(client, image1(registry))
+    assert.deepEqual(tokensOf(registry).asked, ['kip repository:a/b:pull'])
+  })
+
+  test('is not told a credential for a realm of strangers', async () => {
+    const registry = await filled({})
+    registry.interceptor = (_, response) => {
+      const challenge = `Bearer realm="http://localhost:${registry.port}/token",service="x"`
+      response.writeHead(401, { 'www-authenticate': challenge, 'content-length': 0 }).end()
+      return true
+    }
+    const client = clientWith({
+      credentials: async () => [{ username: 'kip', password: 'secret' }],
+      exchangeToken: async (question) => {
+        asked.push(question)
+        return { token: 'exchanged', expiresInSeconds: 60 }
+      },
+    })
+    await assert.rejects(resolveDigest(client, image1(registry)), { code: 'COPY_UNAUTHORIZED' })
+    assert.deepEqual(asked, [])
+  })
+})
