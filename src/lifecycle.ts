@@ -126,7 +126,7 @@ async function contend(
 }
 
 /** Runs all parts until the signal aborts; the first that fails ends the others. */
-async function runTogether(parts: readonly Part[], signal: AbortSignal): Promise<void> {
+export async function runTogether(parts: readonly Part[], signal: AbortSignal): Promise<void> {
   const together = new AbortController()
   const stop = () => together.abort(signal.reason)
   signal.addEventListener('abort', stop, { once: true })

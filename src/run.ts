@@ -12,6 +12,7 @@ import { mayChangePullPolicy } from './admission/pull-policy.ts'
 import { createReviewer } from './admission/reviewer.ts'
 import type { Invocation } from './cli/invocation.ts'
 import { clusterNetworks } from './cluster-networks.ts'
+import { isMultiCluster } from './config/checks.ts'
 import { ConfigError } from './config/errors.ts'
 import { standaloneFlag } from './config/flags.ts'
 import { loadSettings } from './config/load.ts'
@@ -35,6 +36,7 @@ import { startStatusServer } from './metrics/status-server.ts'
 import { runMirror } from './mirror/mirror.ts'
 import { keepMirrorProcess } from './mirror/process.ts'
 import { chooseMode, mayElect } from './mode.ts'
+import { runMultiCluster } from './multi-cluster.ts'
 import { createPuller } from './puller/puller.ts'
 import { createRegistries } from './registries.ts'
 import { createResolver } from './resolver/resolver.ts'
@@ -78,6 +80,10 @@ export async function run(invocation: Invocation): Promise<number> {
   for (const warning of warnings) log.warn({ component: 'config' }, warning)
   const metrics = createMetrics()
   metrics.gauge('kip_info', 'The version that runs.', ['version']).set({ version }, 1)
+  if (isMultiCluster(settings.multiCluster)) {
+    await runMultiCluster({ settings, log, metrics, version, readFile }, signal)
+    return 0
+  }
   const client = await connectCluster({ kubeconfig: settings.kubeconfig, env, signal })
   log.info({ version, server: client.server, namespace: settings.namespace }, 'kip starts')
 

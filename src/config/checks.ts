@@ -1,5 +1,5 @@
 import { quantityValue } from './quantity.ts'
-import type { Settings } from './settings.ts'
+import type { MultiClusterSettings, Settings } from './settings.ts'
 
 /** A rule between settings; it is asked only when each of them is well-formed by itself. */
 interface Check {
@@ -67,6 +67,29 @@ const checks: readonly Check[] = [
       return `discovery.namespaceSelector: at matchExpressions, key ${wrong.key}: operator ${wrong.operator} ${what}`
     },
   },
+  {
+    keys: [
+      'enabled',
+      'oidcProvider',
+      'proxyUrl',
+      'users',
+      'serviceAccountId',
+      'serviceAccountSecret',
+    ].map((key) => `multiCluster.${key}`),
+    fault({ multiCluster }) {
+      if (!isMultiCluster(multiCluster)) return undefined
+      const lacking = [
+        ['oidcProvider', 'OIDC_PROVIDER', multiCluster.oidcProvider],
+        ['proxyUrl', 'OPENSHIFT_PROXY_URL', multiCluster.proxyUrl],
+        ['users', 'IMPERSONATE_USERS', multiCluster.users.join()],
+        ['serviceAccountId', 'SERVICE_ACCOUNT_ID', multiCluster.serviceAccountId],
+        ['serviceAccountSecret', 'SERVICE_ACCOUNT_SECRET', multiCluster.serviceAccountSecret],
+      ].filter(([, , value]) => value === '')
+      if (lacking.length === 0) return undefined
+      const names = lacking.map(([key, variable]) => `multiCluster.${key} (${variable})`).join(', ')
+      return `the multi-cluster mode lacks ${names}; MULTICLUSTER=false turns it off`
+    },
+  },
   limits('memory', ({ memoryRequest, memoryLimit }) => [memoryRequest, memoryLimit]),
   limits('cpu', ({ cpuRequest, cpuLimit }) => [cpuRequest, cpuLimit]),
   {
@@ -85,6 +108,13 @@ const checks: readonly Check[] = [
         : undefined,
   },
 ]
+
+/** Whether kip runs in KIP's old multi-cluster mode. */
+export function isMultiCluster(settings: MultiClusterSettings): boolean {
+  const { enabled, oidcProvider, proxyUrl, users } = settings
+  if (enabled !== 'auto') return enabled === 'true'
+  return oidcProvider !== '' && proxyUrl !== '' && users.length > 0
+}
 
 /** Lists the contradictions between settings that are well-formed by themselves. */
 export function contradictions(

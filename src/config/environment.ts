@@ -3,13 +3,12 @@ import { type Leaf, leaves } from './leaves.ts'
 import { didYouMean } from './nearest.ts'
 import { parseText } from './text.ts'
 
-/** KIP's variables of 2019 and 2020: nothing here does what they asked for, and none stops the start. */
-const legacy: Readonly<Record<string, string>> = {
-  IMPERSONATE_USERS:
-    'nobody is impersonated; kip acts under its own service account in its own cluster',
-  OPENSHIFT_PROXY_URL: 'no proxy is used; kip speaks to the API server of its own cluster',
-  OIDC_PROVIDER: "no token is fetched; kip uses its pod's service account",
-  MULTICLUSTER: 'kip caches in the cluster that it runs in; run one in each',
+/** What Go's ParseBool takes for `MULTICLUSTER`. */
+const goBooleans: Readonly<Record<string, string>> = {
+  '1': 'true',
+  t: 'true',
+  '0': 'false',
+  f: 'false',
 }
 
 const known = [...leaves.flatMap((leaf) => leaf.variables), 'KIP_CONFIG']
@@ -42,7 +41,7 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
     const value =
       leaf.key === 'puller.images' && !text(first).startsWith('[')
         ? text(first)
-        : parseText(leaf.schema, text(first))
+        : parseText(leaf.schema, spelledOut(first, text(first)))
     values.set(leaf, { value, spelled: first })
     for (const other of others.filter((name) => text(name) !== text(first))) {
       warnings.push(`${other}: not read, since ${first} is set`)
@@ -50,13 +49,17 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
   }
 
   for (const name of Object.keys(env).sort()) {
-    const fate = legacy[name]
-    if (fate !== undefined && text(name) !== '') warnings.push(`${name}: not read: ${fate}`)
     if (isUnknown(name) && text(name) !== '') {
       faults.push(`${name}: unknown variable${didYouMean(name, known)}`)
     }
   }
   return { values, faults, warnings, configFile: text('KIP_CONFIG') || undefined }
+}
+
+function spelledOut(name: string, text: string): string {
+  if (name !== 'MULTICLUSTER') return text
+  const lower = text.toLowerCase()
+  return goBooleans[lower] ?? lower
 }
 
 function isUnknown(name: string): boolean {

@@ -55,7 +55,9 @@ export function readFlags(argv: readonly string[]): NamingSource {
   }
   const password = [...values].find(([leaf]) => leaf.schema['x-secret'])
   const warnings = password
-    ? [`${password[1].spelled}: whoever may read the pod can read it; use mirror.passwordFile`]
+    ? [
+        `${password[1].spelled}: whoever may read the pod can read it; use ${password[0].key === 'mirror.password' ? 'mirror.passwordFile' : 'the environment'}`,
+      ]
     : []
   return { values, faults, warnings, configFile }
 }

@@ -1,4 +1,4 @@
-import { contradictions } from './checks.ts'
+import { contradictions, isMultiCluster } from './checks.ts'
 import { readEnvironment } from './environment.ts'
 import { ConfigError } from './errors.ts'
 import { readSettingsFile } from './file.ts'
@@ -81,9 +81,16 @@ function readConfigFile(path: string | undefined, readFile: LoadOptions['readFil
   }
 }
 
-function idle({ discovery, puller }: Settings): string[] {
-  const nothing = discovery.enabled === 'false' && puller.enabled && puller.images.length === 0
-  return nothing
-    ? ['the puller has nothing to hold: discovery is off and IMAGES (puller.images) is empty']
-    : []
+function idle({ discovery, puller, multiCluster }: Settings): string[] {
+  const alone = discovery.enabled === 'false' || isMultiCluster(multiCluster)
+  const warnings: string[] = []
+  if (alone && puller.enabled && puller.images.length === 0)
+    warnings.push(
+      'the puller has nothing to hold: discovery is off and IMAGES (puller.images) is empty',
+    )
+  const { oidcProvider, proxyUrl, users } = multiCluster
+  const given = oidcProvider !== '' || proxyUrl !== '' || users.length > 0
+  if (given && !isMultiCluster(multiCluster))
+    warnings.push('the multi-cluster mode is off: its settings are not read')
+  return warnings
 }

@@ -38,9 +38,10 @@ export function readNamedFiles(options: NamedFilesOptions): NamedFiles {
   }
 
   const { caFile, credentialsFile } = settings.registries
-  read('registries.caFile', caFile, (text) =>
-    text.includes('-----BEGIN CERTIFICATE-----') ? undefined : 'holds no PEM certificate',
-  )
+  const faultOfBundle = (text: string): string | undefined =>
+    text.includes('-----BEGIN CERTIFICATE-----') ? undefined : 'holds no PEM certificate'
+  read('registries.caFile', caFile, faultOfBundle)
+  read('multiCluster.caFile', settings.multiCluster.caFile, faultOfBundle)
   read('registries.credentialsFile', credentialsFile, (text) =>
     isJsonObject(text) ? undefined : 'is no Docker config.json (a JSON object)',
   )

@@ -45,6 +45,13 @@ const objectName = {
   'x-expects': 'a Kubernetes object name: lower-case letters, digits, "-" and "."',
 } as const
 
+const httpsUrl = {
+  type: 'string',
+  pattern: '^(?:https://[^\\s/?#@]+(?:/[^\\s?#@]*)?)?$',
+  'x-expects': 'an https:// URL without user, query and fragment',
+  default: '',
+} as const
+
 const namespaceName = {
   type: 'string',
   pattern: dnsLabel,
@@ -329,10 +336,7 @@ export const settingsSchema: SectionSchema<Settings> = {
           description: 'Service by which the API server reaches the webhook.',
         },
         url: {
-          type: 'string',
-          pattern: '^(?:https://[^\\s/?#@]+(?:/[^\\s?#@]*)?)?$',
-          'x-expects': 'an https:// URL without user, query and fragment',
-          default: '',
+          ...httpsUrl,
           description: 'URL instead of the Service, for a kip outside the cluster.',
         },
         certificate: {
@@ -544,6 +548,60 @@ export const settingsSchema: SectionSchema<Settings> = {
           ...amount,
           'x-env': ['CACHING_CPU_LIMIT'],
           description: 'CPU limit of each cached container. Empty: what the strategy needs.',
+        },
+      },
+    },
+    multiCluster: {
+      type: 'object',
+      description:
+        "KIP's old multi-cluster mode: IMAGES in several users' clusters, by one replica.",
+      additionalProperties: false,
+      properties: {
+        enabled: {
+          type: 'string',
+          enum: ['auto', 'true', 'false'],
+          default: 'auto',
+          'x-env': ['MULTICLUSTER'],
+          description: '`auto`: on when provider, proxy and users are all set.',
+        },
+        oidcProvider: {
+          ...httpsUrl,
+          'x-env': ['OIDC_PROVIDER'],
+          description:
+            'OpenID provider; a token comes from `<oidcProvider>/token` by the client-credentials grant.',
+        },
+        proxyUrl: {
+          ...httpsUrl,
+          'x-env': ['OPENSHIFT_PROXY_URL'],
+          description: 'API server, or proxy that leads each user to the right one.',
+        },
+        users: {
+          type: 'array',
+          items: { type: 'string', minLength: 1, maxLength: 256, pattern: '^[\\x21-\\x7e]+$' },
+          default: [],
+          'x-env': ['IMPERSONATE_USERS'],
+          'x-expects': 'the name of a user',
+          description:
+            'Users to impersonate, `user1,user2`. Each needs `create`, `delete`, `watch` and `get` of DaemonSets in `namespace` of the cluster.',
+        },
+        serviceAccountId: {
+          type: 'string',
+          default: '',
+          'x-env': ['SERVICE_ACCOUNT_ID'],
+          description: "kip's client id at the provider.",
+        },
+        serviceAccountSecret: {
+          type: 'string',
+          default: '',
+          'x-env': ['SERVICE_ACCOUNT_SECRET'],
+          'x-secret': true,
+          description: 'Secret of that client. Better in the environment, from a Secret.',
+        },
+        caFile: {
+          type: 'string',
+          default: '',
+          description:
+            'PEM bundle that is trusted for provider and proxy, besides the public authorities. Certificates are always verified.',
         },
       },
     },

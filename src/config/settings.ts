@@ -18,6 +18,7 @@ export interface Settings {
   readonly mirror: MirrorSettings
   readonly admission: AdmissionSettings
   readonly puller: PullerSettings
+  readonly multiCluster: MultiClusterSettings
   readonly leaderElection: LeaderElectionSettings
 }
 
@@ -170,6 +171,22 @@ export interface PullerSettings {
 export interface StaticImage {
   readonly name: string
   readonly image: string
+}
+
+/** KIP's old multi-cluster mode: the static IMAGES in the clusters of other users, through a proxy. */
+export interface MultiClusterSettings {
+  /** `auto`: on where provider, proxy and users are all named. */
+  readonly enabled: 'auto' | 'true' | 'false'
+  /** https URL; its `/token` gives tokens. */
+  readonly oidcProvider: string
+  /** https URL of the API server or proxy that users are impersonated at. */
+  readonly proxyUrl: string
+  readonly users: readonly string[]
+  /** Client id and secret at the provider. */
+  readonly serviceAccountId: string
+  readonly serviceAccountSecret: string
+  /** PEM bundle trusted for both besides the public authorities; empty: those alone. */
+  readonly caFile: string
 }
 
 export interface LeaderElectionSettings {

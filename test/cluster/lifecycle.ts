@@ -46,6 +46,8 @@ export interface UpOptions {
   readonly owned?: boolean
   /** A minor or a release; default: the pinned one. */
   readonly kubernetes?: string
+  /** Further arguments of the API server. */
+  readonly apiServerArguments?: readonly string[]
   readonly report: Report
   readonly signal?: AbortSignal
 }
@@ -211,6 +213,7 @@ async function plan(
           sleep: programs.sleep,
         },
         nodes: Array.from({ length: options.nodes }, (_, index) => nodePlan(addresses, index + 1)),
+        ...(options.apiServerArguments && { apiServerArguments: options.apiServerArguments }),
       }
       await writeState(state)
       return state

@@ -23,6 +23,8 @@ export interface ClusterState {
   readonly ports: ClusterPorts
   readonly programs: ClusterPrograms
   readonly nodes: readonly NodePlan[]
+  /** Further arguments of the API server, such as an OpenID issuer's. */
+  readonly apiServerArguments?: readonly string[]
 }
 
 export interface ClusterPorts {

@@ -22,7 +22,7 @@ export function controlPlaneFiles(folder: string): ControlPlaneFiles {
   }
 }
 
-type Planned = Pick<ClusterState, 'addresses' | 'ports'>
+type Planned = Pick<ClusterState, 'addresses' | 'ports' | 'apiServerArguments'>
 
 /** etcd without waiting for the disk: a test cluster does not outlive the machine. */
 export function etcdArguments({ ports }: Planned, files: ControlPlaneFiles): readonly string[] {
@@ -70,6 +70,7 @@ export function apiServerArguments(planned: Planned, files: ControlPlaneFiles): 
     // Webhooks behind a Service are dialled by the addresses of its endpoints: there is no kube-proxy here.
     '--enable-aggregator-routing=true',
     '--allow-privileged=true',
+    ...(planned.apiServerArguments ?? []),
   ]
 }
 

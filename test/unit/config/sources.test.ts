@@ -119,16 +119,23 @@ describe('readEnvironment', () => {
     assert.deepEqual(valuesOf(readEnvironment({ NAMESPACE: '', IMAGES: ' ', KIP_X: '' })), {})
   })
 
-  it('accepts the variables of old KIPs, and says what happens', () => {
+  it("takes KIP's multi-cluster mode as it was written, Go's booleans too", () => {
     const source = readEnvironment({
-      IMPERSONATE_USERS: 'a,b',
-      OPENSHIFT_PROXY_URL: 'x',
-      OIDC_PROVIDER: 'x',
-      MULTICLUSTER: 'true',
+      IMPERSONATE_USERS: 'alice,bob',
+      OPENSHIFT_PROXY_URL: 'https://proxy.test',
+      OIDC_PROVIDER: 'https://auth.test/api',
+      MULTICLUSTER: 'T',
     })
-    assert.deepEqual(valuesOf(source), {})
-    assert.equal(source.warnings.length, 4)
-    assert.match(source.warnings[0] ?? '', /^IMPERSONATE_USERS: not read: nobody is impersonated/)
+    assert.deepEqual(source.warnings, [])
+    const values = Object.fromEntries(
+      [...source.values].map(([{ key }, { value }]) => [key, value]),
+    )
+    assert.deepEqual(values, {
+      'multiCluster.enabled': 'true',
+      'multiCluster.oidcProvider': 'https://auth.test/api',
+      'multiCluster.proxyUrl': 'https://proxy.test',
+      'multiCluster.users': ['alice', 'bob'],
+    })
   })
 
   it('passes over what Kubernetes sets for Services named kip', () => {

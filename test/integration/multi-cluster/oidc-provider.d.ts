@@ -1,0 +1,11 @@
+/** What the tests use of a package that brings no types. */
+declare module 'oidc-provider' {
+  import type { RequestListener } from 'node:http'
+
+  // biome-ignore lint/style/noDefaultExport: it is how the package exports it
+  export default class Provider {
+    constructor(issuer: string, configuration: object)
+    callback(): RequestListener
+    on(event: string, listener: () => void): this
+  }
+}
