@@ -6,6 +6,8 @@ interface Command {
   readonly summary: string
   /** Not for people: left out of the help. */
   readonly internal?: true
+  /** Ends before optimised code would pay for its making. */
+  readonly brief?: true
   /** Loaded when called: what one command needs costs the others nothing. */
   readonly load: () => Promise<Subcommand>
 }
@@ -18,6 +20,7 @@ const commands: Readonly<Record<string, Command>> = {
   },
   copy: {
     summary: 'copy images between registries: kip copy SOURCE TARGET',
+    brief: true,
     load: async () => (await import('./cli/copy.ts')).copy,
   },
   certs: {
@@ -63,6 +66,15 @@ function choose(argv: readonly string[]): { name: string; rest: readonly string[
   return first.startsWith('-') ? { name: 'run', rest: args } : { name: first, rest }
 }
 
+/** Not at once: the compiled form of Node's own modules is good only for the flags that it was made with. */
+const UNOPTIMISED_AFTER_MS = 50
+
+/** Keeps V8 from its optimising compilers, which take 12 MiB. */
+function leaveUnoptimised(): void {
+  const { setFlagsFromString } = process.getBuiltinModule('node:v8')
+  for (const flag of ['--no-opt', '--no-maglev']) setFlagsFromString(flag)
+}
+
 async function main(): Promise<number> {
   const stop = new AbortController()
   for (const signal of ['SIGTERM', 'SIGINT'] as const)
@@ -74,6 +86,7 @@ async function main(): Promise<number> {
     complain(`kip: there is no command ${JSON.stringify(name)}; see kip help`)
     return 2
   }
+  if (command.brief) setTimeout(leaveUnoptimised, UNOPTIMISED_AFTER_MS).unref()
   const run = await command.load()
   return await run({
     argv: rest,

@@ -1,4 +1,5 @@
-import { createHash, type Hash } from 'node:crypto'
+import type { Hash } from 'node:crypto'
+import { cryptoModule } from './crypto-module.ts'
 import { RegistryError } from './errors.ts'
 
 /** Digest algorithms that the OCI image specification registers. */
@@ -22,12 +23,12 @@ export function algorithmOf(digest: string): DigestAlgorithm {
 
 /** Hashes a stream of bytes with the algorithm of `digest`. */
 export function createDigester(digest: string): Hash {
-  return createHash(algorithmOf(digest))
+  return cryptoModule().createHash(algorithmOf(digest))
 }
 
 /** The digest of `bytes`. */
 export function digestOf(bytes: Uint8Array, algorithm: DigestAlgorithm = 'sha256'): string {
-  return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}`
+  return `${algorithm}:${cryptoModule().hash(algorithm, bytes, 'hex')}`
 }
 
 /**

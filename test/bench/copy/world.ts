@@ -1,6 +1,6 @@
 import { mkdir, mkdtemp, open, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { bundle } from '../../../docker/bundle.ts'
+import { bundle, nodeFlags } from '../../../docker/bundle.ts'
 import { openAuthority } from '../../cluster/pki.ts'
 import type { BenchOptions } from '../bench.ts'
 import { benchProgram, installedProgram } from '../peers/build.ts'
@@ -168,14 +168,14 @@ async function push(
   }
 }
 
-/** kip is measured as it is shipped: one bundle, run by the Node that runs this. */
+/** kip is measured as it is shipped: the bundle and flags of its image, run by the Node that runs this. */
 async function bundles(
   folder: string,
-): Promise<readonly [readonly [string, string], readonly [string, string]]> {
+): Promise<readonly [readonly [string, ...string[]], readonly [string, string]]> {
   await bundle(join(folder, 'kip'))
   await bundle(join(folder, 'resident'), 'test/bench/copy/resident.ts')
   return [
-    [process.execPath, join(folder, 'kip', 'main.js')],
+    [process.execPath, ...nodeFlags(), join(folder, 'kip', 'main.js')],
     [process.execPath, join(folder, 'resident', 'main.js')],
   ]
 }

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { cryptoModule } from '../crypto-module.ts'
 import { RegistryError } from '../errors.ts'
 import { type Challenge, parseChallenges } from './challenge.ts'
 import {
@@ -69,13 +69,18 @@ const freshTokens = 3
  */
 export class Authenticator {
   readonly #options: AuthenticatorOptions
-  readonly #salt = randomBytes(32)
+  #saltOnce: Buffer | undefined
   readonly #identities = new Map<string, Promise<Identities>>()
   readonly #tokens = new Map<string, CachedToken>()
   #scheme: Scheme | undefined
 
   constructor(options: AuthenticatorOptions) {
     this.#options = options
+  }
+
+  #salt(): Buffer {
+    this.#saltOnce ??= cryptoModule().randomBytes(32)
+    return this.#saltOnce
   }
 
   /** Whether the first request will most likely be challenged: there is a credential, and it was not asked for yet. */
@@ -93,7 +98,7 @@ export class Authenticator {
     for (;;) {
       const identities = await this.#identitiesFor(request.repository)
       const credential = identities.list[identities.index]
-      const identity = identityKey(credential, this.#salt)
+      const identity = identityKey(credential, this.#salt())
       if (credential !== undefined && 'registryToken' in credential) {
         return {
           authorization: `Bearer ${credential.registryToken}`,
@@ -142,7 +147,7 @@ export class Authenticator {
     if (used.tokenKey !== undefined && status === 401 && (!used.fresh || turn < freshTokens))
       return true
     const identities = await this.#identitiesFor(request.repository)
-    const current = identityKey(identities.list[identities.index], this.#salt)
+    const current = identityKey(identities.list[identities.index], this.#salt())
     // Another request may have moved on already; then its choice is tried.
     return current !== used.identity || this.#advance(identities, identities.index)
   }

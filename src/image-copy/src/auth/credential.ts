@@ -1,4 +1,4 @@
-import { createHmac } from 'node:crypto'
+import { cryptoModule } from '../crypto-module.ts'
 
 /** Who to be at a registry. */
 export type Credential =
@@ -14,7 +14,10 @@ export type CredentialSource = (host: string, repository: string) => Promise<rea
 /** Names an identity without keeping its secret, so that no token is ever reused under another. */
 export function identityKey(credential: Credential | undefined, salt: Uint8Array): string {
   if (credential === undefined) return 'anonymous'
-  return createHmac('sha256', salt).update(JSON.stringify(credential)).digest('base64url')
+  return cryptoModule()
+    .createHmac('sha256', salt)
+    .update(JSON.stringify(credential))
+    .digest('base64url')
 }
 
 /** Value of an Authorization header that shows the credential itself. */

@@ -150,7 +150,8 @@ async function copyRoot(parts: RootParts): Promise<{ digest: string; mediaType: 
     from.registry,
   )
   let tagged = held?.digest === found.digest
-  if (!tagged) warm(parts, manifest)
+  // A turn later: the question itself goes first.
+  if (!tagged) setImmediate(warm, parts, manifest)
   const there = whole && (tagged || (await headManifest(to, found.digest, context)) !== undefined)
   if (!there) {
     // A repository that has neither the tag nor the manifest mostly lacks the blobs too.
@@ -188,6 +189,7 @@ async function isTagged(
 
 /** Opens connections for what comes next, while the target is asked whether it has to come. */
 function warm({ from, to, context }: RootParts, manifest: Manifest): void {
+  if (context.signal.aborted) return
   const parts = (manifest.kind === 'index' ? manifest.manifests : manifest.blobs).length
   if (from.route.reads.length === 1) from.route.main.warm(parts, context)
   // As long as mounting is unknown there, larger blobs are asked for twice.

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto'
 import type { SecureContext } from 'node:tls'
+import { cryptoModule } from '../crypto-module.ts'
 import type { TlsIdentity } from './origin.ts'
 import { tlsModule } from './tls-module.ts'
 
@@ -18,9 +18,7 @@ export function tlsIdentity({ ca, cert, key }: TlsMaterial): TlsIdentity | undef
   if (ca === undefined && cert === undefined && key === undefined) return undefined
   let context: SecureContext | undefined
   return {
-    key: createHash('sha256')
-      .update(JSON.stringify([ca, cert, key]))
-      .digest('base64url'),
+    key: cryptoModule().hash('sha256', JSON.stringify([ca, cert, key]), 'base64url'),
     context: () => {
       const { createSecureContext, getCACertificates } = tlsModule()
       context ??= createSecureContext({
