@@ -16,6 +16,9 @@ export type Way = { readonly chunk: number } | undefined
 
 /** Answers to an upload that say "not this way". */
 const notThisWay = new Set([404, 405, 411, 413, 415, 416, 501])
+/** One for all: an error made for each transfer, with its stack, takes longer than its requests. */
+const ended = new Error('the transfer ended')
+
 /** What one go needs. */
 export interface AttemptParts {
   readonly source: Repository
@@ -98,7 +101,7 @@ export class Attempt {
     } finally {
       context.signal.removeEventListener('abort', give)
       pump.detach()
-      this.#stop.abort(new Error('the transfer ended'))
+      this.#stop.abort(ended)
       await fetched.catch(() => {})
     }
   }

@@ -71,6 +71,9 @@ export function copyImage(
   )
 }
 
+/** One for all: making an error, with its stack, takes as long as a request. */
+const ended = new Error('the copy ended')
+
 export interface CopyOneParts {
   readonly client: Client
   readonly source: ImageReference
@@ -115,7 +118,7 @@ export async function copyOne({
     throw error
   } finally {
     options.signal?.removeEventListener('abort', give)
-    stop.abort(new Error('the copy ended'))
+    stop.abort(ended)
   }
 }
 

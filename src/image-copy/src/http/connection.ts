@@ -22,6 +22,8 @@ export class Connection implements Carrier {
   #rest: Buffer | undefined
   #paused = false
   #closed: Error | undefined
+  /** The purpose for which the address was found right last. */
+  allowedFor: string | undefined
   #onIdle: (connection: Connection, reusable: boolean) => void
 
   constructor(buffer: ReadBuffer, onIdle: (connection: Connection, reusable: boolean) => void) {

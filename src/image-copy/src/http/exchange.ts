@@ -42,7 +42,10 @@ export class Exchange {
   readonly bodyless: boolean
   readonly #head = Promise.withResolvers<ResponseHead>()
   readonly #end = Promise.withResolvers<void>()
-  readonly #timers = new Set<NodeJS.Timeout>()
+  readonly #timer: NodeJS.Timeout
+  readonly #started = performance.now()
+  /** Since when the answer is waited for. */
+  #askedAt = Number.POSITIVE_INFINITY
   #sink: BodySink | undefined
   #unsent: number
   #unflushed = 0
@@ -61,10 +64,8 @@ export class Exchange {
     this.#head.promise.catch(() => {})
     this.#end.promise.catch(() => {})
     signal.addEventListener('abort', this.#onAbort)
-    this.#watch()
-    if (limits.totalMs !== undefined)
-      this.#after(limits.totalMs, 'the request took longer than it may')
-    if (this.#unsent === 0) this.#awaitAnswer()
+    this.#timer = this.#watch()
+    if (this.#unsent === 0) this.#askedAt = this.#started
   }
 
   /** Whether bytes given to a sink stay valid until resume(), or only during the call. */
@@ -122,7 +123,7 @@ export class Exchange {
     return this.#connection.write(bytes, () => {
       this.#unflushed -= 1
       this.#moves += Math.max(bytes.length, leastBytes)
-      if (this.requestSent && !this.#answered && !this.#settled) this.#awaitAnswer()
+      if (this.requestSent) this.#askedAt = performance.now()
       flushed?.()
     })
   }
@@ -175,35 +176,34 @@ export class Exchange {
   #settle(): void {
     this.#settled = true
     this.#signal.removeEventListener('abort', this.#onAbort)
-    for (const timer of this.#timers) clearTimeout(timer)
-    this.#timers.clear()
-  }
-
-  #after(ms: number, why: string): void {
-    this.#timers.add(setTimeout(() => this.abort(new StalledError(`${why} (${ms} ms)`)), ms))
-  }
-
-  #awaitAnswer(): void {
-    const timer = setTimeout(() => {
-      if (!this.#answered)
-        this.abort(new StalledError(`no answer within ${this.#limits.answerMs} ms`))
-    }, this.#limits.answerMs)
-    this.#timers.add(timer)
+    clearInterval(this.#timer)
   }
 
   /**
-   * Looks once per stallMs whether anything moved. One timer per exchange and a count of bytes, not a timer per read. Waiting for
-   * our own side (a stopped sink, a body not given yet) is no stall.
+   * Holds the limits with one timer for all of them, since most exchanges end long before any; each is noticed at most half the
+   * smallest late. Whether anything moved is looked at once per stallMs by a count of bytes. Waiting for our own side (a
+   * stopped sink, a body not given yet) is no stall.
    */
-  #watch(): void {
+  #watch(): NodeJS.Timeout {
+    const { answerMs, stallMs, totalMs = Number.POSITIVE_INFINITY } = this.#limits
     let seen = Number.NEGATIVE_INFINITY
-    const timer = setInterval(() => {
+    let lookedAt = this.#started
+    const wrong = (now: number): string | undefined => {
+      if (now - this.#started >= totalMs)
+        return `the request took longer than it may (${totalMs} ms)`
+      if (!this.#answered && now - this.#askedAt >= answerMs)
+        return `no answer within ${answerMs} ms`
+      if (now - lookedAt < stallMs) return undefined
+      lookedAt = now
       const waitsForPeer = this.#unflushed > 0 || (this.#answered && !this.#readPaused)
-      if (waitsForPeer && this.#moves - seen < leastBytes) {
-        this.abort(new StalledError(`next to nothing moved for ${this.#limits.stallMs} ms`))
-      }
+      const stands = waitsForPeer && this.#moves - seen < leastBytes
       seen = waitsForPeer ? this.#moves : Number.NEGATIVE_INFINITY
-    }, this.#limits.stallMs)
-    this.#timers.add(timer)
+      return stands ? `next to nothing moved for ${stallMs} ms` : undefined
+    }
+    const look = (): void => {
+      const why = wrong(performance.now())
+      if (why !== undefined) this.abort(new StalledError(why))
+    }
+    return setInterval(look, Math.min(answerMs, stallMs, totalMs) / 2)
   }
 }

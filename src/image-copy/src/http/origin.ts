@@ -35,15 +35,10 @@ export function hostOf(origin: Pick<Origin, 'scheme' | 'hostname' | 'port'>): st
 /** Names everything that a connection depends on. */
 export function originKey(origin: Origin): string {
   const proxy = origin.proxy
-  return JSON.stringify([
-    origin.scheme,
-    origin.hostname,
-    origin.port,
-    origin.tls?.key ?? '',
-    proxy === undefined
-      ? ''
-      : [proxy.scheme, proxy.hostname, proxy.port, proxy.authorization ?? ''],
-  ])
+  // No host, port or key holds a space.
+  const own = `${origin.scheme} ${origin.hostname} ${origin.port} ${origin.tls?.key ?? ''}`
+  if (proxy === undefined) return own
+  return `${own} ${proxy.scheme} ${proxy.hostname} ${proxy.port} ${proxy.authorization ?? ''}`
 }
 
 /** Whether two URLs are of one scheme, host and port. */

@@ -27,6 +27,13 @@ const maxTrailerBytes = 8 * 1024
 
 const statusLine = /^HTTP\/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?$/
 const headerName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+/** Names as registries mostly spell them, which need no look at their letters. */
+const headerKeys: ReadonlyMap<string, string> = new Map(
+  [
+    ...['Content-Length', 'Content-Type', 'Date', 'Docker-Content-Digest', 'Docker-Upload-Uuid'],
+    ...['Docker-Distribution-Api-Version', 'Etag', 'Location', 'Range', 'X-Content-Type-Options'],
+  ].map((name) => [name, name.toLowerCase()]),
+)
 const headerValue = /^[\t\x20-\x7e\x80-\xff]*$/
 const chunkSize = /^([0-9A-Fa-f]{1,13})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/
 
@@ -141,12 +148,12 @@ export class ResponseParser {
 
   /** @returns undefined for an interim answer */
   #interpret(text: string): ResponseHead | undefined {
-    const lines = text.split('\r\n')
-    const status = statusLine.exec(lines[0] ?? '')
-    if (status === null) throw notHttp(Buffer.from(lines[0] ?? '', 'latin1'))
-    if (lines.length - 1 > maxHeaders) throw new ProtocolError(`more than ${maxHeaders} headers`)
+    const [first = '', ...lines] = text.split('\r\n')
+    const status = statusLine.exec(first)
+    if (status === null) throw notHttp(Buffer.from(first, 'latin1'))
+    if (lines.length > maxHeaders) throw new ProtocolError(`more than ${maxHeaders} headers`)
     const headers = new Map<string, string>()
-    for (const line of lines.slice(1)) addHeader(headers, line)
+    for (const line of lines) addHeader(headers, line)
     const code = Number(status[2])
     if (code < 200) {
       if (code === 101) throw new ProtocolError('101 Switching Protocols was not asked for')
@@ -231,12 +238,24 @@ export class ResponseParser {
 function addHeader(headers: Map<string, string>, line: string): void {
   const colon = line.indexOf(':')
   const name = line.slice(0, Math.max(0, colon))
-  const value = line.slice(colon + 1).replace(/^[\t ]+|[\t ]+$/g, '')
-  if (colon < 1 || !headerName.test(name)) throw new ProtocolError('a malformed header name')
-  if (!headerValue.test(value)) throw new ProtocolError(`a control character in header ${name}`)
-  const key = name.toLowerCase()
+  const key = headerKeys.get(name) ?? headerKey(name)
+  if (!headerValue.test(line)) throw new ProtocolError(`a control character in header ${name}`)
+  let from = colon + 1
+  let to = line.length
+  while (from < to && isBlank(line.charCodeAt(from))) from += 1
+  while (from < to && isBlank(line.charCodeAt(to - 1))) to -= 1
+  const value = line.slice(from, to)
   const before = headers.get(key)
   headers.set(key, before === undefined ? value : `${before}, ${value}`)
+}
+
+function headerKey(name: string): string {
+  if (!headerName.test(name)) throw new ProtocolError('a malformed header name')
+  return name.toLowerCase()
+}
+
+function isBlank(code: number): boolean {
+  return code === 32 || code === 9
 }
 
 function notHttp(bytes: Buffer): ProtocolError {

@@ -188,12 +188,16 @@ export class Transport {
 
   /** Holds a connection's address against the rule for what it is taken for. */
   #allowed(connection: Connection, { origin, purpose }: TransportRequest): Connection {
+    const { registry, derived, registryAddress } = purpose
+    const key = `${registry} ${derived} ${registryAddress}`
+    if (connection.allowedFor === key) return connection
     try {
       this.#options.dialer.require(connection.remoteAddress, origin, purpose)
     } catch (error) {
       connection.destroy()
       throw error
     }
+    connection.allowedFor = key
     return connection
   }
 
