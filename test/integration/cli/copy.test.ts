@@ -70,14 +70,14 @@ describe('kip copy', { skip, timeout: 120_000 }, () => {
 
   test('an image arrives with its digest, and the second time it is there', async () => {
     const digest = await source.client.push(tinyImage(1), 'one', '1')
-    const pair = [`${source.host}/one:1`, `${target.host}/copies/one:x`]
+    const pair = [`${source.host}/one:1`, `${target.host}/copies/one:1`]
     const first = await kip([...plain, ...pair])
     assert.equal(first.code, 0, first.stderr)
     assert.match(
       first.stdout,
       new RegExp(`^copied ${pair[0]} -> ${pair[1]} ${digest} \\(.*s\\)\n$`),
     )
-    assert.equal((await target.client.manifest('copies/one', 'x'))?.digest, digest)
+    assert.equal((await target.client.manifest('copies/one', '1'))?.digest, digest)
     const second = await kip([...plain, ...pair])
     assert.equal(second.code, 0)
     assert.equal(second.stdout, `present ${pair[0]} -> ${pair[1]} ${digest}\n`)

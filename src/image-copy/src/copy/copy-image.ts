@@ -51,7 +51,8 @@ export interface CopyResult {
  * Copies an image, byte for byte, so that its digest stays: single images, indexes with all platforms, artifacts.
  *
  * The target's tag is written last, so it never points at an incomplete image; a copy that fails or is stopped moves no tag.
- * What the target holds already is not sent. The result is a promise and an async iterable of {@link CopyEvent}.
+ * What the target holds already is not sent; only a tag of another name than the source's is written without being asked for,
+ * which as what it is already does nothing. The result is a promise and an async iterable of {@link CopyEvent}.
  *
  * @param source by tag or digest; with both, the digest counts
  * @param target its tag is written; without a tag the image is stored by digest only. With a digest, the image must have it.
