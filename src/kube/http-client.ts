@@ -102,7 +102,9 @@ export class HttpKubeClient implements KubeClient {
     const controller = new AbortController()
     const onAbort = (): void => controller.abort(signal.reason)
     signal.addEventListener('abort', onAbort, { once: true })
+    const dispatcher = this.#dispatcher
     const timer = setTimeout(() => {
+      this.#retire(dispatcher)
       controller.abort(
         new KubeApiError({
           status: 0,
@@ -166,6 +168,16 @@ export class HttpKubeClient implements KubeClient {
       bodyTimeout: 0,
       signal,
     })
+  }
+
+  /**
+   * Where one connection got no answer the others that are kept may be as dead, and each would cost the next request its
+   * whole time: from now on new ones are made. What is under way on the old ones goes on.
+   */
+  #retire(dispatcher: Dispatcher | undefined): void {
+    if (dispatcher === undefined || this.#dispatcher !== dispatcher) return
+    this.#dispatcher = undefined
+    void dispatcher.close()
   }
 
   #agent(tls: TlsMaterial): Dispatcher {

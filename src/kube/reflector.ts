@@ -59,6 +59,9 @@ export interface ReflectorOptions<T> {
 /** A request a while for what somebody installs once a year: soon enough to need no restart. */
 const askAgainMs = { least: 10_000, spread: 10_000 }
 
+/** For a list of one object. */
+const versionTimeoutMs = 10_000
+
 /** While nobody is there to connect to, it is tried every 2 to 4 s: cheap, and seconds after the server is back all is known. */
 const probeMs = 2_000
 
@@ -221,7 +224,8 @@ export class Reflector<T> {
       path: this.#path,
       query: { ...this.#selectors(), limit: '1' },
       accept: this.#decoder.accept,
-      timeoutMs: this.#timing.listTimeoutMs,
+      // One object; a connection that is dead is to be found out soon.
+      timeoutMs: Math.min(this.#timing.listTimeoutMs, versionTimeoutMs),
       signal,
     })
     const { resourceVersion } = this.#decoder.readList(answer.contentType, answer.body, () => {})

@@ -67,6 +67,10 @@ export class FakeKube {
     return `http://127.0.0.1:${this.#port}`
   }
 
+  get sockets(): Iterable<Socket> {
+    return this.#sockets
+  }
+
   /** Open connections. */
   get connections(): number {
     return this.#sockets.size

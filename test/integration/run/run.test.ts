@@ -7,6 +7,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { connectCluster } from '../../../src/kube/connect.ts'
 import { tinyImage } from '../../cluster/images/tiny.ts'
@@ -93,6 +94,7 @@ describe('kip outside the cluster, its webhook by URL', { skip }, () => {
     folder = await mkdtemp(join(tmpdir(), 'kip-run-'))
     await source.client.push(tinyImage(1), 'app', '1')
     await source.client.push(tinyImage(2), 'second', '1')
+    await source.client.push(tinyImage(3), 'third', '1')
     await cluster.kubectl(['apply', '--server-side', '--force-conflicts', '-f', crd])
     await cluster.kubectl(['create', 'namespace', namespace])
     await cluster.kubectl(['create', 'namespace', `${namespace}-app`])
@@ -200,6 +202,36 @@ describe('kip outside the cluster, its webhook by URL', { skip }, () => {
     await createPod('second', reference('second'))
     await mirrored('second')
     assert.match(leader.output(), /mirror worker died/)
+  })
+
+  it('leads and mirrors again seconds after the API server is back', async (t) => {
+    // Longer than a leader leads without it; the long form, than it takes a back-off to grow to its end.
+    const awayMs = process.env.KIP_TEST_LONG === '1' ? 25_000 : 11_000
+    await cluster.stopApiServer()
+    await sleep(awayMs)
+    const told = replicas.map(({ output }) => output().length)
+    await cluster.startApiServer()
+    const back = performance.now()
+    const since = (): string => `${((performance.now() - back) / 1000).toFixed(1)} s`
+    await createPod('third', reference('third'))
+    await eventually(
+      'a leader',
+      async () =>
+        replicas.some(({ output }, at) => output().slice(told[at]).includes('"msg":"leading"')),
+      { timeoutMs: 15_000 },
+    )
+    t.diagnostic(`led again after ${since()}`)
+    await eventually(
+      'the image is known',
+      async () => {
+        const images = await readCachedImages(cluster)
+        return images.some(({ spec }) => spec.reference === reference('third'))
+      },
+      { timeoutMs: 15_000 },
+    )
+    t.diagnostic(`known after ${since()}`)
+    await mirrored('third')
+    t.diagnostic(`mirrored after ${since()}`)
   })
 
   it('shows metrics without a word of a credential, and ends clean on SIGTERM', async () => {

@@ -143,6 +143,19 @@ describe('client', () => {
     await assert.rejects(getObject(client, maps, 'x', { signal }), refusal(0, 'Unreachable'))
   })
 
+  test('connections that fell silent are not tried one after the other', async () => {
+    const all = Array.from({ length: 4 }, () => getObject(client, maps, 'x', { signal }))
+    await Promise.all(all)
+    const before = new Set(kube.sockets)
+    assert.ok(before.size >= 3, `${before.size} connections`)
+    for (const socket of before) socket.pause()
+    await assert.rejects(
+      getObject(client, maps, 'x', { signal, timeoutMs: 50 }),
+      refusal(0, 'Timeout'),
+    )
+    assert.equal(await getObject(client, maps, 'x', { signal, timeoutMs: 1000 }), undefined)
+  })
+
   test('connections are kept and shared', async () => {
     for (let times = 0; times < 20; times += 1) await getObject(client, maps, 'x', { signal })
     assert.ok(kube.connections <= 2, `${kube.connections} connections for 20 requests`)
