@@ -250,6 +250,14 @@ export const settingsSchema: SectionSchema<Settings> = {
           description:
             'Images that one namespace may make kip keep; those that come last are left out and the namespace is named. 500: ten times what a large namespace runs, at a cost of at most 8 MB of etcd.',
         },
+        gigabytesPerNamespace: {
+          type: 'integer',
+          minimum: 1,
+          maximum: 1_000_000,
+          default: 1000,
+          description:
+            'Compressed size, over all platforms, of the images that one namespace may make kip keep; two names of one digest count once. 1000: 500 images of 2 GB.',
+        },
       },
     },
     mirror: {

@@ -64,6 +64,8 @@ export interface DiscoverySettings {
   readonly rollbackRevisions: number
   /** Images that one namespace may make kip keep. */
   readonly imagesPerNamespace: number
+  /** Their size, in 10⁹ bytes. */
+  readonly gigabytesPerNamespace: number
 }
 
 /** A kind of custom resource, spelled as in its CustomResourceDefinition. */

@@ -15,8 +15,8 @@ import type { Exclusions } from '../state/exclusions.ts'
 import { ConflictError, type ImageStore } from '../state/store.ts'
 import { followCopies } from './copies.ts'
 import { InvalidReferences } from './invalid-references.ts'
-import { Inventory } from './inventory.ts'
-import { NamespaceLimit } from './namespace-limit.ts'
+import { Inventory, type Users } from './inventory.ts'
+import { type Content, NamespaceLimit, type NamespaceLimits } from './namespace-limit.ts'
 import { createReader, type Used } from './reader.ts'
 import { Revisions } from './revisions.ts'
 import { staticReferences } from './static-images.ts'
@@ -62,7 +62,10 @@ export class Term {
   readonly #queue: WorkQueue
   readonly #inventory: Inventory
   readonly #revisions: Revisions
+  readonly #limits: NamespaceLimits
   readonly #limit: NamespaceLimit
+  /** Of images that were turned away, and whose objects, which knew it, are gone. */
+  readonly #remembered = new Map<string, Content>()
   readonly #filter: ImageFilter
   readonly #invalid: InvalidReferences
   readonly #static: ReadonlySet<string>
@@ -90,7 +93,9 @@ export class Term {
     })
     this.#inventory = new Inventory((reference, optedOut) => this.#touch(reference, optedOut))
     this.#revisions = new Revisions(settings.discovery.rollbackRevisions, this.#inventory)
-    this.#limit = new NamespaceLimit(settings.discovery.imagesPerNamespace)
+    const { imagesPerNamespace, gigabytesPerNamespace } = settings.discovery
+    this.#limits = { images: imagesPerNamespace, bytes: gigabytesPerNamespace * 1e9 }
+    this.#limit = new NamespaceLimit(this.#limits, (reference) => this.#contentOf(reference))
     this.#filter = createImageFilter(settings.discovery)
     this.#invalid = new InvalidReferences({ log, metrics, events: options.events })
     this.#static = new Set(staticReferences(settings.puller.images))
@@ -201,19 +206,28 @@ export class Term {
   #storeChanged(reference: string): void {
     if (!this.#live) return
     const image = this.#options.store.get(reference)
-    this.#queue.addAfter(reference, image?.usage === undefined ? 0 : settleMs)
+    // What may be too much for its namespace is not to be copied meanwhile.
+    const isLarge = (image?.source?.sizeBytes ?? 0) > this.#limits.bytes / this.#limits.images
+    this.#queue.addAfter(reference, image?.usage === undefined || isLarge ? 0 : settleMs)
+  }
+
+  #contentOf(reference: string): Content | undefined {
+    const { digest, sizeBytes } = this.#options.store.get(reference)?.source ?? {}
+    if (digest === undefined || sizeBytes === undefined) return this.#remembered.get(reference)
+    return { digest, bytes: sizeBytes }
   }
 
   async #reconcile(reference: string, signal: AbortSignal): Promise<void> {
     const { store, settings } = this.#options
     const image = store.get(reference)
+    const { users, turnedAway } = this.#usersOf(reference)
     const plan = planUsage({
-      users: this.#usersOf(reference),
+      users,
       image,
       isStatic: this.#static.has(reference),
       optedOut: this.#optedOut.has(reference),
-      // Users of an image that is filtered out are not counted; it is not kept for their return.
-      keepSeconds: this.#filter(reference) ? settings.discovery.keepSeconds : 0,
+      // Users of an image that is filtered out, or beyond a limit, are not counted; it is not kept for their return.
+      keepSeconds: this.#filter(reference) && !turnedAway ? settings.discovery.keepSeconds : 0,
       now: this.#now(),
     })
     if (plan.action === 'put' && plan.recheckAt !== undefined) {
@@ -245,36 +259,46 @@ export class Term {
     return at === undefined ? 0 : at + countsEveryMs - this.#clock.now()
   }
 
-  #usersOf(reference: string): ReturnType<Inventory['usersOf']> {
+  /** Who uses an image within the limits of their namespaces, and whether any does beyond. */
+  #usersOf(reference: string): { readonly users: Users; readonly turnedAway: boolean } {
     const { exclusions } = this.#options
     const asked = new Set<string>()
+    let turnedAway = false
     const users = this.#inventory.usersOf(reference, (namespace) => {
       if (exclusions.excluded(namespace)) return false
       asked.add(namespace)
-      return this.#limit.take(namespace, reference)
+      const taken = this.#limit.take(namespace, reference)
+      turnedAway ||= !taken
+      return taken
     })
-    for (const admitted of this.#limit.keepOnly(reference, asked)) this.#queue.add(admitted)
+    this.#limit.keepOnly(reference, asked)
+    const content = turnedAway ? this.#contentOf(reference) : undefined
+    if (content === undefined) this.#remembered.delete(reference)
+    else this.#remembered.set(reference, content)
+    for (const other of this.#limit.drain()) if (other !== reference) this.#queue.add(other)
     for (const namespace of asked) this.#tellLimit(namespace)
-    return users
+    return { users, turnedAway }
   }
 
   /** Names a namespace when it goes over the limit, once. */
   #tellLimit(namespace: string): void {
-    const { log, events, settings } = this.#options
-    const limit = settings.discovery.imagesPerNamespace
-    if (this.#limit.exceeding(namespace) === 0) {
+    const { log, events } = this.#options
+    const exceeding = this.#limit.exceeding(namespace)
+    const [image] = exceeding
+    if (image === undefined) {
       this.#exceeding.delete(namespace)
       return
     }
     if (this.#exceeding.has(namespace)) return
     this.#exceeding.add(namespace)
-    log.warn({ namespace, limit }, 'namespace uses more images than its limit')
+    const { images, bytes } = this.#limits
+    log.warn({ namespace, image, images, bytes }, 'namespace uses more images than its limit')
     events?.record({
       regarding: { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } },
       type: 'Warning',
       reason: 'TooManyImages',
       action: 'Discovering',
-      note: `more than ${limit} images are used here: kip leaves out those that came last`,
+      note: `more than ${images} images or ${bytes / 1e9} GB are used here: kip leaves out those that came last, such as ${image}`,
     })
   }
 }

@@ -81,7 +81,8 @@ async function takeOne(
   reference: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const { store, registry, id, now } = options
+  const { store, registry, id, log, now } = options
+  const gone = new AbortController()
   const image = store.get(reference)
   const entry = image && mirrorOf(image, registry)
   if (!image || entry?.state !== 'Pending') return
@@ -92,14 +93,25 @@ async function takeOne(
     worker: id,
     since: new Date(now()).toISOString(),
   }
+  const stop = store.onChange((changed) => {
+    if (changed !== reference || store.get(reference) !== undefined) return
+    gone.abort(new Error(`${reference} is wanted no more`))
+  })
   try {
     const claimed = await store.putMirror(image, claim, signal)
-    const copy = () => copyOne(options, claimed, claim, signal)
+    const ends = AbortSignal.any([signal, gone.signal])
+    const copy = () => copyOne(options, claimed, claim, ends)
     const result = await (options.yielding?.during(copy) ?? copy())
     await writeResult(options, reference, result, signal)
   } catch (error) {
+    if (gone.signal.aborted && !signal.aborted) {
+      log.info({ image: reference }, 'copy broken off, the image is wanted no more')
+      return
+    }
     // Another worker has it, or somebody changed the image meanwhile: the planner looks at it again.
     if (!(error instanceof ConflictError)) throw error
+  } finally {
+    stop()
   }
 }
 

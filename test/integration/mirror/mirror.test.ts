@@ -1,5 +1,7 @@
 /** Planner and worker together, against real registries and the state in memory. */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { after, afterEach, before, describe, it } from 'node:test'
 import { createRegistryClient, type RegistryClient } from '@containers/image-copy'
 import { createMapping } from '../../../src/images/mapping.ts'
@@ -117,6 +119,28 @@ describe('the mirror', { skip }, () => {
       },
       ms,
     )
+
+  it('breaks off copies of images that are wanted no more', async () => {
+    // Takes connections, and says nothing.
+    const silent = createServer().listen(0, '127.0.0.1')
+    const sockets = new Set<Socket>()
+    silent.on('connection', (socket) => sockets.add(socket))
+    await once(silent, 'listening')
+    const { port } = silent.address() as AddressInfo
+    const store = createMemoryStore()
+    start(store)
+    // As many as are copied at a time.
+    const hanging = ['one', 'two'].map((name) => `127.0.0.1:${port}/${name}:1`)
+    for (const reference of hanging) await want(store, reference, `sha256:${'a'.repeat(64)}`)
+    for (const reference of hanging) await reaches(store, reference, 'Copying')
+    const digest = await source.client.push(tinyImage(92), 'team/next', '1')
+    const reference = `${source.host}/team/next:1`
+    await want(store, reference, digest)
+    for (const each of hanging) await store.remove(store.get(each) ?? assert.fail(), signal)
+    await reaches(store, reference, 'Verified')
+    for (const socket of sockets) socket.destroy()
+    silent.close()
+  })
 
   it('keeps what came of a copy while the API server is away, and writes it then', async () => {
     const stored = createMemoryStore()

@@ -292,6 +292,32 @@ describe('discovery', () => {
     await become('room', () => known().includes(library(`image:${left}`)))
   })
 
+  it('leaves out what makes a namespace too large, once sizes are known, and keeps it out', async () => {
+    for (const i of [1, 2]) pod('shop', `p${i}`, `image:${i}`)
+    await run({ gigabytesPerNamespace: 10 })
+    await become('both', () => known().length === 2)
+    const size = async (reference: string, digest: string, sizeBytes: number): Promise<void> => {
+      const image = store.get(reference) ?? assert.fail(reference)
+      const source = { state: 'Available' as const, digest, sizeBytes, checkedAt: '2026-01-01' }
+      await store.putSource(image, source, new AbortController().signal)
+    }
+    await size(library('image:1'), 'sha256:1', 6e9)
+    await size(library('image:2'), 'sha256:2', 6e9)
+    await become('one', () => known().length === 1)
+    assert.deepEqual(
+      events.map(({ reason, note }) => [reason, note.includes('10 GB')]),
+      [['TooManyImages', true]],
+    )
+    const [held = ''] = known()
+    const [left] = [1, 2].filter((i) => library(`image:${i}`) !== held)
+    pod('shop', 'again', `image:${left}`)
+    pod('shop', 'tick', 'tick:1')
+    await become('another', () => known().includes(library('tick:1')))
+    assert.deepEqual(known().sort(), [held, library('tick:1')].sort())
+    kube.delete(resource('', 'pods', 'shop'), `p${held === library('image:1') ? 1 : 2}`)
+    await become('room', () => known().includes(library(`image:${left}`)))
+  })
+
   it('reads custom resources, and waits for kinds that the cluster lacks', async () => {
     const rollout = { group: 'argoproj.io', version: 'v1', kind: 'Rollout', plural: 'rollouts' }
     const owner = { apiVersion: 'argoproj.io/v1', kind: 'Rollout', name: 'web', uid: 'u' }
