@@ -76,6 +76,8 @@ function leaveUnoptimised(): void {
 }
 
 async function main(): Promise<number> {
+  // Whoever read the output may have left, as `head` does: the work goes on, and its exit code still tells.
+  for (const output of [process.stdout, process.stderr]) output.on('error', () => {})
   const stop = new AbortController()
   for (const signal of ['SIGTERM', 'SIGINT'] as const)
     process.once(signal, () => stop.abort(new Error(`stopped by ${signal}`)))
@@ -110,5 +112,11 @@ main()
   .then((code) => {
     process.exitCode = code
     // Taking everything down by hand takes longer than what small copies do; what is not written yet is waited for.
-    if (process.stdout.writableLength + process.stderr.writableLength === 0) process.exit()
+    process.stdout.write('', (lost: NodeJS.ErrnoException | null | undefined) => {
+      if (lost && lost.code !== 'EPIPE') {
+        process.stderr.write(`kip: standard output: ${lost.message}\n`)
+        process.exitCode = code || 1
+      }
+      if (process.stderr.writableLength === 0) process.exit()
+    })
   })

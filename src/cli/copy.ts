@@ -74,13 +74,24 @@ async function createClient(
 ): Promise<RegistryClient> {
   const { env, readFile, version } = invocation
   const plain = new Set(args.http)
-  return createRegistryClient({
-    hosts: (host) => ({ http: plain.has(host) }),
-    ...(args.ca === undefined ? {} : { ca: readNamed('--ca', args.ca, readFile) }),
-    credentials: await copyCredentials({ ...args, ...invocation, pairs }),
-    proxy: proxyFromVariables(env),
-    userAgent: `kip/${version}`,
-  })
+  const proxy = proxyFromVariables(env)
+  const ca = args.ca === undefined ? {} : { ca: readNamed('--ca', args.ca, readFile) }
+  const credentials = await copyCredentials({ ...args, ...invocation, pairs })
+  try {
+    for (const host of new Set(pairs.flatMap(({ source, target }) => [source, target]))) {
+      proxy(new URL(`${plain.has(host.registry) ? 'http' : 'https'}://${host.registry}/`))
+    }
+    return createRegistryClient({
+      hosts: (host) => ({ http: plain.has(host) }),
+      ...ca,
+      credentials,
+      proxy,
+      userAgent: `kip/${version}`,
+    })
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error
+    throw new UsageError([error.message])
+  }
 }
 
 /** Never rejects: what went wrong is the outcome, and stops no other image. */

@@ -41,7 +41,7 @@ target holds is not sent again, and its tag is written last. The exit code is 0 
   --http HOST             speak plain http to this registry, as often as wanted
   --ca FILE               PEM of authorities to trust besides the system's
   --authfile FILE         credentials, as docker login writes them; - is standard input; default $REGISTRY_AUTH_FILE, or
-                          config.json in $DOCKER_CONFIG or ~/.docker
+                          config.json in $DOCKER_CONFIG or ~/.docker and podman's $XDG_RUNTIME_DIR/containers/auth.json
   --src-authfile FILE     the same for the source only
   --dest-authfile FILE    the same for the target only`
 
@@ -80,6 +80,9 @@ export function parseCopyArguments(argv: readonly string[]): CopyArguments {
   }
   if (!/^[1-9]\d{0,2}$/.test(values.concurrency)) {
     faults.push(`--concurrency ${JSON.stringify(values.concurrency)}: give a number from 1 to 999`)
+  }
+  for (const option of ['ca', 'authfile', 'src-authfile', 'dest-authfile', 'from-file'] as const) {
+    if (values[option] === '') faults.push(`--${option}: give a file`)
   }
   for (const option of ['http', 'foreign-layers'] as const) {
     for (const host of values[option] ?? []) {

@@ -27,9 +27,9 @@ export async function copyCredentials(options: CopyCredentialsOptions): Promise<
   const { env, pairs } = options
   const files = new Map<string, DockerConfig>()
   const open = async (option: string, file: string | undefined): Promise<CredentialSource> => {
-    const config =
-      file === undefined ? defaultConfig(options) : await named(options, option, file, files)
-    return dockerCredentials(config === undefined ? [] : [config], { helperEnvironment: env })
+    const configs =
+      file === undefined ? defaultConfigs(options) : [await named(options, option, file, files)]
+    return dockerCredentials(configs, { helperEnvironment: env })
   }
   const source = await open('--src-authfile', options.sourceAuthFile)
   if (options.sourceAuthFile === options.targetAuthFile) return source
@@ -59,20 +59,28 @@ async function named(
   }
 }
 
-/** Where `podman login` is told to write, and where `docker login` does. */
-function defaultConfig({ env, readFile }: CopyCredentialsOptions): DockerConfig | undefined {
-  const folder = env.DOCKER_CONFIG || (env.HOME && `${env.HOME}/.docker`)
-  const file = env.REGISTRY_AUTH_FILE || (folder && `${folder}/config.json`)
-  if (!file) return undefined
-  let text: string
+/** Where `podman login` is told to write; else where `docker login` does, and then where podman does by itself. */
+function defaultConfigs({ env, readFile }: CopyCredentialsOptions): readonly DockerConfig[] {
+  const docker = env.DOCKER_CONFIG || (env.HOME && `${env.HOME}/.docker`)
+  const podman = env.XDG_RUNTIME_DIR && `${env.XDG_RUNTIME_DIR}/containers`
+  const files = env.REGISTRY_AUTH_FILE
+    ? [env.REGISTRY_AUTH_FILE]
+    : [docker && `${docker}/config.json`, podman && `${podman}/auth.json`]
+  return files.flatMap((file) => {
+    const text = file && readIfThere(file, readFile)
+    if (!text?.trim()) return []
+    try {
+      return [parseDockerConfig(text)]
+    } catch (error) {
+      throw new UsageError([`${file}: ${error instanceof Error ? error.message : error}`])
+    }
+  })
+}
+
+function readIfThere(file: string, readFile: (path: string) => string): string | undefined {
   try {
-    text = readFile(file)
+    return readFile(file)
   } catch {
     return undefined
-  }
-  try {
-    return parseDockerConfig(text)
-  } catch (error) {
-    throw new UsageError([`${file}: ${error instanceof Error ? error.message : error}`])
   }
 }

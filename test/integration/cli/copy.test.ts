@@ -1,47 +1,16 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { text } from 'node:stream/consumers'
 import { after, before, describe, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import { imageOf, layerOf } from '../../cluster/images/image.ts'
 import { tinyImage } from '../../cluster/images/tiny.ts'
+import { kipCopy as kip } from '../../support/copy-command.ts'
 import { startRegistry, type TestRegistry, whyNoRegistry } from '../../support/registry.ts'
 
 const skip = (await whyNoRegistry()) ?? false
-const program = fileURLToPath(new URL('../../../src/main.ts', import.meta.url))
-
-interface Run {
-  readonly code: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
-
-interface RunOptions {
-  readonly input?: string
-  /** It is interrupted then, as by Ctrl-C. */
-  readonly interruptAt?: Promise<unknown>
-}
-
-async function kip(args: readonly string[], options: RunOptions = {}): Promise<Run> {
-  const child = spawn(process.execPath, [program, 'copy', ...args], {
-    // No HOME: whoever runs the tests may have credentials.
-    env: { PATH: process.env.PATH },
-  })
-  child.stdin.end(options.input ?? '')
-  options.interruptAt?.then(() => child.kill('SIGINT'))
-  const [stdout, stderr, [code]] = await Promise.all([
-    text(child.stdout),
-    text(child.stderr),
-    once(child, 'close'),
-  ])
-  return { code, stdout, stderr }
-}
-
 function objects(lines: string): readonly Record<string, unknown>[] {
   return lines
     .trim()

@@ -67,7 +67,7 @@ async function feedFrom(
       context,
     )
   // Before the first byte a failure is one of the request, with its back-off; afterwards one of the transfer.
-  const answer = offset === 0 ? await endpoint.retrying('GET blob', context, open) : await open()
+  const answer = offset === 0 ? await endpoint.retrying(context, open) : await open()
   try {
     const skip = checkHead(answer, blob, offset)
     await pump.feed(answer.exchange, skip)

@@ -19,21 +19,13 @@ export interface ProxyVariables {
 /**
  * Makes a choice of proxies from variables as in an environment, by the rules of Go's net/http, which other registry tools
  * follow: lower case wins; NO_PROXY holds `*`, hosts (themselves and what is below them), `.domain` (only below), addresses,
- * networks and ports; loopback is never proxied.
+ * networks and ports; loopback is never proxied. The choice throws a TypeError that names the variable when its value is no
+ * proxy that can be used.
  */
 export function proxyFromVariables(variables: ProxyVariables): ProxyChoice {
-  const httpProxy =
-    variables.http_proxy ||
-    variables.HTTP_PROXY ||
-    variables.all_proxy ||
-    variables.ALL_PROXY ||
-    undefined
-  const httpsProxy =
-    variables.https_proxy ||
-    variables.HTTPS_PROXY ||
-    variables.all_proxy ||
-    variables.ALL_PROXY ||
-    undefined
+  const all = ['all_proxy', 'ALL_PROXY'] as const
+  const httpProxy = firstOf(variables, ['http_proxy', 'HTTP_PROXY', ...all])
+  const httpsProxy = firstOf(variables, ['https_proxy', 'HTTPS_PROXY', ...all])
   const exceptions = (variables.no_proxy || variables.NO_PROXY || '')
     .split(',')
     .map((entry) => entry.trim().toLowerCase())
@@ -43,7 +35,25 @@ export function proxyFromVariables(variables: ProxyVariables): ProxyChoice {
     if (host === 'localhost' || host === '::1' || /^127\./.test(host)) return undefined
     const port = target.port || (target.protocol === 'https:' ? '443' : '80')
     if (exceptions.some((entry) => excepts(entry, host, port))) return undefined
-    return target.protocol === 'https:' ? httpsProxy : httpProxy
+    return (target.protocol === 'https:' ? httpsProxy : httpProxy)?.()
+  }
+}
+
+/** Gives the value of the first variable that is set, once it was found to be usable. */
+function firstOf(
+  variables: ProxyVariables,
+  names: readonly (keyof ProxyVariables)[],
+): (() => string) | undefined {
+  const name = names.find((name) => variables[name])
+  const value = name === undefined ? undefined : variables[name]
+  if (value === undefined) return undefined
+  return () => {
+    try {
+      parseProxy(value)
+      return value
+    } catch (error) {
+      throw new TypeError(`${name}: ${error instanceof Error ? error.message : error}`)
+    }
   }
 }
 

@@ -42,7 +42,11 @@ const tlsCodes =
 /** The error of a socket in words that name its peer. */
 export function describe(error: Error, peer: Origin | ProxyServer): Error {
   if (error instanceof DialError) return error
-  const code = (error as NodeJS.ErrnoException).code ?? ''
-  const reason = error.message || code || 'no reason given'
+  // OpenSSL's own words are in `reason`; its message is them among function names and line numbers.
+  const { code = '', reason: said } = error as NodeJS.ErrnoException & { readonly reason?: string }
+  const reason =
+    code === 'ERR_SSL_WRONG_VERSION_NUMBER'
+      ? 'what it answers is not TLS'
+      : said || error.message || code || 'no reason given'
   return new DialError(`cannot connect to ${hostOf(peer)}: ${reason}`, tlsCodes.test(code), error)
 }

@@ -103,6 +103,12 @@ export function createRegistryClient(options: RegistryClientOptions = {}): Regis
   return new Client(options)
 }
 
+/** Node passes over a text without certificates, and then nothing is trusted that should be. */
+function requireCertificates(pem: string): void {
+  if (pem.includes('-----BEGIN CERTIFICATE-----')) return
+  throw new TypeError('ca holds no certificate in PEM (-----BEGIN CERTIFICATE-----)')
+}
+
 /** The inside of a client. @throws TypeError for an object that {@link createRegistryClient} did not make */
 export function internalsOf(client: RegistryClient): Client {
   if (client instanceof Client) return client
@@ -137,6 +143,7 @@ export class Client implements RegistryClient {
   readonly #identities = new Map<string, ReturnType<typeof tlsIdentity>>()
 
   constructor(options: RegistryClientOptions) {
+    if (options.ca !== undefined) requireCertificates(options.ca)
     this.#options = options
     this.#timeouts = { ...defaultTimeouts, ...options.timeouts }
     const allowAddress = options.allowAddress ?? defaultAddressPolicy
@@ -250,6 +257,7 @@ export class Client implements RegistryClient {
   }
 
   #tls({ ca, cert, key }: HostOptions): ReturnType<typeof tlsIdentity> {
+    if (ca !== undefined) requireCertificates(ca)
     const trusted = [this.#options.ca, ca].filter((pem) => pem !== undefined)
     const material = { ca: trusted.length === 0 ? undefined : trusted.join('\n'), cert, key }
     const name = JSON.stringify(material)

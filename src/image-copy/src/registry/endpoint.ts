@@ -94,7 +94,7 @@ export class Endpoint {
 
   /** Sends a request and reads its answer whole, again and again as far as it helps. */
   fetch(request: RegistryRequest, context: Context): Promise<RegistryAnswer> {
-    return this.retrying(request.method, context, async () => {
+    return this.retrying(context, async () => {
       const release = await this.requests.acquire(context.signal)
       try {
         const limits = { ...this.#limits(), totalMs: this.timeouts.requestMs }
@@ -111,7 +111,7 @@ export class Endpoint {
   }
 
   /** Runs `work` again after failures that may pass, with growing delays; Retry-After holds for all that this host is asked. */
-  async retrying<T>(what: string, context: Context, work: () => Promise<T>): Promise<T> {
+  async retrying<T>(context: Context, work: () => Promise<T>): Promise<T> {
     const { retry } = this.#options
     for (let attempt = 1; ; attempt += 1) {
       await this.#patience(context.signal)
@@ -127,12 +127,16 @@ export class Endpoint {
           asked > retry.maxRetryAfterMs
         )
           throw error
-        await this.backOff(attempt, error, what, context)
+        await this.backOff(attempt, error, '', context)
       }
     }
   }
 
-  /** Waits before the try after `attempt`, as long as is usual or as the registry asked, and tells of it. */
+  /**
+   * Waits before the try after `attempt`, as long as is usual or as the registry asked, and tells of it.
+   *
+   * @param what is tried again, where the error's message does not tell
+   */
   async backOff(
     attempt: number,
     error: RegistryError,
@@ -142,7 +146,7 @@ export class Endpoint {
     const { retry, random } = this.#options
     const asked = Math.min(error.retryAfterMs ?? 0, retry.maxRetryAfterMs)
     const delayMs = Math.max(asked, backoffMs(attempt, retry, random))
-    const reason = `${what}: ${error.message}`
+    const reason = what === '' ? error.message : `${what}: ${error.message}`
     context.emit({ type: 'retry', image: context.image, host: this.host, reason, attempt, delayMs })
     await delay(delayMs, context.signal)
   }

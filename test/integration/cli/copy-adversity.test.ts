@@ -1,0 +1,195 @@
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { largeImage } from '../../cluster/images/large.ts'
+import { tinyImage } from '../../cluster/images/tiny.ts'
+import { kipCopy as kip } from '../../support/copy-command.ts'
+import { FakeRegistry } from '../../support/fake-registry.ts'
+import { startRegistry, type TestRegistry, whyNoRegistry } from '../../support/registry.ts'
+import { noise, sampleArtifact, sampleImage, sampleIndex } from '../../support/sample-images.ts'
+
+const skip = (await whyNoRegistry()) ?? false
+
+describe('kip copy in adversity', { skip, timeout: 120_000 }, () => {
+  let source: TestRegistry
+  let target: TestRegistry
+  let folder: string
+  let plain: readonly string[]
+  const pair = (to: string, from = 'a/b:1') => [`${source.host}/${from}`, `${target.host}/${to}`]
+
+  before(async () => {
+    source = await startRegistry()
+    target = await startRegistry()
+    folder = await mkdtemp(join(tmpdir(), 'kip-adversity-'))
+    plain = ['--http', source.host, '--http', target.host]
+    await source.client.push(tinyImage(1), 'a/b', '1')
+  })
+  after(async () => {
+    await source?.close()
+    await target?.close()
+    await rm(folder, { recursive: true, force: true })
+  })
+
+  test('goes on when nobody reads its results any more, without a stack trace', async () => {
+    const list = Array.from({ length: 40 }, (_, i) => `${pair(`unread/${i}:1`).join(' ')}\n`)
+    const run = await kip([...plain, '--from-file', '-'], {
+      input: list.join(''),
+      started: (child) => child.stdout?.destroy(),
+    })
+    assert.deepEqual([run.code, run.stderr], [0, ''])
+    assert.deepEqual(await target.client.tags('unread/39'), ['1'])
+  })
+
+  test('fails when its results cannot be written', {
+    skip: !existsSync('/dev/full') && 'probe failed: /dev/full',
+  }, async () => {
+    const enter = ['sh', '-c', 'exec "$@" > /dev/full', 'sh']
+    const run = await kip([...plain, ...pair('full:1')], { enter })
+    assert.equal(run.code, 1)
+    assert.match(run.stderr, /standard output: ENOSPC/)
+  })
+
+  const configs: Readonly<Record<string, readonly [string, number]>> = {
+    'that is broken is named, without its content': ['{"auths": {"x": "hunter2', 2],
+    'that is empty is none': ['\n', 0],
+    'with a helper that is not there matters only where a credential is asked for': [
+      '{"credsStore":"not-installed"}',
+      0,
+    ],
+  }
+  for (const [what, [content, code]] of Object.entries(configs)) {
+    test(`a config.json ${what}`, async () => {
+      const home = await mkdtemp(join(folder, 'home-'))
+      await mkdir(join(home, '.docker'))
+      await writeFile(join(home, '.docker', 'config.json'), content)
+      const run = await kip([...plain, ...pair('config:1')], { env: { HOME: home } })
+      assert.equal(run.code, code, run.stderr)
+      if (code === 2) assert.match(run.stderr, new RegExp(`${home}/.docker/config.json`))
+      assert.doesNotMatch(run.stderr, /hunter2/)
+    })
+  }
+
+  test('a HOME that is read-only, or not there, does not matter', async () => {
+    const home = await mkdtemp(join(folder, 'read-only-'))
+    await chmod(home, 0o500)
+    for (const HOME of [home, '/nonexistent', '/proc']) {
+      const run = await kip([...plain, ...pair('home:1')], { env: { HOME } })
+      assert.equal(run.code, 0, run.stderr)
+    }
+  })
+
+  test('credentials that podman keeps are found', async () => {
+    await using secret = await startRegistry({ tls: true, authenticated: true })
+    const { user, authorityFile = '' } = secret
+    const auth = Buffer.from(`${user?.username}:${user?.password}`).toString('base64')
+    const runtime = await mkdtemp(join(folder, 'runtime-'))
+    await mkdir(join(runtime, 'containers'))
+    const content = JSON.stringify({ auths: { [`${secret.host}/some`]: { auth } } })
+    await writeFile(join(runtime, 'containers', 'auth.json'), content)
+    const args = ['--http', source.host, '--ca', authorityFile, pair('x')[0] ?? '']
+    const env = { XDG_RUNTIME_DIR: runtime }
+    const run = await kip([...args, `${secret.host}/some/image:1`], { env })
+    assert.equal(run.code, 0, run.stderr)
+    const other = await kip([...args, `${secret.host}/another/image:1`], { env })
+    assert.match(other.stderr, /COPY_UNAUTHORIZED/)
+  })
+
+  const misuse: Readonly<
+    Record<string, readonly [args: readonly string[], said: RegExp, env?: Record<string, string>]>
+  > = {
+    'no arguments': [[], /give one SOURCE and one TARGET/],
+    'empty references': [['', ''], /is empty/],
+    'a URL': [['http://x.test/y', 'z'], /starts with a scheme/],
+    'control characters': [['a\u001b[31mb', 'z'], /^kip copy: image reference "a\\u001b/],
+    'an option without a value': [['a', 'b', '--platform'], /--platform/],
+    'an empty file name': [['a', 'b', '--authfile='], /--authfile: give a file/],
+    'a CA without a certificate': [
+      ['a.test/a', 'b.test/b', '--ca', '/proc/self/status'],
+      /no certificate/,
+    ],
+    'a proxy of a kind that nobody speaks': [
+      ['a.test/a', 'b.test/b'],
+      /HTTPS_PROXY: proxies of kind socks5:/,
+      { HTTPS_PROXY: 'socks5://user:hunter2@p.test:1' },
+    ],
+    'a password in the arguments': [['a', 'b', '--dest-creds', 'user:hunter2'], /--dest-creds/],
+  }
+  for (const [what, [args, said, env = {}]] of Object.entries(misuse)) {
+    test(`${what} is told before anything is asked`, async () => {
+      const run = await kip(args, { env })
+      assert.deepEqual([run.code, run.stdout], [2, ''])
+      assert.match(run.stderr, said)
+      assert.doesNotMatch(run.stderr, /hunter2|at .*\.ts:/)
+      for (const char of run.stderr) assert.ok(char >= ' ' || char === '\n')
+    })
+  }
+
+  test('a registry that speaks plain http and was not named is told so', async () => {
+    const run = await kip(pair('plain:1'))
+    assert.equal(run.code, 1)
+    assert.match(run.stderr, /what it answers is not TLS; .*allow plain http for it \[COPY_TLS\]/)
+  })
+
+  test('a source that is restarted in the middle costs nothing but time', async () => {
+    await using falling = await startRegistry()
+    const image = largeImage(60_000_000)
+    await falling.client.push(image, 'large', '1')
+    const mark = await falling.accessLogEnd()
+    const args = ['--http', falling.host, '--http', target.host]
+    const copied = kip([...args, `${falling.host}/large:1`, `${target.host}/restarted:1`])
+    while (!(await falling.accessLog(mark)).some(({ path }) => path.includes('/manifests/'))) {
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    await falling.stop()
+    await falling.start()
+    const run = await copied
+    assert.equal(run.code, 0, run.stderr)
+    assert.equal((await target.client.manifest('restarted', '1'))?.digest, image.digest)
+  })
+
+  test('Ctrl-C a second time ends it, though the target does not let go', async () => {
+    await using stuck = await FakeRegistry.start()
+    const puts = Promise.withResolvers<void>()
+    const deletes = Promise.withResolvers<void>()
+    stuck.interceptor = ({ method }) => {
+      if (method === 'PUT') puts.resolve()
+      if (method === 'DELETE') deletes.resolve()
+      return method === 'PUT' || method === 'DELETE'
+    }
+    const args = [...plain, '--http', stuck.host, pair('x')[0] ?? '', `${stuck.host}/x:1`]
+    const run = await kip(args, {
+      interruptAt: puts.promise,
+      started: (child) => void deletes.promise.then(() => child.kill('SIGINT')),
+    })
+    assert.equal(run.killedBy, 'SIGINT')
+    assert.equal(stuck.repository('x').tags.size, 0)
+  })
+
+  test('platforms and referrers are chosen by options', async () => {
+    await using modern = await FakeRegistry.start({ sparse: true, referrersApi: true })
+    const amd64 = sampleImage({ layers: [noise('cli amd64', 100)] })
+    const arm64 = sampleImage({ layers: [noise('cli arm64', 100)], platform: 'linux/arm64' })
+    const index = sampleIndex([
+      { image: amd64, platform: 'linux/amd64' },
+      { image: arm64, platform: 'linux/arm64' },
+    ])
+    const sbom = sampleArtifact(index, 'application/spdx+json', 'sbom')
+    await modern.client.push(index, 'from', '1')
+    await modern.client.push(sbom, 'from')
+    const options = [...plain, '--http', modern.host, '--platform', 'linux/arm64']
+    const ends = [`${modern.host}/from:1`, `${modern.host}/to:1`]
+    const run = await kip([...options, '--referrers', ...ends])
+    assert.equal(run.code, 0, run.stderr)
+    assert.deepEqual(
+      new Set(modern.repository('to').manifests.keys()),
+      new Set([index.digest, arm64.digest, sbom.digest]),
+    )
+    const refused = await kip([...options, `${modern.host}/from:1`, `${target.host}/sparse:1`])
+    assert.equal(refused.code, 1)
+    assert.match(refused.stderr, /COPY_SPARSE_INDEX_REFUSED/)
+    assert.deepEqual(await target.client.tags('sparse'), [])
+  })
+})

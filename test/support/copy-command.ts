@@ -1,0 +1,47 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+
+const program = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+
+/** What a run of `kip copy` came to. */
+export interface CopyRun {
+  readonly code: number | null
+  readonly killedBy: NodeJS.Signals | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface CopyRunOptions {
+  readonly input?: string
+  /** Besides PATH. There is no HOME: whoever runs the tests may have credentials. */
+  readonly env?: Readonly<Record<string, string>>
+  /** Runs the command line that follows it. */
+  readonly enter?: readonly string[]
+  /** It is interrupted then, as by Ctrl-C. */
+  readonly interruptAt?: Promise<unknown>
+  readonly started?: (child: ChildProcess) => void
+}
+
+/** Runs `kip copy` as its users do: a process of its own. */
+export async function kipCopy(
+  args: readonly string[],
+  options: CopyRunOptions = {},
+): Promise<CopyRun> {
+  const command = [...(options.enter ?? []), process.execPath, program, 'copy', ...args]
+  const child = spawn(command[0] ?? '', command.slice(1), {
+    env: { PATH: process.env.PATH, ...options.env },
+  })
+  child.stdin.on('error', () => {})
+  child.stdin.end(options.input ?? '')
+  options.started?.(child)
+  options.interruptAt?.then(() => child.kill('SIGINT'))
+  const [stdout, stderr, [code, killedBy]] = await Promise.all([
+    // Some tests close them.
+    text(child.stdout).catch(() => ''),
+    text(child.stderr).catch(() => ''),
+    once(child, 'close'),
+  ])
+  return { code, killedBy, stdout, stderr }
+}
