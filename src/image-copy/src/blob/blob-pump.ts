@@ -23,7 +23,7 @@ interface Piece {
 /** Bytes are gathered to this where the source lends its buffer for a moment only: four TLS records a write. */
 const gatherBytes = 64 * 1024
 /** Gathered buffers that may wait before the source is stopped. */
-const maxGathered = 6
+const maxGathered = 3
 
 /**
  * Moves a blob's bytes from a download to one upload request after another, and hashes them in between.
