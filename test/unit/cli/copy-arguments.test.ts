@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
 import { describe, test } from 'node:test'
-import { parseCopyArguments } from '../../../src/cli/copy/arguments.ts'
+import { copyUsage, parseCopyArguments } from '../../../src/cli/copy/arguments.ts'
 import { parseCopyList, parseCopyPair } from '../../../src/cli/copy/items.ts'
 import { UsageError } from '../../../src/cli/errors.ts'
 
@@ -67,6 +68,11 @@ describe('arguments of kip copy', () => {
     const [fault] = faultsOf(() => parseCopyArguments(['a', 'b', '--dest-creds', 'user:password']))
     assert.match(fault ?? '', /--dest-creds/)
     assert.doesNotMatch(fault ?? '', /password/)
+  })
+
+  test('the page about them has the help as it is', async () => {
+    const page = await readFile(new URL('../../../docs/copy.md', import.meta.url), 'utf8')
+    assert.ok(page.includes(`\`\`\`text\n${copyUsage}\n\`\`\``))
   })
 
   test('help is given without anything else', () => {
