@@ -26,7 +26,7 @@ const leaseMs = seconds.lease * 1000
 
 const cluster = await ownCluster()
 
-describe('one Lease, electors of ours and of client-go', () => {
+describe('[23] one Lease, electors of ours and of client-go', () => {
   let client: KubeClient
   let elector: string
   let contest: Contest

@@ -109,7 +109,7 @@ describe('elector', () => {
   const free = (): Lease => server.set({ metadata: { name: 'kip', uid: 'uid-0' }, spec: {} })
   const holder = (): string | null | undefined => server.lease?.spec?.holderIdentity
 
-  test('writes always bear a resourceVersion; order of requests over a free Lease', async () => {
+  test('[2, 9] writes always bear a resourceVersion; order of requests over a free Lease', async () => {
     free()
     const one = enter('one')
     void one.run()
@@ -119,7 +119,7 @@ describe('elector', () => {
     assert.match(server.lease?.spec?.renewTime ?? '', /\.\d{6}Z$/)
   })
 
-  test('a renewal that meets a newer version reads, and writes over that', async () => {
+  test('[9] a renewal that meets a newer version reads, and writes over that', async () => {
     free()
     const one = enter('one')
     void one.run()
@@ -131,7 +131,7 @@ describe('elector', () => {
     assert.ok(one.elector.isLeader())
   })
 
-  test('no Lease: one is put there that nobody holds, and taken after the time of a lease', async () => {
+  test('[13] no Lease: one is put there that nobody holds, and taken after the time of a lease', async () => {
     const one = enter('one')
     void one.run()
     await world.run(1000)
@@ -144,7 +144,7 @@ describe('elector', () => {
     assert.equal(server.lease?.spec?.leaseTransitions, 1)
   })
 
-  test('a term is counted from the sending of its renewal', async () => {
+  test('[3] a term is counted from the sending of its renewal', async () => {
     free()
     const one = enter('one')
     one.deliveries.push(promptly, { up: 2000, down: 2000, fate: 'ok' })
@@ -159,7 +159,7 @@ describe('elector', () => {
     assert.ok((one.toldAt ?? Infinity) < 10_010)
   })
 
-  test('isLeader looks at the clock: a process that was stopped does not lead when it wakes', async () => {
+  test('[3] isLeader looks at the clock: a process that was stopped does not lead when it wakes', async () => {
     free()
     const one = enter('one')
     void one.run()
@@ -175,7 +175,7 @@ describe('elector', () => {
     assert.equal(term?.signal.aborted, true)
   })
 
-  test('the signal aborts before the term ends, though every request hangs', async () => {
+  test('[4] the signal aborts before the term ends, though every request hangs', async () => {
     free()
     const one = enter('one')
     void one.run()
@@ -192,7 +192,7 @@ describe('elector', () => {
     assert.match(String(one.terms[0]?.signal.reason), /no longer leads: it was not renewed in time/)
   })
 
-  test('a candidate waits the whole duration of the record, from its own first sight, and anew after each change', async () => {
+  test('[5] a candidate waits the whole duration of the record, from its own first sight, and anew after each change', async () => {
     held('other', { leaseDurationSeconds: 40, renewTime: '2020-01-01T00:00:00.000000Z' })
     const one = enter('one', { dateOffset: 10 ** 9 })
     void one.run()
@@ -207,7 +207,7 @@ describe('elector', () => {
     assert.notEqual(server.lease?.spec?.acquireTime, '2026-11-21T00:00:00.000000Z')
   })
 
-  test('a Lease that was released is taken at once', async () => {
+  test('[6] a Lease that was released is taken at once', async () => {
     held('', { leaseDurationSeconds: 1 })
     const one = enter('one')
     void one.run()
@@ -215,7 +215,7 @@ describe('elector', () => {
     assert.ok(one.elector.isLeader())
   })
 
-  test('two processes of one identity: the second waits like any other', async () => {
+  test('[7] two processes of one identity: the second waits like any other', async () => {
     free()
     const one = enter('same')
     void one.run()
@@ -232,7 +232,7 @@ describe('elector', () => {
     assert.equal(two.terms[0]?.fence, 2)
   })
 
-  test('a renewal keeps acquireTime and leaseTransitions, and all that it does not know', async () => {
+  test('[8, 15] a renewal keeps acquireTime and leaseTransitions, and all that it does not know', async () => {
     server.set({
       metadata: {
         name: 'kip',
@@ -268,8 +268,39 @@ describe('elector', () => {
     assert.equal(Object(server.lease?.spec).strategy, 'x')
   })
 
+  test('[8] whoever takes the Lease over counts one more, and has an acquireTime of its own', async () => {
+    const before = held('another')
+    const one = enter('one')
+    void one.run()
+    await world.run(16_000)
+    assert.ok(one.elector.isLeader())
+    assert.equal(server.lease?.spec?.leaseTransitions, 4)
+    assert.notEqual(server.lease?.spec?.acquireTime, before.spec?.acquireTime)
+    assert.equal(server.lease?.spec?.acquireTime, server.lease?.spec?.renewTime)
+  })
+
+  test('[21] a term holds while it lasts and never again, though the same elector leads anew', async () => {
+    free()
+    const one = enter('one')
+    void one.run()
+    await world.run(100)
+    const first = one.terms[0] ?? assert.fail('no term')
+    assert.ok(first.holds())
+    one.machine.pause()
+    await world.run(11_000)
+    assert.equal(first.holds(), false)
+    one.machine.resume()
+    await world.run(11_100)
+    assert.ok(one.ended())
+    void one.run()
+    await world.run(12_000)
+    assert.ok(one.terms[1]?.holds())
+    assert.equal(first.holds(), false)
+    assert.ok((one.terms[1]?.fence ?? 0) > first.fence)
+  })
+
   describe('release', () => {
-    test('after the work has ended, with a body that the API server takes', async () => {
+    test('[10, 11] after the work has ended, with a body that the API server takes', async () => {
       free()
       const one = enter('one')
       one.stubborn = true
@@ -289,7 +320,7 @@ describe('elector', () => {
       assert.equal(world.pending, 0, 'no timer is left')
     })
 
-    test('never over another: woken after a pause, with the Lease taken meanwhile', async () => {
+    test('[10] never over another: woken after a pause, with the Lease taken meanwhile', async () => {
       free()
       const one = enter('one')
       void one.run()
@@ -305,7 +336,7 @@ describe('elector', () => {
       assert.ok(one.ended())
     })
 
-    test('a conflict is read again and decided again', async () => {
+    test('[10] a conflict is read again and decided again', async () => {
       free()
       const one = enter('one')
       void one.run()
@@ -320,7 +351,7 @@ describe('elector', () => {
       assert.equal(holder(), '')
     })
 
-    test('a Lease that is gone is released; a server that is gone is not waited for beyond the deadline', async () => {
+    test('[10] a Lease that is gone is released; a server that is gone is not waited for beyond the deadline', async () => {
       free()
       const one = enter('one')
       void one.run()
@@ -344,7 +375,7 @@ describe('elector', () => {
 
     for (const verb of ['get', 'update'] as const) {
       for (const fate of ['ok', 'answer-lost'] as const) {
-        test(`told to stop while its ${verb} is under way (${fate}), it holds nothing in the end`, async () => {
+        test(`[12] told to stop while its ${verb} is under way (${fate}), it holds nothing in the end`, async () => {
           free()
           const one = enter('one')
           if (verb === 'update') one.deliveries.push(promptly)
@@ -362,7 +393,7 @@ describe('elector', () => {
   })
 
   describe('a Lease that is deleted under its leader', () => {
-    test('is made anew, and the term goes on', async () => {
+    test('[13] is made anew, and the term goes on', async () => {
       free()
       const one = enter('one')
       void one.run()
@@ -375,7 +406,7 @@ describe('elector', () => {
       assert.equal(one.terms.length, 1)
     })
 
-    test('and made anew by another: the leader steps down', async () => {
+    test('[13] and made anew by another: the leader steps down', async () => {
       free()
       const one = enter('one')
       void one.run()
@@ -430,7 +461,7 @@ describe('elector', () => {
       spec: { holderIdentity: 7, leaseDurationSeconds: 'x', leaseTransitions: {} },
     },
   })) {
-    test(`a Lease with ${name} is free, and breaks nothing`, async () => {
+    test(`[14] a Lease with ${name} is free, and breaks nothing`, async () => {
       server.set(lease as Lease)
       const one = enter('one')
       void one.run()
@@ -440,7 +471,7 @@ describe('elector', () => {
   }
 
   for (const status of [401, 403, 409, 422, 429, 500, 503]) {
-    test(`${status} is a try that failed`, async () => {
+    test(`[18] ${status} is a try that failed`, async () => {
       free()
       const one = enter('one')
       one.deliveries.push({ ...promptly, fate: 'refused', status }, promptly, {
@@ -460,7 +491,7 @@ describe('elector', () => {
     })
   }
 
-  test('candidates come back after 1 to 2.2 times the retry period', async () => {
+  test('[17] candidates come back after 1 to 2.2 times the retry period', async () => {
     for (const [random, periodMs] of [
       [0, 2000],
       [0.5, 3200],
@@ -486,7 +517,7 @@ describe('elector', () => {
     }
   })
 
-  test('each change of the leader is told once, the first one and nobody too', async () => {
+  test('[19] each change of the leader is told once, the first one and nobody too', async () => {
     held('a')
     const one = enter('one', { watchMs: 1 })
     void one.run()
@@ -512,7 +543,7 @@ describe('elector', () => {
     assert.ok(one.elector.isLeader())
   })
 
-  test('run while it runs is refused; run again afterwards is another term', async () => {
+  test('[20, 21] run while it runs is refused; run again afterwards is another term', async () => {
     free()
     const one = enter('one')
     void one.run()
@@ -564,7 +595,7 @@ describe('elector', () => {
     assert.equal(holder(), '')
   })
 
-  test('times of a microsecond survive, and are never twice the same though the date stands still', async () => {
+  test('[22] times of a microsecond survive, and are never twice the same though the date stands still', async () => {
     free()
     const machine = new Machine(world)
     const elector = new LeaseElector({
@@ -629,7 +660,7 @@ describe('elector', () => {
     })
   })
 
-  test('options that do not fit together are refused, all faults at once', () => {
+  test('[16] options that do not fit together are refused, all faults at once', () => {
     const machine = new Machine(world)
     const make = (options: object) => () =>
       new LeaseElector({ api: server.clientOf(machine), identity: 'x', ...options })

@@ -12,7 +12,7 @@ const long = process.env.KIP_TEST_LONG === '1'
 const runs = long ? 10_000 : 500
 
 describe('never two leaders', () => {
-  test(`in ${runs} schedules of delay, loss, conflict, deletion, pause and skew`, async () => {
+  test(`[1] in ${runs} schedules of delay, loss, conflict, deletion, pause and skew`, async () => {
     const coverage = noCoverage()
     await fc.assert(
       fc.asyncProperty(schedules, (schedule) => play(schedule, LeaseElector, coverage)),
