@@ -1,4 +1,4 @@
-import type { CopyEvent } from '@containers/image-copy'
+import type { CopyEvent, RateLimit } from '@containers/image-copy'
 import type { Invocation } from '../invocation.ts'
 import type { CopyPair } from './items.ts'
 import {
@@ -17,6 +17,8 @@ import { overallLine, Screen } from './screen.ts'
 const DRAW_MS = 200
 /** Off a terminal: in a log, one line each so often. */
 const LINE_MS = 10_000
+/** Docker Hub gives out 100 in six hours to whom it does not know. */
+const FEW_PULLS = 10
 /** Results are written together: one by one, small images take longer to tell than to copy. */
 const FLUSH_MS = 50
 
@@ -32,6 +34,8 @@ export class Reporter {
   readonly #progress: CopyProgress
   readonly #screen: Screen | undefined
   readonly #timer: NodeJS.Timeout
+  /** Hosts of which it was said that few pulls are left. */
+  readonly #warned = new Set<string>()
   #results: string[] = []
   #flushing: NodeJS.Timeout | undefined
 
@@ -50,6 +54,7 @@ export class Reporter {
 
   event(event: CopyEvent): void {
     this.#progress.apply(event)
+    if (event.type === 'rate-limit') this.#warn(event.host, event.limit)
     if (event.type !== 'retry') return
     const { host, reason, delayMs, attempt } = event
     this.#complain(`${host}: ${reason}; try ${attempt + 1} in ${formatSeconds(delayMs / 1000)}`)
@@ -85,6 +90,13 @@ export class Reporter {
     this.#screen?.clear()
     this.#options.invocation.print(this.#results.join('\n'))
     this.#results = []
+  }
+
+  #warn(host: string, { remaining, windowSeconds }: RateLimit): void {
+    if (remaining > FEW_PULLS || this.#warned.has(host)) return
+    this.#warned.add(host)
+    const window = windowSeconds === undefined ? '' : ` in ${formatSeconds(windowSeconds)}`
+    this.#complain(`${host}: only ${remaining} pulls left${window}; log in for more`)
   }
 
   #complain(line: string): void {

@@ -168,6 +168,19 @@ describe('kip copy in adversity', { skip, timeout: 120_000 }, () => {
     assert.equal(stuck.repository('x').tags.size, 0)
   })
 
+  test('it is said once when a registry has few pulls left', async () => {
+    await using limited = await FakeRegistry.start()
+    await limited.client.push(sampleImage({ layers: [noise('limited', 10)] }), 'from', '1')
+    limited.interceptor = (_, response) => {
+      response.setHeader('ratelimit-remaining', '7;w=21600')
+      return false
+    }
+    const args = [...plain, '--http', limited.host, `${limited.host}/from:1`]
+    const run = await kip([...args, `${target.host}/limited:1`])
+    assert.equal(run.code, 0)
+    assert.equal(run.stderr, `${limited.host}: only 7 pulls left in 6 h 0 min; log in for more\n`)
+  })
+
   test('platforms and referrers are chosen by options', async () => {
     await using modern = await FakeRegistry.start({ sparse: true, referrersApi: true })
     const amd64 = sampleImage({ layers: [noise('cli amd64', 100)] })

@@ -500,6 +500,37 @@ describe('hosts', () => {
     await requireCopied(image, 'e/f')
   })
 
+  test('are read through several mirrors in their order, each blob from the first that has it', async () => {
+    await client.close()
+    const mirrors = [await FakeRegistry.start(), await FakeRegistry.start()]
+    open.push(...mirrors)
+    const [near, far] = mirrors as [FakeRegistry, FakeRegistry]
+    const image = sampleImage({ layers: [noise('near', 900), noise('far', 800)] })
+    await source.client.push(image, 'a/b', 'v1')
+    await far.client.push(image, 'hub/a/b', 'v1')
+    const [, first] = image.blobs
+    near.repository('a/b').blobs.set(first?.digest ?? '', (await first?.read()) ?? Buffer.alloc(0))
+    const sourceHost = source.host
+    client = createRegistryClient({
+      hosts: (host) =>
+        host === sourceHost
+          ? { http: true, mirrors: [near.host, `${far.host}/hub/`] }
+          : { http: true },
+      retry: { baseMs: 1, maxMs: 1, attempts: 2 },
+    })
+    for (const registry of [source, ...mirrors]) registry.takeLog()
+    await copyImage(client, from(), to())
+    await requireCopied(image)
+    assert.deepEqual(source.takeLog(), [])
+    const served = (registry: FakeRegistry): string[] =>
+      registry.takeLog().filter((line) => line.startsWith('GET') && line.includes('blobs/'))
+    assert.deepEqual(
+      served(near).filter((line) => line.endsWith('200')),
+      [`GET /v2/a/b/blobs/${first?.digest} 200`],
+    )
+    assert.equal(served(far).length, 2)
+  })
+
   test('of Docker schema 2 with sha512 digests keep them', async () => {
     const image = sampleImage({ layers: [noise('sha512', 3000)], algorithm: 'sha512' })
     for (const blob of image.blobs)

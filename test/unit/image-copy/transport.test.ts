@@ -5,7 +5,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import type { TLSSocket } from 'node:tls'
+import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import { parseProxy } from '../../../src/image-copy/src/http/proxy.ts'
 import { requestHead } from '../../../src/image-copy/src/http/request-head.ts'
 import {
@@ -164,6 +164,17 @@ describe('TLS', () => {
     const hosts = (host: string) => (host === registry.host ? clientIdentity : {})
     assert.equal(await resolve(registry, { ca, hosts }), image.digest)
     assert.deepEqual(seen, ['client', undefined])
+  })
+
+  test('goes through a proxy that is itself spoken to by TLS, under the same authority', async () => {
+    await using registry = await filled(await FakeRegistry.start({ tls: server }))
+    await using proxy = await TestProxy.start('kip', 'secret')
+    await using secure = await secured(proxy.port, server)
+    const options = { proxy: () => `https://kip:secret@localhost:${secure.port}` }
+    assert.equal(await resolve(registry, { ca, ...options }), image.digest)
+    assert.deepEqual(proxy.seen, [`CONNECT ${registry.host}`])
+    const own = { ...options, hosts: () => ({ ca }) }
+    await assert.rejects(resolve(registry, own), { code: 'COPY_TLS' })
   })
 
   test('goes through a proxy by CONNECT, and the proxy learns no path', async () => {
@@ -332,6 +343,27 @@ describe('proxies from variables', () => {
 })
 
 /** A forward proxy that asks for a password and remembers what it was asked. */
+/** Speaks TLS before a server that does not. */
+async function secured(
+  port: number,
+  { cert, key }: { cert: string; key: string },
+): Promise<AsyncDisposable & { readonly port: number }> {
+  const server = createTlsServer({ cert, key }, (socket) => {
+    const up = connect(port, '127.0.0.1')
+    for (const it of [socket, up]) it.on('error', () => {})
+    socket.pipe(up)
+    up.pipe(socket)
+    socket.on('close', () => up.destroy())
+  })
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve)
+  })
+  return {
+    port: (server.address() as AddressInfo).port,
+    [Symbol.asyncDispose]: () => new Promise((resolve) => server.close(() => resolve())),
+  }
+}
+
 class TestProxy implements AsyncDisposable {
   readonly seen: string[] = []
   readonly #server: Server

@@ -127,7 +127,11 @@ export class Dialer {
     const plain =
       proxy.scheme === 'http'
         ? connectTcp(where)
-        : tlsModule().connect({ ...where, servername: nameOf(proxy.hostname) })
+        : tlsModule().connect({
+            ...where,
+            ...(proxy.tls && { secureContext: proxy.tls.context() }),
+            servername: nameOf(proxy.hostname),
+          })
     await settled(plain, proxy.scheme === 'http' ? 'connect' : 'secureConnect', proxy, signal)
     let socket: Socket = plain
     if (origin.scheme === 'https') {

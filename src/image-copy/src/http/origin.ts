@@ -22,6 +22,8 @@ export interface ProxyServer {
   readonly scheme: 'http' | 'https'
   readonly hostname: string
   readonly port: number
+  /** Trust for a proxy that is spoken to by TLS; default: Node's own. */
+  readonly tls?: TlsIdentity | undefined
   /** Value of Proxy-Authorization. */
   readonly authorization?: string | undefined
 }

@@ -252,7 +252,8 @@ export class Client implements RegistryClient {
       hostname,
       port,
       tls,
-      proxy: proxy === undefined ? undefined : parseProxy(proxy),
+      // The client's authorities count for the proxy too; a registry's own, and a client certificate, do not.
+      proxy: proxy === undefined ? undefined : { ...parseProxy(proxy), tls: this.#tls({}) },
     }
   }
 
