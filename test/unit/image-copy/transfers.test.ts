@@ -234,6 +234,22 @@ describe('uploads', () => {
     assert.equal(log.filter((line) => line.startsWith('PATCH')).length, 3)
   })
 
+  test('are cut into no smaller chunks than the registry takes', async () => {
+    await anew({}, { maxBody: 3 * MiB })
+    const image = sampleImage({ layers: [noise('least chunk', 5 * MiB)] })
+    await source.client.push(image, 'a/b', 'v1')
+    target.interceptor = (_, response) => {
+      response.setHeader('oci-chunk-min-length', 2 * MiB)
+      return false
+    }
+    await copyImage(client, from(), to())
+    await requireCopied(image)
+    const sizes = target.requests
+      .filter(({ method, status }) => method === 'PATCH' && status === 202)
+      .map(({ headers }) => Number(headers['content-length']))
+    assert.deepEqual(sizes, [2 * MiB, 2 * MiB, MiB])
+  })
+
   test('that are turned down before they are whole are cut into chunks', async () => {
     const image = sampleImage({ layers: [noise('early', 6 * MiB)] })
     await source.client.push(image, 'a/b', 'v1')
@@ -293,6 +309,53 @@ describe('uploads', () => {
       1,
     )
   })
+})
+
+test('what is no manifest in an index is copied as the blob that it is', async () => {
+  await anew({}, { sparse: true })
+  const image = sampleImage({ layers: [noise('beside a blob', 10)] })
+  const bytes = noise('a blob in an index', 3000)
+  const { children, ...index } = sampleIndex([{ image, platform: 'linux/amd64' }])
+  const { manifests, ...rest } = JSON.parse(index.bytes.toString())
+  const entry = { mediaType: 'application/x-tool', digest: digestOf(bytes), size: bytes.length }
+  const body = Buffer.from(JSON.stringify({ ...rest, manifests: [...manifests, entry] }))
+  const held = source.repository('a/b')
+  await source.client.push(image, 'a/b')
+  held.blobs.set(entry.digest, bytes)
+  held.manifests.set(digestOf(body), { bytes: body, mediaType: index.mediaType })
+  held.tags.set('v1', digestOf(body))
+  assert.equal(children.length, 1)
+  const { sizeBytes, platforms } = await describeImage(client, from())
+  const own = image.blobs.reduce((sum, { size }) => sum + size, 0)
+  assert.deepEqual([sizeBytes, platforms], [own + bytes.length, ['linux/amd64']])
+  for (const options of [{ platforms: ['linux/amd64'] }, {}]) {
+    await copyImage(client, from(), to(), options)
+    assert.ok(target.repository('c/d').blobs.get(entry.digest)?.equals(bytes))
+    await verifyImage(client, to(), digestOf(body))
+  }
+})
+
+test('an image of more manifests than any has is refused', {
+  skip: process.env.KIP_TEST_LONG !== '1' && 'asks ten thousand times; run with --long',
+}, async () => {
+  const held = source.repository('a/b')
+  const put = ({ digest, bytes, mediaType }: Image): void =>
+    void held.manifests.set(digest, { bytes, mediaType })
+  const inner = Array.from({ length: 11 }, (_, i) =>
+    sampleIndex(
+      Array.from({ length: 1000 }, (_, k) => {
+        const image = sampleImage({ layers: [], extra: { annotations: { of: `${i} ${k}` } } })
+        put(image)
+        for (const blob of image.blobs) held.blobs.set(blob.digest, Buffer.alloc(blob.size))
+        return { image, platform: 'linux/amd64' }
+      }),
+    ),
+  )
+  const index = sampleIndex(inner.map((image) => ({ image, platform: 'linux/amd64' })))
+  for (const it of [...inner, index]) put(it)
+  held.tags.set('v1', index.digest)
+  const refused = { code: 'COPY_MANIFEST_INVALID', message: /more than 10000 manifests/ }
+  await assert.rejects(describeImage(client, from()), refused)
 })
 
 describe('what refers to something', () => {

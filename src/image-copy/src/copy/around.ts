@@ -121,15 +121,16 @@ export interface AroundParts extends WalkParts {
 /** Copies what stands around the given manifests. */
 export async function copyAround(parts: AroundParts, subjects: readonly string[]): Promise<void> {
   await walkAround(parts, subjects, async (around, inner) => {
-    const here = { ...parts, context: inner }
     const digests: string[] = around.referrers.map(({ digest }) => digest)
-    await Promise.all([
-      copyReferrers(here, around),
-      concurrently(around.tags, cosignSuffixes.length, inner, async (tag, innermost) => {
-        const digest = await copySignatureTag({ ...here, context: innermost }, tag)
-        if (digest !== undefined) digests.push(digest)
-      }),
-    ])
+    const copySignature = async (tag: string, context: Context): Promise<void> => {
+      const digest = await copySignatureTag({ ...parts, context }, tag)
+      if (digest !== undefined) digests.push(digest)
+    }
+    const works = [
+      (context: Context) => copyReferrers({ ...parts, context }, around),
+      ...around.tags.map((tag) => (context: Context) => copySignature(tag, context)),
+    ]
+    await concurrently(works, works.length, inner, (work, innermost) => work(innermost))
     return digests
   })
 }

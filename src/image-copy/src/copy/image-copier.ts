@@ -1,6 +1,7 @@
 import { type BlobOutcome, type Outlook, placeBlob } from '../blob/place-blob.ts'
 import { RegistryError } from '../errors.ts'
 import { type Descriptor, isForeign, type Manifest, parseManifest } from '../image/manifest.ts'
+import { isManifestEntry } from '../image/media-types.ts'
 import type { Platform } from '../image/platform.ts'
 import type { Client } from '../registry/client.ts'
 import type { Context } from '../registry/context.ts'
@@ -106,7 +107,12 @@ export class ImageCopier {
         platforms.length === 0 || depth > 0
           ? manifest.manifests
           : await selectPlatforms(source, manifest.manifests, platforms, context)
-      await concurrently(entries, imagesAtATime, context, async (entry, inner) => {
+      await this.#blobs(
+        entries.filter(({ mediaType }) => !isManifestEntry(mediaType)),
+        context,
+      )
+      const manifests = entries.filter(({ mediaType }) => isManifestEntry(mediaType))
+      await concurrently(manifests, imagesAtATime, context, async (entry, inner) => {
         await this.ensure(entry, depth + 1, inner)
       })
       return

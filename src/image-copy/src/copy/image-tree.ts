@@ -1,5 +1,6 @@
 import { RegistryError } from '../errors.ts'
 import { type Descriptor, isForeign, type Manifest, parseManifest } from '../image/manifest.ts'
+import { isManifestEntry } from '../image/media-types.ts'
 import type { Platform } from '../image/platform.ts'
 import type { Context } from '../registry/context.ts'
 import { getManifest, type ManifestBytes } from '../registry/manifests.ts'
@@ -63,7 +64,8 @@ export async function readTree(
         ? await selectPlatforms(repository, manifest.manifests, platforms, inner)
         : manifest.manifests
     await concurrently(chosen, atATime, inner, async (entry, deeper) => {
-      if (manifests.has(entry.digest)) return
+      if (!isManifestEntry(entry.mediaType)) blobs.set(entry.digest, entry)
+      if (manifests.has(entry.digest) || blobs.has(entry.digest)) return
       if (manifests.size >= maxManifests)
         throw invalid(entry.digest, `more than ${maxManifests} manifests`)
       const below = await getManifest(repository, entry.digest, deeper)

@@ -6,6 +6,7 @@ import {
   maxManifestBytes,
   parseManifest,
 } from '../image/manifest.ts'
+import { isManifestEntry } from '../image/media-types.ts'
 import {
   formatPlatform,
   matchesPlatform,
@@ -42,8 +43,9 @@ export async function selectPlatforms(
   const offered: string[] = []
   for (const entry of entries) {
     if (isAttestation(entry)) continue
-    const platform = entry.platform ?? (await platformOfEntry(source, entry, context))
-    if (platform === undefined) {
+    const readable = isManifestEntry(entry.mediaType)
+    const platform = entry.platform ?? (readable && (await platformOfEntry(source, entry, context)))
+    if (!platform) {
       chosen.add(entry)
       continue
     }

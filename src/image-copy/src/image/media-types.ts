@@ -33,6 +33,19 @@ export function isSchema1Type(mediaType: string): boolean {
   return schema1.test(mediaType)
 }
 
+/**
+ * Whether an index's entry of this type is to be read as a manifest. Any other is a blob, which an index may hold too:
+ * https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md#image-index-property-descriptions
+ */
+export function isManifestEntry(mediaType: string): boolean {
+  return (
+    mediaType === '' ||
+    isIndexType(mediaType) ||
+    isManifestType(mediaType) ||
+    isSchema1Type(mediaType)
+  )
+}
+
 /** Layers that registries do not hold; their bytes are at URLs of somebody else. */
 export function isForeignType(mediaType: string): boolean {
   return foreign.test(mediaType)
