@@ -9,7 +9,9 @@ export interface ServerLimits {
   readonly headersMs: number
   readonly requestMs: number
   readonly keepAliveMs: number
-  /** How long a close waits for requests in flight. */
+  /** How long a close asks clients to leave, with each answer, before it ends the connections that nobody uses. */
+  readonly leaveMs: number
+  /** How long it then waits for requests in flight. */
   readonly closeMs: number
 }
 
@@ -27,6 +29,9 @@ export const defaultLimits: ServerLimits = Object.freeze({
   // Go's client drops an idle connection after 90 s. If the server were first, a request could cross its close, and Go
   // does not send a POST again.
   keepAliveMs: 120_000,
+  // A busy connection carries a request every few milliseconds. Ended between two of them, it would take along the one that
+  // is on its way, which Go does not send again.
+  leaveMs: 1_000,
   // Whoever asked has stopped waiting by then.
   closeMs: 5_000,
 })

@@ -56,7 +56,7 @@ export function buildServer(options: ServerOptions): App {
   })
   app.server.maxConnections = limits.connections
   app.removeContentTypeParser('text/plain')
-  drainOnClose(app, limits.closeMs)
+  drainOnClose(app, limits)
   const inFlight = countInFlight(app, metrics)
 
   app.post(path, (request, reply) => {
@@ -84,23 +84,36 @@ const crossingMs = 500
 /**
  * Has a close answer what is in flight, and end within its time.
  *
- * What Node leaves open would hold it up: a kept-alive connection that was busy when the close began, one that has not
- * been used yet (Go's client keeps such ones), and one whose handshake or request never ends.
+ * At first every client that asks is told to leave, while nothing is ended yet: see `leaveMs`. What Node leaves open would
+ * hold up the rest: a kept-alive connection that was busy when the close began, one that has not been used yet (Go's client
+ * keeps such ones), and one whose handshake or request never ends.
  */
-function drainOnClose(app: App, closeMs: number): void {
+function drainOnClose(app: App, { leaveMs, closeMs }: ServerLimits): void {
   const sockets = new Set<Socket>()
   const unused = new Set<Socket>()
   const timers: NodeJS.Timeout[] = []
+  const allLeft = Promise.withResolvers<void>()
+  let isClosing = false
+  const left = (): void => {
+    if (isClosing && sockets.size === 0) allLeft.resolve()
+  }
   app.server.on('connection', (socket: Socket) => {
     sockets.add(socket)
-    socket.once('close', () => sockets.delete(socket))
+    socket.once('close', () => {
+      sockets.delete(socket)
+      left()
+    })
   })
   app.server.on('secureConnection', (socket: Socket) => {
     unused.add(socket)
     socket.once('close', () => unused.delete(socket))
   })
   app.server.on('request', ({ socket }: { socket: Socket }) => unused.delete(socket))
-  app.addHook('preClose', (done) => {
+  app.addHook('preClose', async () => {
+    isClosing = true
+    left()
+    timers.push(setTimeout(allLeft.resolve, leaveMs))
+    await allLeft.promise
     for (const [set, ms] of [
       [unused, Math.min(crossingMs, closeMs)],
       [sockets, closeMs],
@@ -111,10 +124,9 @@ function drainOnClose(app: App, closeMs: number): void {
         }, ms),
       )
     }
-    done()
   })
   app.addHook('onSend', (_request, reply, payload, done) => {
-    if (timers.length > 0) reply.header('connection', 'close')
+    if (isClosing) reply.header('connection', 'close')
     done(null, payload)
   })
   app.server.once('close', () => {

@@ -224,7 +224,7 @@ describe('a certificate that changes', { timeout: 30_000 }, () => {
 
 describe('a close', { timeout: 30_000 }, () => {
   test('answers what is in flight and ends kept-alive connections at once', async (t) => {
-    const { port, admission } = await setUp(t)
+    const { port, admission } = await setUp(t, { limits: { leaveMs: 50 } })
     const agent = new Agent({ keepAlive: true })
     t.after(() => agent.destroy())
     await post(port, review, { agent })
@@ -247,8 +247,32 @@ describe('a close', { timeout: 30_000 }, () => {
     await assert.rejects(post(port, review), { code: 'ECONNREFUSED' })
   })
 
+  test('fails no request of clients that never rest, each of which leaves when told', async (t) => {
+    const { port, admission } = await setUp(t)
+    let closing = false
+    let after = 0
+    const client = async (): Promise<void> => {
+      const socket = await open(port)
+      let answer = ''
+      while (!/connection: close/i.test(answer)) {
+        socket.write(head + review)
+        const [data] = await once(socket, 'data')
+        answer = String(data)
+        assert.match(answer, /^HTTP\/1\.1 200/)
+        if (closing) after++
+      }
+      socket.destroy()
+    }
+    const clients = Array.from({ length: 8 }, client)
+    await sleep(100)
+    closing = true
+    await admission.close()
+    await Promise.all(clients)
+    assert.ok(after >= 8, `${after} answers after the close began`)
+  })
+
   test('waits no longer than its time for requests and handshakes that never end', async (t) => {
-    const { port, admission } = await setUp(t, { limits: { closeMs: 50 } })
+    const { port, admission } = await setUp(t, { limits: { leaveMs: 50, closeMs: 50 } })
     const stuck = await open(port)
     stuck.on('error', () => {})
     stuck.write(head)
