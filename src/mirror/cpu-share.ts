@@ -12,17 +12,17 @@ export interface CpuShareOptions {
 const MOST = 0.6
 /**
  * Part of it that copying gets whatever the others want. What admission loses of its own is at most this; copying goes on
- * at some MB/s even so.
+ * at a few MB/s even so.
  */
-const LEAST = 0.08
+const LEAST = 0.05
 /** How often the others' use is looked at; a quota's period is 100 ms everywhere. */
 const LOOK_MS = 100
 /** Looks over which the others' use is averaged, so that a look between two bursts does not take them for idle. */
-const LOOKS = 3
+const LOOKS = 10
 /** CPU time that may be used at once after a rest, in milliseconds. */
 const BURST_MS = 3
 /** No pause is longer: connections are to be answered, and a signal to be heeded. */
-const LONGEST_PAUSE_MS = 1_000
+const LONGEST_PAUSE_MS = 2_000
 
 /**
  * What a process may use of a CPU limit that it shares with one that must never wait for it.

@@ -17,6 +17,7 @@ import type { ImageState, Mirror } from '../state/cached-image.ts'
 import { changedSince } from '../state/changed-since.ts'
 import { ConflictError, type ImageStore } from '../state/store.ts'
 import { mirrorOf, retryDelay } from './plan.ts'
+import type { Yielding } from './yielding.ts'
 
 /** Codes of a source that wants credentials; kip copies only what anybody may read. */
 const NEEDS_CREDENTIALS = new Set(['COPY_UNAUTHORIZED', 'COPY_DENIED'])
@@ -43,8 +44,8 @@ export interface MirrorWorkerOptions {
   readonly concurrency: number
   readonly log: Log
   readonly report: (outcome: CopyOutcome) => void
-  /** Around each copy; default: nothing. */
-  readonly yielding?: { during<T>(work: () => Promise<T>): Promise<T> }
+  /** Around each copy, and asked with each piece of it; default: nothing. */
+  readonly yielding?: Pick<Yielding, 'during' | 'check'>
   readonly now: () => number
   readonly random: () => number
 }
@@ -135,7 +136,8 @@ async function copyOne(
   }
   const { worker: _worker, since: _since, ...rest } = claim
   try {
-    const copied = await copyImage(client, source, target, { signal })
+    const onEvent = options.yielding?.check
+    const copied = await copyImage(client, source, target, { signal, onEvent })
     await verifyImage(client, target, copied.digest, { signal })
     log.info(
       {

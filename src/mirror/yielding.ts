@@ -1,6 +1,6 @@
 import type { CpuShare } from './cpu-share.ts'
 
-/** A MiB is hashed in 3 ms: a share is overdrawn by not much more than that. */
+/** For work that does not ask by itself, such as TLS handshakes and reading what the API server tells. */
 const TICK_MS = 5
 
 /**
@@ -18,10 +18,19 @@ export class Yielding {
     this.#share = share
   }
 
+  /**
+   * Rests now if it is due. To be called wherever a piece of work is done: after a rest, one turn of the event loop brings all
+   * that came meanwhile, tens of milliseconds of work, before any timer does.
+   */
+  readonly check = (): void => {
+    const ms = this.#share?.pauseMs() ?? 0
+    if (ms > 0) Atomics.wait(this.#rest, 0, 0, ms)
+  }
+
   /** Does the work, yielding meanwhile; no timer is left when none is under way. */
   async during<T>(work: () => Promise<T>): Promise<T> {
     this.#working++
-    this.#timer ??= setInterval(() => this.#tick(), TICK_MS)
+    this.#timer ??= setInterval(this.check, TICK_MS)
     try {
       return await work()
     } finally {
@@ -31,10 +40,5 @@ export class Yielding {
         this.#timer = undefined
       }
     }
-  }
-
-  #tick(): void {
-    const ms = this.#share?.pauseMs() ?? 0
-    if (ms > 0) Atomics.wait(this.#rest, 0, 0, ms)
   }
 }
