@@ -1,7 +1,7 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ContenderError, measureCommand } from '../harness/measure.ts'
-import type { Measurement } from '../harness/measurement.ts'
+import type { ProcessMeasurement } from '../harness/measurement.ts'
 import type { Contender } from '../harness/rounds.ts'
 import { craneInTurn, type Item, type Tool } from './tools.ts'
 import type { Link, World } from './world.ts'
@@ -51,7 +51,7 @@ export function residentContender(world: World, items: readonly Item[]): Contend
         signal,
       })
       await rm(folder, { recursive: true })
-      const each: Pick<Measurement, 'wallMs' | 'cpuMs'> = JSON.parse(output)
+      const each: Pick<ProcessMeasurement, 'wallMs' | 'cpuMs'> = JSON.parse(output)
       return { wallMs: each.wallMs, cpuMs: each.cpuMs, rssMib: measurement.rssMib }
     },
   }
@@ -79,7 +79,7 @@ async function measureTool(
   tool: Tool,
   items: readonly Item[],
   signal: AbortSignal,
-): Promise<Measurement> {
+): Promise<ProcessMeasurement> {
   const folder = await world.runFolder()
   const servers = [world.source(link), world.target(link)]
   const marks = await Promise.all(servers.map((server) => server.mark()))

@@ -11,6 +11,8 @@ export interface Case<World> {
   readonly contenders: (world: World, signal: AbortSignal) => Promise<readonly Contender[]>
   readonly goals: readonly Goal[]
   readonly leaveOutBeyond?: number
+  /** No more rounds than these, where each is a long one. */
+  readonly mostRounds?: number
 }
 
 /** Whose program is measured beside its peers. */
@@ -40,6 +42,7 @@ export async function runCase<World>(
   )
   const { rounds, leftOut } = await runRounds({
     ...options,
+    rounds: Math.min(options.rounds, one.mostRounds ?? options.rounds),
     name,
     contenders: await one.contenders(world, options.signal),
     ours: OURS,

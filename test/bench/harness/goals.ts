@@ -1,5 +1,5 @@
 import { type Figure, figureNames, formatFigure, type Round } from './measurement.ts'
-import { bestOf, median, ratiosOf, valuesOf } from './statistics.ts'
+import { bestOf, differencesOf, median, ratiosOf, valuesOf } from './statistics.ts'
 
 /** What a case has to show. */
 export type Goal =
@@ -10,6 +10,14 @@ export type Goal =
       readonly of: string
       /** Several: the best of them by the median of this figure. */
       readonly beside: readonly string[]
+      readonly atMost: number
+    }
+  /** The largest of all rounds' differences of one contender's figure from another's. */
+  | {
+      readonly kind: 'difference'
+      readonly figure: Figure
+      readonly of: string
+      readonly from: string
       readonly atMost: number
     }
   /** The largest value of all rounds. */
@@ -37,8 +45,7 @@ export interface GoalResult {
 }
 
 export function judge(name: string, goal: Goal, rounds: readonly Round[]): GoalResult {
-  const measured = goal.kind === 'ratio' ? ratio(goal, rounds) : bound(goal, rounds)
-  const { value, what } = measured
+  const { value, what } = measure(goal, rounds)
   const show = (number: number): string =>
     goal.kind === 'ratio' ? number.toFixed(3) : formatFigure(goal.figure, number)
   return {
@@ -50,6 +57,14 @@ export function judge(name: string, goal: Goal, rounds: readonly Round[]): GoalR
     shown: value === undefined ? 'not measured' : show(value),
     shownAtMost: show(goal.atMost),
   }
+}
+
+function measure(
+  goal: Goal,
+  rounds: readonly Round[],
+): { value: number | undefined; what: string } {
+  if (goal.kind === 'ratio') return ratio(goal, rounds)
+  return goal.kind === 'difference' ? difference(goal, rounds) : bound(goal, rounds)
 }
 
 function ratio(
@@ -65,6 +80,18 @@ function ratio(
   const what =
     goal.beside.length > 1 ? `${figure} beside the best, ${best}` : `${figure} beside ${best}`
   return { value: ratios.length > 0 ? median(ratios) : undefined, what }
+}
+
+function difference(
+  goal: Goal & { kind: 'difference' },
+  rounds: readonly Round[],
+): { value: number | undefined; what: string } {
+  const { of, from: to, figure } = goal
+  const differences = differencesOf(rounds, figure, { of, to })
+  return {
+    value: differences.length > 0 ? Math.max(...differences) : undefined,
+    what: `${figureNames[figure]} over ${to}`,
+  }
 }
 
 function bound(

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
-import type { Measurement } from './measurement.ts'
+import type { ProcessMeasurement } from './measurement.ts'
 
 export interface MeasureOptions {
   /** The program `measure`. */
@@ -40,7 +40,7 @@ const TAIL_BYTES = 2_000
  */
 export async function measureCommand(
   options: MeasureOptions,
-): Promise<{ readonly measurement: Measurement; readonly output: string }> {
+): Promise<{ readonly measurement: ProcessMeasurement; readonly output: string }> {
   const { command, enter = [], env, cwd, signal } = options
   signal.throwIfAborted()
   const [program, ...args] = [...enter, options.measure, ...command]

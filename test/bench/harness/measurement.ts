@@ -1,23 +1,28 @@
 /** What one run of one contender cost. */
 export interface Measurement {
   readonly wallMs: number
-  /** User and system time of the process and all its descendants. */
-  readonly cpuMs: number
-  /** Peak resident set of the largest process. */
-  readonly rssMib: number
-  /** What 99 of 100 answers took at most, where answers are timed. */
+  /** User and system time of the process and all its descendants, where one process is what is measured. */
+  readonly cpuMs?: number
+  /** Peak resident set of the largest process, likewise. */
+  readonly rssMib?: number
+  /** What half of the answers took at most, and what 99 of 100 did, where answers are timed. */
+  readonly p50Ms?: number
   readonly p99Ms?: number
   /** Requests that registries answered, where they are counted. */
   readonly requests?: number
 }
 
-export const figures = ['wallMs', 'cpuMs', 'p99Ms', 'rssMib', 'requests'] as const
+/** Of a process that ran to its end. */
+export type ProcessMeasurement = Measurement & Required<Pick<Measurement, 'cpuMs' | 'rssMib'>>
+
+export const figures = ['wallMs', 'cpuMs', 'p50Ms', 'p99Ms', 'rssMib', 'requests'] as const
 export type Figure = (typeof figures)[number]
 
 /** How a figure is called in tables and messages. */
 export const figureNames: Readonly<Record<Figure, string>> = {
   wallMs: 'wall',
   cpuMs: 'CPU',
+  p50Ms: 'p50',
   p99Ms: 'p99',
   rssMib: 'RSS',
   requests: 'requests',

@@ -30,6 +30,19 @@ export function ratiosOf(
   })
 }
 
+/** The same as {@link ratiosOf}, subtracted. */
+export function differencesOf(
+  rounds: readonly Round[],
+  figure: Figure,
+  { of, to }: { readonly of: string; readonly to: string },
+): number[] {
+  return rounds.flatMap((round) => {
+    const value = round[of]?.[figure]
+    const other = round[to]?.[figure]
+    return value === undefined || other === undefined ? [] : [value - other]
+  })
+}
+
 /** Of these contenders, the one with the lowest median; undefined when none was measured in every round. */
 export function bestOf(
   rounds: readonly Round[],

@@ -19,7 +19,7 @@ export interface LoadOptions {
 }
 
 /** What `load-reviews` prints. */
-interface Load {
+export interface Load {
   readonly wallMicros: number
   readonly cpuMicros: number
   readonly p99Micros: number
@@ -32,19 +32,20 @@ const run = promisify(execFile)
 /** Figures of time are those of so many requests. */
 const PER = 1_000
 /** After these a server answers as it will in an hour. */
-const WARM_UP = 5_000
+export const WARM_UP = 5_000
 
 /** A server under load, started anew for each run. */
 export function loadContender(options: LoadOptions): Contender {
-  const { world, server, images, requests } = options
+  const { world, server, images, requests, inFlight } = options
   return {
     name: options.name ?? server,
     run: async (_round, signal) => {
       const command = [...world.servers[server], await world.imagesFile(images), world.certificates]
       const env = { NODE_ENV: 'production', GOMAXPROCS: '1' }
       await using started = await startWebhookServer(command, env, signal)
-      await post(started, options, WARM_UP, signal)
-      return measurementOf(await post(started, options, requests, signal), requests)
+      const load = { world, inFlight }
+      await postReviews(started, load, WARM_UP, signal)
+      return measurementOf(await postReviews(started, load, requests, signal), requests)
     },
   }
 }
@@ -55,8 +56,7 @@ export async function checkSameAnswers(world: World, signal: AbortSignal): Promi
     (['kip', 'go'] as const).map(async (server) => {
       const command = [...world.servers[server], await world.imagesFile(10), world.certificates]
       await using started = await startWebhookServer(command, {}, signal)
-      const options = { world, server, images: 10, requests: 1, inFlight: 1 }
-      return readAnswer((await post(started, options, 1, signal)).answer)
+      return readAnswer((await postReviews(started, { world, inFlight: 1 }, 1, signal)).answer)
     }),
   )
   const [ours, theirs] = answers
@@ -78,17 +78,27 @@ function readAnswer(answer: string): unknown {
   return { ...review, response: { ...review.response, patch: operations } }
 }
 
-async function post(
-  server: WebhookServer,
-  { world, inFlight }: LoadOptions,
+export interface PostOptions {
+  readonly world: Pick<World, 'load' | 'certificates' | 'reviewFile'>
+  readonly inFlight: number
+  /** File with the review, and PEM file of who signed the server's certificate. Default: the world's. */
+  readonly body?: string
+  readonly authority?: string
+}
+
+/** Posts a review so many times, and tells what that took and cost the server's process. */
+export async function postReviews(
+  server: Pick<WebhookServer, 'address' | 'process'>,
+  options: PostOptions,
   requests: number,
   signal: AbortSignal,
 ): Promise<Load> {
+  const { world, inFlight } = options
   const args = {
     address: server.address,
     path: '/mutate',
-    authority: `${world.certificates}/ca.crt`,
-    body: world.reviewFile,
+    authority: options.authority ?? `${world.certificates}/ca.crt`,
+    body: options.body ?? world.reviewFile,
     'in-flight': inFlight,
     requests,
     process: server.process,
@@ -102,7 +112,8 @@ async function post(
   return JSON.parse(stdout)
 }
 
-function measurementOf(load: Load, requests: number): Measurement {
+/** Figures of time are those of 1,000 requests. */
+export function measurementOf(load: Load, requests: number): Measurement {
   const part = (micros: number): number => ((micros / requests) * PER) / 1000
   return {
     wallMs: part(load.wallMicros),

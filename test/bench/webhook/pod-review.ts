@@ -7,9 +7,10 @@ export interface Images {
   readonly digests: Readonly<Record<string, string>>
 }
 
-/** The images of the pod that are mirrored. */
+/** The images of the pod, which are mirrored: of the containers `web` and `log`, and of the init container. */
 const rewritten = ['docker.io/library/nginx:1.27', 'quay.io/prometheus/busybox:glibc'] as const
 const viaPort = 'registry.example.com:5000/team/settings-loader:2026.11'
+const asWritten = ['nginx:1.27', rewritten[1], viaPort] as const
 
 /** So many images, those of {@link podReview} among them. */
 export function imagesOfSize(registry: string, count: number): Images {
@@ -24,8 +25,12 @@ export function imagesOfSize(registry: string, count: number): Images {
   return { registry, digests: Object.fromEntries(entries) }
 }
 
-/** A review as an API server posts it: a Deployment's pod of 7 KB, with three images that are to be rewritten. */
-export function podReview(): string {
+/**
+ * A review as an API server posts it: a Deployment's pod of 7 KB, with three images that are to be rewritten.
+ *
+ * @param images - default: those of {@link imagesOfSize}
+ */
+export function podReview(images: readonly [string, string, string] = asWritten): string {
   const metadata = {
     generateName: 'storefront-7d9c6b5f4d-',
     namespace: 'shop',
@@ -62,9 +67,19 @@ export function podReview(): string {
       },
     ],
   }
-  const spec = {
-    initContainers: [container('settings', viaPort, 4)],
-    containers: [container('web', 'nginx:1.27', 13), container('log', rewritten[1], 10)],
+  const spec = podSpec(images)
+  const pod = { apiVersion: 'v1', kind: 'Pod', metadata, spec, status: {} }
+  return JSON.stringify(reviewOf(pod as unknown as Pod))
+}
+
+/** Of the same pod, for whoever creates it. */
+export function podSpec([web, log, settings]: readonly [string, string, string]) {
+  return {
+    initContainers: [container('settings', settings, 5)],
+    containers: [container('web', web, 13), container('log', log, 10)].map((one) => ({
+      ...one,
+      readinessProbe,
+    })),
     volumes: [
       { name: 'config', configMap: { name: 'storefront', defaultMode: 420 } },
       { name: 'cache', emptyDir: { sizeLimit: '256Mi' } },
@@ -97,8 +112,14 @@ export function podReview(): string {
     enableServiceLinks: true,
     preemptionPolicy: 'PreemptLowerPriority',
   }
-  const pod = { apiVersion: 'v1', kind: 'Pod', metadata, spec, status: {} }
-  return JSON.stringify(reviewOf(pod as unknown as Pod))
+}
+
+const readinessProbe = {
+  httpGet: { path: '/readyz', port: 8080, scheme: 'HTTP' },
+  timeoutSeconds: 1,
+  periodSeconds: 10,
+  successThreshold: 1,
+  failureThreshold: 3,
 }
 
 function container(name: string, image: string, variables: number) {
@@ -124,13 +145,6 @@ function container(name: string, image: string, variables: number) {
         mountPath: '/var/run/secrets/kubernetes.io/serviceaccount',
       },
     ],
-    readinessProbe: {
-      httpGet: { path: '/readyz', port: 8080, scheme: 'HTTP' },
-      timeoutSeconds: 1,
-      periodSeconds: 10,
-      successThreshold: 1,
-      failureThreshold: 3,
-    },
     terminationMessagePath: '/dev/termination-log',
     terminationMessagePolicy: 'File',
     imagePullPolicy: 'IfNotPresent',

@@ -5,6 +5,7 @@ import { bundle, nodeFlags } from '../../../docker/bundle.ts'
 import { openAuthority } from '../../cluster/pki.ts'
 import type { BenchOptions } from '../bench.ts'
 import { benchProgram, libraryPeer } from '../peers/build.ts'
+import { type ControlPlane, startControlPlane } from './control-plane.ts'
 import { imagesOfSize, podReview } from './pod-review.ts'
 
 export type ServerName = 'kip' | 'go'
@@ -19,12 +20,19 @@ export interface World extends AsyncDisposable {
   readonly reviewFile: string
   /** File with so many images. */
   readonly imagesFile: (count: number) => Promise<string>
+  /** kip as a whole, as it is shipped. */
+  readonly program: readonly string[]
+  /** Brought up when it is first asked for. */
+  readonly controlPlane: () => Promise<ControlPlane>
+  /** A folder for files. */
+  readonly folder: string
 }
 
 const BACKUP = 'backup.example.com:5001/mirror'
 
 /** Builds the servers and the load, and removes the files when disposed of. */
-export async function createWorld({ report, signal }: BenchOptions): Promise<World> {
+export async function createWorld(options: BenchOptions): Promise<World> {
+  const { report, signal } = options
   if (availableParallelism() < 2) throw new Error('two cores are needed: one serves, one asks')
   const peer = await libraryPeer('webhook', { report, signal })
   const load = await benchProgram('load-reviews', { report, signal })
@@ -34,6 +42,7 @@ export async function createWorld({ report, signal }: BenchOptions): Promise<Wor
   cleanup.defer(() => rm(folder, { recursive: true, force: true }))
   // As it is shipped: one bundle, run by the Node that runs this, with the flags of the image.
   await bundle(join(folder, 'kip'), 'test/bench/webhook/server.ts')
+  await bundle(join(folder, 'program'))
   const authority = await openAuthority(folder)
   const issued = await authority.issue({ commonName: 'webhook', hosts: ['127.0.0.1'] })
   await writeFile(join(folder, 'tls.crt'), issued.certificate)
@@ -41,11 +50,19 @@ export async function createWorld({ report, signal }: BenchOptions): Promise<Wor
   const reviewFile = join(folder, 'review.json')
   await writeFile(reviewFile, podReview())
 
+  const node = [process.execPath, ...nodeFlags()]
+  let plane: Promise<ControlPlane> | undefined
   const disposal = cleanup.move()
   return {
+    folder,
+    program: [...node, join(folder, 'program', 'main.js')],
+    controlPlane: () => {
+      plane ??= startControlPlane(options).then((started) => disposal.use(started))
+      return plane
+    },
     load,
     servers: {
-      kip: [process.execPath, ...nodeFlags(), join(folder, 'kip', 'main.js')],
+      kip: [...node, join(folder, 'kip', 'main.js')],
       go: [peer.file],
     },
     versions: { 'k8s.io/api': peer.version },
