@@ -44,6 +44,15 @@ describe('goals', () => {
     atMost,
   })
 
+  test('a difference has to be small enough in every round', () => {
+    const goal: Goal = { kind: 'difference', figure: 'wallMs', of: 'kip', from: 'oras', atMost: 5 }
+    const worst = judge('case', goal, rounds)
+    assert.equal(worst.value, 10)
+    assert.equal(worst.met, false)
+    assert.equal(worst.shown, '10.0 ms')
+    assert.equal(judge('case', { ...goal, from: 'nobody' }, rounds).met, false)
+  })
+
   test('a ratio is the median of the rounds, beside one peer or the best', () => {
     const beside = judge('case', wall(['crane'], 0.5), rounds)
     assert.equal(beside.value, 0.5)
