@@ -11,11 +11,11 @@ import { KubeApiError } from '../../../src/kube/errors.ts'
 import type { ResourcePath } from '../../../src/kube/resource.ts'
 import type { KubeObject } from '../../../src/kube/types.ts'
 import { imageOf } from '../../cluster/images/image.ts'
+import { storedLayer } from '../../cluster/images/stored-layer.ts'
 import { tinyImage } from '../../cluster/images/tiny.ts'
 import { type Cluster, downCluster, eventually, upCluster } from '../../cluster/index.ts'
 import { startRegistry, type TestRegistry } from '../../support/registry.ts'
 import type { BenchOptions } from '../bench.ts'
-import { storedLayer } from '../copy/stored-layer.ts'
 
 /** What kip as a whole needs around it: a real API server that knows CachedImages, and two real registries. */
 export interface ControlPlane extends AsyncDisposable {
