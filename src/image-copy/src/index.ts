@@ -2,6 +2,7 @@ export type { Credential, CredentialSource } from './auth/credential.ts'
 export { type DockerCredentialsOptions, dockerCredentials } from './auth/credential-helper.ts'
 export { type DockerConfig, parseDockerConfig } from './auth/docker-config.ts'
 export { createKeyring, type Keyring } from './auth/keyring.ts'
+export type { AroundChoice } from './copy/around.ts'
 export { type CopyOptions, type CopyResult, copyImage } from './copy/copy-image.ts'
 export {
   type CopyImagesOptions,
