@@ -127,6 +127,36 @@ describe('identity tokens', () => {
   })
 })
 
+describe('a source of credentials that is slow, or fails', () => {
+  test('holds up no call that was stopped', async () => {
+    const registry = await filled(basic)
+    const asked = Promise.withResolvers<void>()
+    const client = clientWith({
+      credentials: () => {
+        asked.resolve()
+        return new Promise(() => {})
+      },
+    })
+    const stop = new AbortController()
+    const reason = new Error('enough')
+    const { signal } = stop
+    const calls = [
+      resolveDigest(client, image1(registry), { signal }),
+      copyImage(client, image1(registry), { ...image1(registry, 'x/y'), tag: 'v2' }, { signal }),
+    ]
+    await asked.promise
+    stop.abort(reason)
+    for (const call of calls) await assert.rejects(call, reason)
+  })
+
+  test('does not matter where nobody asks for a credential', async () => {
+    const registry = await filled({})
+    const client = clientWith({ credentials: () => Promise.reject(new Error('no helper')) })
+    const to = { ...image1(registry, 'x/y'), tag: 'v2' }
+    assert.equal((await copyImage(client, image1(registry), to)).digest, image.digest)
+  })
+})
+
 test('a registry token is shown to the registry as it is', async () => {
   const registry = await filled({})
   registry.interceptor = (request, response) => {

@@ -1,3 +1,4 @@
+import { abortable } from '../abortable.ts'
 import { cryptoModule } from '../crypto-module.ts'
 import { RegistryError } from '../errors.ts'
 import { type Challenge, parseChallenges } from './challenge.ts'
@@ -84,10 +85,16 @@ export class Authenticator {
   }
 
   /** Whether the first request will most likely be challenged: there is a credential, and it was not asked for yet. */
-  async expectsChallenge(repository: string): Promise<boolean> {
+  async expectsChallenge(repository: string, signal: AbortSignal): Promise<boolean> {
     if (this.#scheme !== undefined) return false
-    const { list } = await this.#identitiesFor(repository)
-    return list.length > 0
+    try {
+      const { list } = await abortable(this.#identitiesFor(repository), signal)
+      return list.length > 0
+    } catch {
+      // What cannot be found out matters only once the registry asks.
+      signal.throwIfAborted()
+      return false
+    }
   }
 
   /** What to show with a request now. @throws RegistryError when the token server gives no token */
@@ -96,7 +103,7 @@ export class Authenticator {
     if (scheme === undefined)
       return { authorization: undefined, identity: 'unasked', tokenKey: undefined, fresh: false }
     for (;;) {
-      const identities = await this.#identitiesFor(request.repository)
+      const identities = await abortable(this.#identitiesFor(request.repository), signal)
       const credential = identities.list[identities.index]
       const identity = identityKey(credential, this.#salt())
       if (credential !== undefined && 'registryToken' in credential) {

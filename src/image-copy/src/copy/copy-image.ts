@@ -223,7 +223,7 @@ async function firstLook(
   goal: string | undefined,
 ): Promise<FirstLook> {
   const { learned } = to.route.main
-  const looked = await howToLook(to, source, goal)
+  const looked = await howToLook(to, source, goal, context.signal)
   const held = looked === 'yes' && goal !== undefined ? headManifest(to, goal, context) : undefined
   if (looked !== 'yes') to.route.main.warm(1, context)
   const [target, head, fetched] = await Promise.all([
@@ -249,12 +249,14 @@ async function howToLook(
   to: Repository,
   source: ImageReference,
   goal: string | undefined,
+  signal: AbortSignal,
 ): Promise<FirstLook['looked']> {
   const { main } = to.route
   if (goal === undefined) return 'filling'
   if (source.digest !== undefined) return 'yes'
   if (main.learned.absentTags >= enoughAbsent) return 'filling'
-  if (goal === (source.tag ?? 'latest') || (await main.expectsChallenge(to.name))) return 'yes'
+  if (goal === (source.tag ?? 'latest') || (await main.expectsChallenge(to.name, signal)))
+    return 'yes'
   return 'renamed'
 }
 

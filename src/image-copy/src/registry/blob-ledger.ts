@@ -1,3 +1,5 @@
+import { abortable } from '../abortable.ts'
+
 /** What is known of one blob at one target host. */
 interface Entry {
   /** Repositories that hold it, each with the time it was seen there, in milliseconds. */
@@ -54,7 +56,7 @@ export class BlobLedger {
   ): Promise<T> {
     const entry = this.#entry(host, digest)
     while (entry.leader !== undefined && this.holderOf(host, digest) === undefined)
-      await waitFor(entry.leader, signal)
+      await abortable(entry.leader, signal)
     if (entry.leader !== undefined) return work()
     const turn = Promise.withResolvers<void>()
     entry.leader = turn.promise
@@ -88,16 +90,4 @@ export class BlobLedger {
 
 function key(host: string, digest: string): string {
   return `${host} ${digest}`
-}
-
-function waitFor(promise: Promise<void>, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    signal.throwIfAborted()
-    const aborted = (): void => reject(signal.reason)
-    signal.addEventListener('abort', aborted, { once: true })
-    promise.then(() => {
-      signal.removeEventListener('abort', aborted)
-      resolve()
-    })
-  })
 }

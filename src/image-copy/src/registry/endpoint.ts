@@ -219,8 +219,8 @@ export class Endpoint {
   }
 
   /** Whether the first request about a repository will most likely be answered by a challenge. */
-  expectsChallenge(repository: string): Promise<boolean> {
-    return this.#auth?.expectsChallenge(repository) ?? Promise.resolve(false)
+  expectsChallenge(repository: string, signal: AbortSignal): Promise<boolean> {
+    return this.#auth?.expectsChallenge(repository, signal) ?? Promise.resolve(false)
   }
 
   /** Opens connections for up to `count` requests that are about to come at a time. */

@@ -1,3 +1,5 @@
+import { abortable } from '../abortable.ts'
+
 /** Items that one write takes together. */
 interface Group<T> {
   readonly items: T[]
@@ -31,17 +33,11 @@ export class SharedWrites<T> {
     const group = this.#open.get(name) ?? this.#begin(name, write)
     group.items.push(item)
     group.wanted += 1
-    const aborted = Promise.withResolvers<never>()
-    const give = (): void => {
+    try {
+      await abortable(group.done, signal)
+    } finally {
       group.wanted -= 1
       if (group.wanted === 0) group.stop.abort(signal.reason)
-      aborted.reject(signal.reason)
-    }
-    signal.addEventListener('abort', give, { once: true })
-    try {
-      await Promise.race([group.done, aborted.promise])
-    } finally {
-      signal.removeEventListener('abort', give)
     }
   }
 
