@@ -48,6 +48,7 @@ export class InvalidReferences {
         reason: 'InvalidImageReference',
         action: 'Discovering',
         note: `${image} is no image reference: kip leaves it out`,
+        once: reference,
       })
     }
   }

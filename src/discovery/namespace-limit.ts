@@ -20,8 +20,7 @@ export interface Content {
 export class NamespaceLimit {
   readonly #limits: NamespaceLimits
   readonly #contentOf: (reference: string) => Content | undefined
-  /** In the order of their coming. */
-  readonly #held = new Map<string, Set<string>>()
+  readonly #held = new Map<string, Held>()
   readonly #waiting = new Map<string, Set<string>>()
   readonly #changed = new Set<string>()
 
@@ -32,14 +31,15 @@ export class NamespaceLimit {
 
   /** Whether the namespace's use of the image counts; takes a place for it when there is one. */
   take(namespace: string, reference: string): boolean {
-    const held = setOf(this.#held, namespace)
-    const had = held.has(reference)
-    if (!had && held.size >= this.#limits.images) return this.#refuse(namespace, reference)
-    held.add(reference)
-    const beyond = this.#beyond(held)
+    const held = this.#held.get(namespace) ?? { images: new Map<string, number>(), bytes: 0 }
+    this.#held.set(namespace, held)
+    const had = held.images.has(reference)
+    if (!had && held.images.size >= this.#limits.images) return this.#refuse(namespace, reference)
+    weigh(held, reference, this.#contentOf(reference)?.bytes ?? 0)
+    const beyond = held.bytes > this.#limits.bytes ? this.#beyond(held) : nothing
     for (const each of beyond) this.#changed.add(each)
     if (beyond.has(reference)) {
-      this.#leave(this.#held, namespace, reference)
+      this.#giveBack(namespace, held, reference)
       // Its place is another's now.
       if (had) for (const each of this.#waiting.get(namespace) ?? []) this.#changed.add(each)
       return this.#refuse(namespace, reference)
@@ -51,8 +51,8 @@ export class NamespaceLimit {
   /** Gives back the places of an image in all namespaces but those that use it now. */
   keepOnly(reference: string, namespaces: ReadonlySet<string>): void {
     for (const [namespace, held] of this.#held) {
-      if (namespaces.has(namespace) || !held.has(reference)) continue
-      this.#leave(this.#held, namespace, reference)
+      if (namespaces.has(namespace) || !held.images.has(reference)) continue
+      this.#giveBack(namespace, held, reference)
       for (const each of this.#waiting.get(namespace) ?? []) this.#changed.add(each)
     }
     for (const [namespace, waiting] of this.#waiting) {
@@ -80,11 +80,11 @@ export class NamespaceLimit {
   }
 
   /** Those of the held that do not fit beside all that came before them. */
-  #beyond(held: ReadonlySet<string>): ReadonlySet<string> {
+  #beyond(held: Held): ReadonlySet<string> {
     const beyond = new Set<string>()
     const counted = new Set<string>()
     let bytes = 0
-    for (const reference of held) {
+    for (const reference of held.images.keys()) {
       const content = this.#contentOf(reference)
       if (content === undefined || counted.has(content.digest)) continue
       if (bytes + content.bytes > this.#limits.bytes) {
@@ -97,11 +97,28 @@ export class NamespaceLimit {
     return beyond
   }
 
+  #giveBack(namespace: string, held: Held, reference: string): void {
+    weigh(held, reference, 0)
+    held.images.delete(reference)
+    if (held.images.size === 0) this.#held.delete(namespace)
+  }
+
   #leave(sets: Map<string, Set<string>>, namespace: string, reference: string): void {
     const set = sets.get(namespace)
     set?.delete(reference)
     if (set?.size === 0) sets.delete(namespace)
   }
+}
+
+/** What one namespace holds: bytes by image, in the order of their coming, and their sum, two names of one digest twice. */
+interface Held {
+  readonly images: Map<string, number>
+  bytes: number
+}
+
+function weigh(held: Held, reference: string, bytes: number): void {
+  held.bytes += bytes - (held.images.get(reference) ?? 0)
+  held.images.set(reference, bytes)
 }
 
 const nothing: ReadonlySet<string> = new Set()

@@ -1,7 +1,7 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import type { KubeClient } from './client.ts'
 import { type Clock, systemClock } from './clock.ts'
-import { isNotFound } from './errors.ts'
+import { isAlreadyExists, isNotFound } from './errors.ts'
 import type { Log } from './log.ts'
 import { microTime } from './micro-time.ts'
 import { resourcePath } from './resource.ts'
@@ -17,6 +17,11 @@ export interface EventNote {
   readonly action: string
   /** A sentence; cut to 1024 bytes. */
   readonly note: string
+  /**
+   * Names this news: it is told once for as long as its Event is kept (an hour by default), also by processes that come
+   * later. Default: each process tells it anew.
+   */
+  readonly once?: string
 }
 
 export interface EventRecorder {
@@ -105,7 +110,7 @@ class SeriesRecorder implements EventRecorder {
   record(note: EventNote): void {
     if (this.#stop.signal.aborted) return
     const regarding = referenceTo(note.regarding)
-    const key = JSON.stringify([regarding, note.type, note.reason, note.action])
+    const key = JSON.stringify([regarding, note.type, note.reason, note.action, note.once])
     const now = this.#clock.now()
     const known = this.#series.get(key)
     if (known !== undefined && now - known.lastAt < seriesEndsMs) {
@@ -139,7 +144,7 @@ class SeriesRecorder implements EventRecorder {
   #begin(note: EventNote, regarding: ObjectReference, now: number): Series {
     // Of an object that has no namespace, events live in `default`, as kubectl describe looks for them.
     const namespace = regarding.namespace ?? 'default'
-    const name = `${(regarding.name ?? 'unknown').slice(0, 200)}.${randomBytes(8).toString('hex')}`
+    const name = `${(regarding.name ?? 'unknown').slice(0, 200)}.${suffixOf(note, regarding)}`
     const date = this.#date()
     return {
       name,
@@ -231,10 +236,18 @@ class SeriesRecorder implements EventRecorder {
         signal,
       })
     } catch (error) {
+      // An event of this name is of another process, which told the same.
+      if (first && isAlreadyExists(error)) return
       const { regarding, reason } = series.event
       this.#log.warn({ regarding, reason, err: error }, 'an event could not be told')
     }
   }
+}
+
+function suffixOf({ once, reason }: EventNote, { uid }: ObjectReference): string {
+  if (once === undefined) return randomBytes(8).toString('hex')
+  const text = JSON.stringify([uid, reason, once])
+  return createHash('sha256').update(text).digest('hex').slice(0, 16)
 }
 
 function referenceTo(object: KubeObject): ObjectReference {

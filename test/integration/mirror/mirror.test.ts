@@ -198,6 +198,22 @@ describe('the mirror', { skip }, () => {
     assert.deepEqual([...new Set(seen)], [first, second])
   })
 
+  it('sends nothing twice of two names of one digest', async () => {
+    const store = createMemoryStore()
+    const image = tinyImage(93)
+    const digest = await source.client.push(image, 'team/name', '1')
+    await source.client.push(image, 'team/name', '1.0')
+    await source.client.push(image, 'other/name', '1')
+    const { outcomes } = start(store)
+    for (const name of ['team/name:1', 'team/name:1.0', 'other/name:1']) {
+      await want(store, `${source.host}/${name}`, digest)
+      await reaches(store, `${source.host}/${name}`, 'Verified')
+    }
+    const sent = outcomes.map(({ bytes }) => bytes)
+    assert.ok((sent[0] ?? 0) > 0)
+    assert.deepEqual(sent.slice(1), [0, 0])
+  })
+
   it('does not copy what asks for credentials, and says so', async () => {
     const store = createMemoryStore()
     const reference = `${secret.host}/private:1`

@@ -115,6 +115,21 @@ describe('events', () => {
     assert.equal(stored()[0]?.series?.count, 2)
   })
 
+  test('what is to be told once is not told again by the next process', async () => {
+    const told = { ...noteOn('x'), once: 'this very thing' }
+    const log = silentLog()
+    for (let times = 0; times < 2; times += 1) {
+      const client = kube.client()
+      const next = createEventRecorder({ client, controller: 'images.kip/kip', instance: 'p', log })
+      next.record(told)
+      next.record({ ...told, once: `another ${times}` })
+      await next.close()
+      await client.close()
+    }
+    assert.equal(kube.list({ ...events, namespace: 'a' }).length, 3)
+    assert.deepEqual(log.lines, [])
+  })
+
   test('of an object without namespace, in default; a long note is cut at a character', async () => {
     const { regarding, ...rest } = noteOn('x', 'ü'.repeat(600))
     recorder.record({ ...rest, regarding: { ...regarding, metadata: { name: 'x' } } })
