@@ -278,6 +278,44 @@ describe('credentials', () => {
     await client.close()
   })
 
+  test('a kubeconfig: a token file that is replaced, and an OIDC token that has not ended', async () => {
+    const path = join(dir, 'config')
+    const config = (user: object): Promise<void> =>
+      writeFile(
+        path,
+        JSON.stringify({
+          clusters: [
+            { name: 'c', cluster: { server: kube.url, 'insecure-skip-tls-verify': true } },
+          ],
+          users: [{ name: 'u', user }],
+          contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
+          'current-context': 'x',
+        }),
+      )
+    const tokenFile = join(dir, 'token-of-kubeconfig')
+    await writeFile(tokenFile, 'first')
+    await config({ tokenFile })
+    let client = await connectCluster({ kubeconfig: path })
+    await getObject(client, maps, 'x', { signal })
+    kube.token = 'second'
+    await writeFile(tokenFile, 'second')
+    await getObject(client, maps, 'x', { signal })
+    await client.close()
+
+    const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+    const token = `${part({ alg: 'none' })}.${part({ exp: Date.now() / 1000 + 3600 })}.x`
+    kube.token = token
+    await config({
+      'auth-provider': {
+        name: 'oidc',
+        config: { 'client-id': 'kip', 'id-token': token, 'idp-issuer-url': 'https://id.test' },
+      },
+    })
+    client = await connectCluster({ kubeconfig: path })
+    await getObject(client, maps, 'x', { signal })
+    await client.close()
+  })
+
   test('what is wrong with a kubeconfig is said with its path', async () => {
     const path = join(dir, 'config')
     await assert.rejects(connectCluster({ kubeconfig: path }), (error: Error) => {
