@@ -30,6 +30,7 @@ import { createEventRecorder } from './kube/events.ts'
 import { type GuardedClient, guardWrites } from './kube/guarded-client.ts'
 import type { Pod } from './kube/types.ts'
 import { type Part, type Parts, serve } from './lifecycle.ts'
+import { LiveSettings } from './live-settings.ts'
 import { createLog, type Logger } from './metrics/log.ts'
 import { createMetrics, type Metrics } from './metrics/metrics.ts'
 import { startStatusServer } from './metrics/status-server.ts'
@@ -50,6 +51,7 @@ import type { ImageStore } from './state/store.ts'
 
 interface Context {
   readonly settings: Settings
+  readonly live: LiveSettings
   readonly client: KubeClient
   /** For what only the leader may write: CachedImages, DaemonSets, the webhook configuration. */
   readonly leaderClient: GuardedClient
@@ -100,7 +102,11 @@ export async function run(invocation: Invocation): Promise<number> {
   try {
     const leaderClient = guardWrites(client)
     const identity = identityOf(settings)
-    const context = { settings, client, leaderClient, log, metrics, identity, invocation }
+    const live = new LiveSettings({
+      ...{ client, settings, argv, env, readFile },
+      log: log.child({ component: 'config' }),
+    })
+    const context = { settings, live, client, leaderClient, log, metrics, identity, invocation }
     const parts = await untilAnswered(() => assemble(context, signal), log, signal)
     if (parts === undefined) return 0
     waiting = parts.waiting
@@ -124,7 +130,7 @@ async function assemble(context: Context, signal: AbortSignal): Promise<Parts> {
 
 /** KIP's old job: the static IMAGES, in memory, under a Role. */
 async function aloneParts(
-  { leaderClient: client, settings, log, metrics }: Context,
+  { leaderClient: client, settings, log, metrics, live }: Context,
   signal: AbortSignal,
 ): Promise<Parts> {
   if (settings.mirror.registry !== '')
@@ -136,18 +142,19 @@ async function aloneParts(
     elected,
     everywhere: [],
     leading: [
-      async (signal) => {
+      (signal) => live.follow(signal),
+      live.part((settings) => async (signal) => {
         const store = createMemoryStore()
         await putStaticImages(store, settings.puller.images, { signal })
         await pullerPart({ client, settings, log, metrics, store, mapping })(signal)
-      },
+      }),
     ],
     waiting: () => [],
   }
 }
 
 async function clusterParts(context: Context, signal: AbortSignal): Promise<Parts> {
-  const { client, leaderClient, settings, log, metrics, identity, invocation } = context
+  const { client, leaderClient, settings, log, metrics, identity, invocation, live } = context
   const { env, readFile, program, version } = invocation
   const component = (name: string) => log.child({ component: name })
   const mapping = createMapping(settings.mirror)
@@ -187,7 +194,7 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
     store,
     exclusions,
     mapping,
-    settings,
+    settings: live.view(),
     log: component('discovery'),
     metrics,
     events,
@@ -199,7 +206,8 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
     (signal) => untilAborted(signal).then(() => events.close()),
   ]
   const leading: Part[] = [
-    discovery.run,
+    (signal) => live.follow(signal),
+    live.part(() => discovery.run),
     async (signal) => {
       const registry = createRegistries({
         settings,
@@ -222,7 +230,11 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
     },
   ]
   if (settings.puller.enabled)
-    leading.push(pullerPart({ client: leaderClient, settings, log, metrics, store, mapping }))
+    leading.push(
+      live.part((settings) =>
+        pullerPart({ client: leaderClient, settings, log, metrics, store, mapping }),
+      ),
+    )
   if (settings.mirror.registry !== '')
     leading.push((signal) =>
       runMirror(

@@ -121,6 +121,10 @@ export interface Container {
   readonly args?: readonly string[]
   readonly workingDir?: string
   readonly env?: readonly EnvVar[]
+  readonly envFrom?: readonly {
+    readonly prefix?: string
+    readonly configMapRef?: { readonly name?: string }
+  }[]
   readonly ports?: readonly {
     readonly name?: string
     readonly containerPort: number
@@ -188,6 +192,7 @@ export interface ContainerStatus {
   readonly name: string
   readonly image?: string
   readonly imageID?: string
+  readonly containerID?: string
   readonly ready?: boolean
   readonly started?: boolean
   readonly restartCount?: number

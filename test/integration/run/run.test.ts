@@ -250,14 +250,52 @@ describe('kip outside the cluster, its webhook by URL', { skip }, () => {
   })
 })
 
-/** The Role of KIP's chart. */
+/** The Role of KIP's chart, and what its ConfigMap needs to be taken live. */
 const kipsRole = [
+  {
+    apiGroups: [''],
+    resources: ['configmaps'],
+    resourceNames: ['k8s-image-puller'],
+    verbs: ['get', 'watch'],
+  },
   {
     apiGroups: ['apps'],
     resources: ['daemonsets'],
     verbs: ['create', 'delete', 'list', 'watch', 'get'],
   },
   { apiGroups: ['apps'], resources: ['deployments'], verbs: ['get'] },
+]
+
+/** KIP's Deployment, of no replica here, and the ConfigMap that it takes its variables from. */
+const kipsObjects = [
+  {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: { name: 'kubernetes-image-puller' },
+    spec: {
+      replicas: 0,
+      selector: { matchLabels: { app: 'kubernetes-image-puller' } },
+      template: {
+        metadata: { labels: { app: 'kubernetes-image-puller' } },
+        spec: {
+          containers: [
+            {
+              name: 'kubernetes-image-puller',
+              image: 'registry.test/kip:1',
+              env: [{ name: 'DEPLOYMENT_NAME', value: 'kubernetes-image-puller' }],
+              envFrom: [{ configMapRef: { name: 'k8s-image-puller' } }],
+            },
+          ],
+        },
+      },
+    },
+  },
+  {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: 'k8s-image-puller' },
+    data: { IMAGES: 'one=registry.test/one:1;two=registry.test/two:2;' },
+  },
 ]
 
 describe("kip in KIP's place: the puller alone", () => {
@@ -268,6 +306,9 @@ describe("kip in KIP's place: the puller alone", () => {
 
   before(async () => {
     await cluster.kubectl(['create', 'namespace', namespace])
+    await cluster.kubectl(['apply', '-n', namespace, '-f', '-'], {
+      input: JSON.stringify({ apiVersion: 'v1', kind: 'List', items: kipsObjects }),
+    })
     folder = await mkdtemp(join(tmpdir(), 'kip-alone-'))
     const client = await connectCluster({ kubeconfig: cluster.kubeconfig })
     const { kubeconfig } = cluster
@@ -314,5 +355,43 @@ describe("kip in KIP's place: the puller alone", () => {
     assert.match(one.output(), /"mode":"alone"/)
     const images = await readCachedImages(cluster)
     assert.ok(!images.some(({ spec }) => spec.reference.startsWith('registry.test/')))
+  })
+
+  it('takes a change of its ConfigMap live, and none that is wrong', async () => {
+    const patch = (data: object) =>
+      cluster.kubectl([
+        ...['-n', namespace, 'patch', 'configmap', 'k8s-image-puller', '--type=merge'],
+        ...['-p', JSON.stringify({ data })],
+      ])
+    const shows = (text: string) =>
+      eventually(
+        text,
+        async () =>
+          (await cluster.kubectl(['get', 'daemonsets', '-n', namespace, '-o', 'json'])).includes(
+            text,
+          ),
+        { timeoutMs: 40_000 },
+      ).catch((error: unknown) => {
+        throw new Error(one?.output(), { cause: error })
+      })
+    await patch({
+      CACHING_CPU_REQUEST: '.5',
+      CACHING_CPU_LIMIT: '.1',
+      IMAGES: 'x=registry.test/no:1',
+    })
+    await eventually(
+      'the fault in the log',
+      async () => /the change is not taken: .*cpuRequest/.test(one?.output() ?? ''),
+      { timeoutMs: 20_000 },
+    )
+    await patch({
+      CACHING_CPU_REQUEST: '.05',
+      CACHING_CPU_LIMIT: '.2',
+      IMAGES: 'one=registry.test/one:1;three=registry.test/three:3',
+    })
+    await shows('registry.test/three:3')
+    const listed = await cluster.kubectl(['get', 'daemonsets', '-n', namespace, '-o', 'json'])
+    assert.ok(!listed.includes('registry.test/no:1'))
+    assert.ok(listed.includes('registry.test/one:1'))
   })
 })

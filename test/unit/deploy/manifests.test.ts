@@ -130,6 +130,7 @@ const expected: Readonly<Record<string, readonly string[]>> = {
     'k8s-image-puller: coordination.k8s.io/leases create',
     'k8s-image-puller: coordination.k8s.io/leases [kip] get,list,watch,update',
   ],
+  'rbac-live-settings.yaml': ['k8s-image-puller: configmaps [k8s-image-puller] get,watch'],
   'rbac-mirror.yaml': ['*: images.kip/cachedimages/status patch'],
   'rbac-puller.yaml': [
     'k8s-image-puller: apps/daemonsets get,list,watch,create,patch,delete',

@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict'
+import { afterEach, beforeEach, describe, it } from 'node:test'
+import { loadSettings } from '../../../src/config/load.ts'
+import type { Settings } from '../../../src/config/settings.ts'
+import { LiveSettings } from '../../../src/live-settings.ts'
+import { createLog } from '../../../src/metrics/log.ts'
+import { type FakeKube, startFakeKube } from '../../support/fake-kube.ts'
+import { waitUntil } from '../../support/wait-until.ts'
+
+const namespace = 'kip'
+const maps = { group: '', version: 'v1', plural: 'configmaps', namespace }
+const deployments = { group: 'apps', version: 'v1', plural: 'deployments', namespace }
+const env = {
+  NAMESPACE: namespace,
+  DEPLOYMENT_NAME: 'puller',
+  IMAGES: 'a=r.test/a:1',
+  NODE_SELECTOR: '{"a": "1"}',
+}
+
+describe('LiveSettings', () => {
+  let kube: FakeKube
+  let stop: () => Promise<void>
+  let seen: Settings[]
+
+  beforeEach(async () => {
+    kube = await startFakeKube()
+    seen = []
+    const envFrom = [
+      { configMapRef: { name: 'kip' } },
+      { prefix: 'CACHING_', configMapRef: { name: 'more' } },
+    ]
+    const containers = [{ name: 'kip', env: [{ name: 'DAEMONSET_NAME', value: 'own' }], envFrom }]
+    kube.put(deployments, {
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata: { name: 'puller', namespace },
+      spec: { template: { spec: { containers } } },
+    })
+    put('kip', { IMAGES: env.IMAGES, NODE_SELECTOR: env.NODE_SELECTOR })
+    put('more', {})
+  })
+  afterEach(async () => {
+    await stop()
+    await kube.stop()
+  })
+
+  function put(name: string, data: Readonly<Record<string, string>>): void {
+    kube.put(maps, { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace }, data })
+  }
+
+  function start(): void {
+    const client = kube.client()
+    const { settings } = loadSettings({ argv: [], env, readFile: () => '' })
+    const live = new LiveSettings({
+      ...{ client, settings, argv: [], env, readFile: () => '' },
+      log: createLog({ level: 'error' }),
+    })
+    const controller = new AbortController()
+    const { signal } = controller
+    const part = live.part((settings) => (round) => {
+      seen.push(settings)
+      return new Promise((resolve) => round.addEventListener('abort', () => resolve()))
+    })
+    const ended = Promise.all([live.follow(signal), part(signal)])
+    stop = async () => {
+      controller.abort()
+      await ended
+      await client.close()
+    }
+  }
+
+  const images = (): string => (seen.at(-1)?.puller.images ?? []).map(({ image }) => image).join()
+
+  it('begins its part anew with what the ConfigMaps say, by precedence and prefix', async () => {
+    start()
+    await waitUntil('both watches', () => kube.watches === 2)
+    put('kip', { IMAGES: 'b=r.test/b:2', DAEMONSET_NAME: 'other' })
+    put('more', { CPU_REQUEST: '5m' })
+    await waitUntil('the change', () => images() === 'r.test/b:2')
+    await waitUntil('the other', () => seen.at(-1)?.puller.cpuRequest === '5m')
+    assert.deepEqual(seen.at(-1)?.puller.nodeSelector, {}, 'what was removed is at its default')
+    assert.equal(seen[0]?.puller.daemonSetName, seen.at(-1)?.puller.daemonSetName)
+  })
+
+  it('leaves out as a whole what has a fault in it', async () => {
+    start()
+    await waitUntil('both watches', () => kube.watches === 2)
+    put('kip', { IMAGES: 'b=r.test/b:2', NODE_SELECTOR: '[' })
+    put('kip', { IMAGES: 'c=r.test/c:3', NODE_SELECTOR: '{"a": "1"}' })
+    await waitUntil('the next good one', () => images() === 'r.test/c:3')
+    assert.deepEqual(
+      seen.map(({ puller }) => puller.images[0]?.name),
+      ['a', 'c'],
+    )
+  })
+
+  it('goes on as it began where ConfigMaps may not be read', async () => {
+    kube.fault = ({ path }) =>
+      path.includes('configmaps') ? { status: 403, reason: 'Forbidden' } : undefined
+    start()
+    await waitUntil('the question', () =>
+      kube.requests.some(({ path }) => path.includes('configmaps')),
+    )
+    assert.equal(images(), 'r.test/a:1')
+    assert.equal(kube.watches, 0)
+  })
+})
