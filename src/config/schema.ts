@@ -523,6 +523,13 @@ export const settingsSchema: SectionSchema<Settings> = {
           'x-env': ['KIP_IMAGE'],
           description: "Image that the `sleep` program is taken from: kip's own, or KIP's.",
         },
+        openShift: {
+          type: 'string',
+          enum: ['auto', 'true', 'false'],
+          default: 'auto',
+          description:
+            'Leave it to the cluster which user pods run as, as OpenShift wants it. `auto`: where its API group `security.openshift.io` is.',
+        },
         cacheOriginals: {
           type: 'boolean',
           default: true,

@@ -160,6 +160,8 @@ export interface PullerSettings {
   readonly imagePullSecrets: readonly string[]
   /** Image with the static `sleep` program at `/kip/sleep`, or KIP's own image. */
   readonly sleepImage: string
+  /** Whether the cluster assigns users to pods itself, as OpenShift does; `auto`: it is looked for. */
+  readonly openShift: 'auto' | 'true' | 'false'
   /** Cache the original name of a rewritten image too, best effort. */
   readonly cacheOriginals: boolean
   readonly intervalHours: number

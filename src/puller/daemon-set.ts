@@ -59,6 +59,8 @@ export interface DaemonSetOptions {
   readonly namespace: string
   readonly settings: PullerSettings
   readonly owner: OwnerReference | undefined
+  /** The cluster chooses the user of pods; default false: they name theirs. */
+  readonly assignsUsers?: boolean
 }
 
 /** Which DaemonSet of a shard is meant: see {@link ObservedShard}. Default: the first, changed in place. */
@@ -76,7 +78,7 @@ export function buildDaemonSet(
   shard: Shard & Partial<ShardObject>,
   options: DaemonSetOptions,
 ): DaemonSet {
-  const { namespace, settings, owner } = options
+  const { namespace, settings, owner, assignsUsers = false } = options
   const { object, revision = 0 } = shard
   const name = object ?? shardName(settings.daemonSetName, shard.kind, shard.index)
   const resident = shard.kind === 'holding' || shard.kind === 'originals'
@@ -97,7 +99,7 @@ export function buildDaemonSet(
       type: 'RollingUpdate',
       rollingUpdate: { maxSurge: resident ? '25%' : '100%', maxUnavailable: 0 },
     },
-    template: buildTemplate(shard, labels, settings),
+    template: buildTemplate(shard, labels, settings, assignsUsers),
   }
   const metadata = {
     name,
@@ -125,6 +127,7 @@ function buildTemplate(
   shard: Shard,
   labels: Readonly<Record<string, string>>,
   settings: PullerSettings,
+  assignsUsers: boolean,
 ): PodTemplateSpec {
   const strategy = strategyOf(shard.kind, settings.strategy)
   const { cpuRequest, cpuLimit, memoryRequest, memoryLimit } = settings
@@ -146,14 +149,14 @@ function buildTemplate(
         'sidecar.istio.io/inject': 'false',
       },
     },
-    spec: { ...parts, ...podSettings(settings) },
+    spec: { ...parts, ...podSettings(settings, assignsUsers) },
   }
   const annotations = { ...template.metadata.annotations, [templateAnnotation]: hash(template) }
   return { ...template, metadata: { ...template.metadata, annotations } }
 }
 
 /** All of a pod that no image and no strategy changes; Pod Security `restricted`. */
-function podSettings(settings: PullerSettings): PodSpec {
+function podSettings(settings: PullerSettings, assignsUsers: boolean): PodSpec {
   const { affinity, tolerations, imagePullSecrets } = settings
   return {
     automountServiceAccountToken: false,
@@ -167,8 +170,7 @@ function podSettings(settings: PullerSettings): PodSpec {
       : { imagePullSecrets: imagePullSecrets.map((name) => ({ name })) }),
     securityContext: {
       runAsNonRoot: true,
-      runAsUser: 65532,
-      runAsGroup: 65532,
+      ...(assignsUsers ? {} : { runAsUser: 65532, runAsGroup: 65532 }),
       seccompProfile: { type: 'RuntimeDefault' },
     },
   }

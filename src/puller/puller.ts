@@ -74,7 +74,8 @@ export function createPuller(options: PullerOptions): Puller {
       const { namespace, puller } = settings
       const name = puller.deploymentName
       const owner = await findOwner({ client, namespace, name, log, clock }, signal)
-      const rights = await learnRights({ client, namespace, log, clock }, signal)
+      const { openShift } = puller
+      const rights = await learnRights({ client, namespace, openShift, log, clock }, signal)
       if (rights === undefined || signal.aborted) return
       log.info({ ...rights }, 'what kip may do')
       await new Term(options, metrics, { owner, rights }).run(signal)
@@ -98,6 +99,7 @@ class Term {
   readonly #succeeding = new Map<string, number>()
   readonly #applying: ShardWriter
   readonly #succession: ShardWriter
+  readonly #assignsUsers: boolean
   #mayPatch: boolean
   readonly #reporter: Reporter
   readonly #fingerprints = new Map<string, { readonly key: string; readonly fingerprint: string }>()
@@ -129,6 +131,7 @@ class Term {
       onChange: () => this.#wakeUp.resolve(),
     })
     this.#mayPatch = rights.patch
+    this.#assignsUsers = rights.assignsUsers
     this.#applying = applyingWriter(client, settings.namespace)
     this.#succession = succeedingWriter(client, settings.namespace, (object) =>
       this.#view.expect(object),
@@ -394,7 +397,7 @@ class Term {
   }
 
   get #building(): Parameters<typeof buildDaemonSet>[1] {
-    const { settings } = this.#options
-    return { namespace: settings.namespace, settings: settings.puller, owner: this.#owner }
+    const { namespace, puller } = this.#options.settings
+    return { namespace, settings: puller, owner: this.#owner, assignsUsers: this.#assignsUsers }
   }
 }

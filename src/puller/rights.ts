@@ -15,11 +15,14 @@ export interface Rights {
   readonly list: boolean
   /** List and watch pods. Else where an image stands is told by the counts of DaemonSets alone. */
   readonly pods: boolean
+  /** The cluster assigns each namespace's pods a user of its own, and refuses any other: OpenShift's SCCs. */
+  readonly assignsUsers: boolean
 }
 
 export interface LearnRightsOptions {
   readonly client: KubeClient
   readonly namespace: string
+  readonly openShift: 'auto' | 'true' | 'false'
   readonly log: Log
   readonly clock: Clock
 }
@@ -32,15 +35,16 @@ export async function learnRights(
   options: LearnRightsOptions,
   signal: AbortSignal,
 ): Promise<Rights | undefined> {
-  const { client, namespace, log, clock } = options
+  const { client, namespace, openShift, log, clock } = options
   for (let waitMs = firstRetryMs; !signal.aborted; waitMs = Math.min(lastRetryMs, waitMs * 2)) {
     try {
-      const [patch, list, pods] = await Promise.all([
+      const [patch, list, pods, assignsUsers] = await Promise.all([
         mayPatch(client, namespace, signal),
         mayList(client, { group: 'apps', version: 'v1', plural: 'daemonsets', namespace }, signal),
         mayList(client, { group: '', version: 'v1', plural: 'pods', namespace }, signal),
+        openShift === 'auto' ? hasGroup(client, sccGroup, signal) : openShift === 'true',
       ])
-      return { patch, list, pods }
+      return { patch, list, pods, assignsUsers }
     } catch (error) {
       if (signal.aborted) return undefined
       log.warn({ err: error, waitMs }, 'what kip may do was not answered, trying again')
@@ -61,6 +65,21 @@ async function mayList(
     return true
   } catch (error) {
     if (error instanceof KubeApiError && error.status === 403) return false
+    throw error
+  }
+}
+
+/** The API group that SecurityContextConstraints belong to. */
+const sccGroup = 'security.openshift.io'
+
+/** Which groups there are may be asked by everybody who is let in; a proxy that shows none has none. */
+async function hasGroup(client: KubeClient, group: string, signal: AbortSignal): Promise<boolean> {
+  try {
+    await client.request({ method: 'GET', path: `/apis/${group}`, signal })
+    return true
+  } catch (error) {
+    if (error instanceof KubeApiError && (error.status === 403 || error.status === 404))
+      return false
     throw error
   }
 }

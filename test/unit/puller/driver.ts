@@ -24,6 +24,7 @@ export const pullerSettings: PullerSettings = Object.freeze({
   tolerations: [],
   imagePullSecrets: [],
   sleepImage: 'kip.test/sleep@sha256:0',
+  openShift: 'auto',
   cacheOriginals: true,
   intervalHours: 1,
   memoryRequest: '',

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test'
 import { loadSettings } from '../../../src/config/load.ts'
 import type { Settings } from '../../../src/config/settings.ts'
 import { createMapping } from '../../../src/images/mapping.ts'
+import type { DaemonSet } from '../../../src/kube/types.ts'
 import { createMetrics } from '../../../src/metrics/metrics.ts'
 import { createPuller } from '../../../src/puller/puller.ts'
 import { createMemoryStore } from '../../../src/state/memory-store.ts'
@@ -171,6 +172,24 @@ describe('createPuller', () => {
     const [owner] = made.metadata?.ownerReferences ?? []
     assert.equal(owner?.uid, kube.get(deployments, 'puller')?.metadata?.uid)
   })
+
+  for (const [where, env, group, runAsUser] of [
+    ['as the cluster says on OpenShift', {}, 200, undefined],
+    ['of its own elsewhere', {}, 404, 65532],
+    ['of its own where told so', { KIP_PULLER_OPEN_SHIFT: 'false' }, 200, 65532],
+  ] as const) {
+    it(`has pods run under a user ${where}`, async () => {
+      kube.fault = ({ path, method }) => {
+        if (path !== '/apis/security.openshift.io' || method !== 'GET') return undefined
+        return group === 404 ? { status: 404, reason: 'NotFound' } : { status: 200 }
+      }
+      start(settings(env))
+      const made = await waitUntil('a shard', () => kube.get(daemonSets, 'kip-fresh'))
+      const { securityContext } = (made as DaemonSet).spec?.template?.spec ?? {}
+      assert.equal(securityContext?.runAsUser, runAsUser)
+      assert.equal(securityContext?.runAsNonRoot, true)
+    })
+  }
 
   it("leaves somebody else's DaemonSet of its name alone and says so", async () => {
     kube.put(daemonSets, {
