@@ -12,6 +12,7 @@ import { caseTable, goalsTable } from './harness/report.ts'
 
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   copy: async () => (await import('./copy/bench.ts')).benchCopy,
+  puller: async () => (await import('./puller/bench.ts')).benchPuller,
   webhook: async () => (await import('./webhook/bench.ts')).benchWebhook,
 }
 

@@ -10,12 +10,33 @@ export interface Measurement {
   readonly p99Ms?: number
   /** Requests that registries answered, where they are counted. */
   readonly requests?: number
+  /** What pods take of a node's room: requests, in thousandths of a CPU and in mebibytes. */
+  readonly reservedCpu?: number
+  readonly reservedMib?: number
+  /** What a node uses more than before: pods, their shims, containerd. */
+  readonly nodeMib?: number
+  /** Containers made anew, of images that did not change and had nothing to do with what did. */
+  readonly restarts?: number
+  /** Containers made in all. */
+  readonly containers?: number
 }
 
 /** Of a process that ran to its end. */
 export type ProcessMeasurement = Measurement & Required<Pick<Measurement, 'cpuMs' | 'rssMib'>>
 
-export const figures = ['wallMs', 'cpuMs', 'p50Ms', 'p99Ms', 'rssMib', 'requests'] as const
+export const figures = [
+  'wallMs',
+  'cpuMs',
+  'p50Ms',
+  'p99Ms',
+  'rssMib',
+  'requests',
+  'reservedCpu',
+  'reservedMib',
+  'nodeMib',
+  'restarts',
+  'containers',
+] as const
 export type Figure = (typeof figures)[number]
 
 /** How a figure is called in tables and messages. */
@@ -26,6 +47,11 @@ export const figureNames: Readonly<Record<Figure, string>> = {
   p99Ms: 'p99',
   rssMib: 'RSS',
   requests: 'requests',
+  reservedCpu: 'CPU reserved',
+  reservedMib: 'memory reserved',
+  nodeMib: 'memory used',
+  restarts: 'restarts',
+  containers: 'containers',
 }
 
 /** One round's measurements, by contender; a contender may have been left out of it. */
@@ -33,8 +59,10 @@ export type Round = Readonly<Record<string, Measurement>>
 
 /** `4.08 s`, `12.4 ms`, `53 MiB`, `186` */
 export function formatFigure(figure: Figure, value: number): string {
-  if (figure === 'requests') return String(Math.round(value * 100) / 100)
-  if (figure === 'rssMib') return `${value.toFixed(0)} MiB`
+  if (figure === 'reservedCpu') return `${value.toFixed(0)}m`
+  if (figure === 'nodeMib') return `${value.toFixed(1)} MiB`
+  if (figure.endsWith('Mib')) return `${value.toFixed(0)} MiB`
+  if (!figure.endsWith('Ms')) return String(Math.round(value * 100) / 100)
   if (value >= 1000) return `${(value / 1000).toFixed(2)} s`
   return `${value.toFixed(value < 10 ? 2 : 1)} ms`
 }

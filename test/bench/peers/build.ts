@@ -87,7 +87,7 @@ export async function libraryPeer(
 
 /** Builds one of the bench's own programs, or finds it built. */
 export async function benchProgram(
-  name: 'measure' | 'delay-proxy' | 'load-reviews',
+  name: 'measure' | 'delay-proxy' | 'load-reviews' | 'go-sleep',
   options: BuildOptions,
 ): Promise<string> {
   const source = here('../programs/')

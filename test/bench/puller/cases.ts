@@ -1,0 +1,100 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { type Case, OURS } from '../harness/case.ts'
+import type { Contender } from '../harness/rounds.ts'
+import { containersOf } from './containers.ts'
+import { nodeMemory, total } from './node-memory.ts'
+import { reservedBy } from './reserved.ts'
+import type { World } from './world.ts'
+
+const KIPS_WAY = "KIP's way"
+
+/** For what a runtime gives back of its memory by itself. */
+const SETTLE_MS = 15_000
+
+/** Holds images on the node and says how long it took. */
+type Hold = (world: World, images: readonly string[]) => Promise<void>
+
+const ways: readonly (readonly [string, Hold])[] = [
+  [OURS, (world, images) => world.holdByKip(images)],
+  [
+    KIPS_WAY,
+    async (world, images) => {
+      await world.holdKipsWay(images)
+    },
+  ],
+]
+
+/** Every case, with the goals that it has to reach. */
+export const cases: readonly Case<World>[] = [
+  {
+    name: 'memory',
+    title: '100 images held on one node: what is reserved there, and what is used',
+    contenders: async (world) => ways.map(([name, hold]) => memoryContender(world, name, hold)),
+    goals: [
+      { kind: 'bound', figure: 'reservedCpu', of: OURS, atMost: 10 },
+      { kind: 'bound', figure: 'reservedMib', of: OURS, atMost: 16 },
+      { kind: 'ratio', figure: 'nodeMib', of: OURS, beside: [KIPS_WAY], atMost: 0.15 },
+    ],
+  },
+  {
+    name: 'change',
+    title:
+      '1 of 100 images changes: containers made anew on one node, beyond its shard and the fresh one',
+    contenders: async (world) => ways.map(([name, hold]) => changeContender(world, name, hold)),
+    goals: [{ kind: 'bound', figure: 'restarts', of: OURS, atMost: 0 }],
+  },
+]
+
+function memoryContender(world: World, name: string, hold: Hold): Contender {
+  return {
+    name,
+    async run(_round, signal) {
+      const { cluster, node, images } = world
+      await world.clear()
+      // A containerd that has done nothing yet, with the images that it has.
+      await cluster.killNode(node)
+      await cluster.reviveNode(node)
+      await delay(SETTLE_MS, undefined, { signal })
+      const before = await nodeMemory(cluster, node)
+      const start = performance.now()
+      await hold(world, images)
+      const wallMs = performance.now() - start
+      await delay(SETTLE_MS, undefined, { signal })
+      const after = await nodeMemory(cluster, node)
+      // KIP's way with the requests of its chart, which no pod here was made with.
+      const specs =
+        name === OURS
+          ? (await world.pods()).map(({ spec }) => spec ?? {})
+          : [world.kipsSpec(images)]
+      const reserved = specs.map(reservedBy)
+      return {
+        wallMs,
+        reservedCpu: reserved.reduce((sum, { cpu }) => sum + cpu, 0),
+        reservedMib: reserved.reduce((sum, { mib }) => sum + mib, 0),
+        nodeMib: (total(after) - total(before)) / 2 ** 20,
+      }
+    },
+  }
+}
+
+function changeContender(world: World, name: string, hold: Hold): Contender {
+  return {
+    name,
+    async run() {
+      const { images, changed } = world
+      await world.clear()
+      await hold(world, images)
+      const before = containersOf(await world.pods())
+      const start = performance.now()
+      await hold(world, [...images.slice(1), changed])
+      const wallMs = performance.now() - start
+      const made = [...containersOf(await world.pods())].filter(([id]) => !before.has(id))
+      const other = made.filter(([, shard]) => shard !== 'kip')
+      return {
+        wallMs,
+        restarts: name === OURS ? other.length : made.length,
+        containers: made.length,
+      }
+    },
+  }
+}

@@ -1,0 +1,65 @@
+import { readdir, readFile, readlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Cluster } from '../../cluster/index.ts'
+import { nodeCgroup } from '../../cluster/node/cgroups.ts'
+import { nodeDaemons } from '../../cluster/node/node.ts'
+
+/** Memory of one node, in bytes. */
+export interface NodeMemory {
+  /** What the cgroups of its pods are charged for. */
+  readonly pods: number
+  /** Resident in the shims, and in containerd; shared pages by their share. */
+  readonly shims: number
+  readonly containerd: number
+}
+
+/** Reads a node's memory, with the page cache dropped before. */
+export async function nodeMemory(cluster: Cluster, node: string): Promise<NodeMemory> {
+  await writeFile('/proc/sys/vm/drop_caches', '3')
+  const root = '/sys/fs/cgroup/memory'
+  const pods = join(root, nodeCgroup(cluster.state.id, node), 'kubepods')
+  const usage = Number(await readFile(join(pods, 'memory.usage_in_bytes'), 'utf8').catch(() => '0'))
+  const containerd = await containerdPid(
+    cluster.daemons.identity(nodeDaemons(node).containerd)?.pid ?? 0,
+  )
+  const shims = await Promise.all((await shimsBeside(containerd)).map(proportional))
+  return {
+    pods: usage,
+    shims: shims.reduce((one, other) => one + other, 0),
+    containerd: await proportional(containerd),
+  }
+}
+
+export function total({ pods, shims, containerd }: NodeMemory): number {
+  return pods + shims + containerd
+}
+
+/** Shims in the process namespace of a node's containerd. */
+async function shimsBeside(containerd: number): Promise<readonly number[]> {
+  const namespaceOf = (pid: string | number): Promise<string> =>
+    readlink(`/proc/${pid}/ns/pid`).catch(() => '')
+  const own = await namespaceOf(containerd)
+  const found: number[] = []
+  for (const entry of await readdir('/proc')) {
+    if (!/^\d+$/.test(entry)) continue
+    const command = await readFile(join('/proc', entry, 'comm'), 'utf8').catch(() => '')
+    if (!command.startsWith('containerd-shim')) continue
+    if ((await namespaceOf(entry)) === own) found.push(Number(entry))
+  }
+  return found
+}
+
+async function containerdPid(pid: number): Promise<number> {
+  const command = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')
+  if (command.trim() === 'containerd') return pid
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '')
+  const [child] = children.trim().split(' ')
+  if (child === undefined || child === '') throw new Error(`process ${pid} is no containerd`)
+  return await containerdPid(Number(child))
+}
+
+/** Proportional set size: what the process would give back, and its share of what it shares. */
+async function proportional(pid: number): Promise<number> {
+  const text = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8').catch(() => '')
+  return Number(/^Pss:\s+(\d+) kB/m.exec(text)?.[1] ?? 0) * 1024
+}
