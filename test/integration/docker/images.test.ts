@@ -101,7 +101,8 @@ describe('the images of kip', { skip: missing ?? false }, () => {
     assert.equal(runIn(root, [...config.Entrypoint, 'version']), `kip ${manifest.version}\n`)
     assert.equal(runIn(root, ['/usr/local/bin/node', '--version']), `${process.version}\n`)
     assert.equal(runIn(root, ['/kip/sleep', '0s']), '')
-    assert.deepEqual(readdirSync(join(root, 'kip')).sort().slice(0, 2), ['chunks', 'main.js'])
+    const program = ['chunks', 'kip.compiled', 'kip.js', 'main.js', 'package.json', 'sleep']
+    assert.deepEqual(readdirSync(join(root, 'kip')).sort(), program)
     assert.throws(() => statSync(join(root, 'bin/sh')))
     assert.equal(layers.length, 3, 'base, Node, kip')
   })
