@@ -159,7 +159,9 @@ export class Connection implements Carrier {
         const goOn =
           step.kind === 'head'
             ? exchange.takeHead(step.head)
-            : exchange.takeBody(input.subarray(step.from, at))
+            : exchange.takeBody(
+                step.from === 0 && at === input.length ? input : input.subarray(step.from, at),
+              )
         if (!goOn && this.#exchange !== undefined) {
           this.#paused = true
           const rest = input.subarray(at)

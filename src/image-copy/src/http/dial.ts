@@ -220,6 +220,8 @@ function nameOf(hostname: string): string {
   return isIP(hostname) > 0 ? '' : hostname
 }
 
+/** Reads mostly fill the buffer that was given, which then needs no view of its own. */
 function view(bytes: Uint8Array, length: number): Buffer {
+  if (length === bytes.length && bytes instanceof Buffer) return bytes
   return Buffer.from(bytes.buffer, bytes.byteOffset, length)
 }
