@@ -198,7 +198,7 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
     log: component('discovery'),
     metrics,
     events,
-    onPod: (pod) => seePod?.(pod),
+    onLeaving: (pod) => seePod?.(pod),
   })
   const everywhere: Part[] = [
     store.run,

@@ -30,12 +30,12 @@ export class InvalidReferences {
     )
   }
 
-  tell(used: Used, regarding: KubeObject): void {
+  tell(key: string, used: Used, regarding: KubeObject): void {
     // What stands in a pod stands in the template of its owner, mostly, and is told there.
     if (used.invalid.length === 0 || used.ignored || used.owner !== '') return
-    const { kind, namespace, name } = parseOwnerKey(used.key)
+    const { kind, namespace, name } = parseOwnerKey(key)
     for (const reference of used.invalid) {
-      const fault = `${used.key} ${reference}`
+      const fault = `${key} ${reference}`
       if (this.#told.has(fault)) continue
       if (this.#told.size >= remembered) this.#told.clear()
       this.#told.add(fault)

@@ -32,6 +32,7 @@ interface Count {
  * count. Who the owner belongs to, and whether that is opted out, is looked at when a summary is asked for.
  */
 export class Inventory {
+  /** Workloads, by their keys. */
   readonly #objects = new Map<string, Used>()
   readonly #uses = new Map<string, Map<string, Count>>()
   /** What the pods of an owner use, besides what its template says. */
@@ -58,37 +59,41 @@ export class Inventory {
     return this.#uses.keys()
   }
 
-  /** An object as it stands now. */
-  set(used: Used): void {
-    const before = this.#objects.get(used.key)
-    this.#objects.set(used.key, used)
-    if (
-      before !== undefined &&
-      before.references === used.references &&
-      before.owner === used.owner &&
-      before.ignored === used.ignored
-    ) {
-      return
-    }
+  /** A workload as it stands now. */
+  set(key: string, used: Used): void {
+    const before = this.#objects.get(key)
+    this.#objects.set(key, used)
+    if (before !== undefined && isSameUse(before, used)) return
     const optedOut = used.ignored && before?.ignored !== true
-    if (before !== undefined) this.#count(before, -1, optedOut)
-    this.#count(used, 1, optedOut)
-    if (isPod(used.key)) return
-    if (before !== undefined) removeFrom(this.#children, before.owner, used.key)
-    if (used.owner !== '') addTo(this.#children, used.owner, used.key)
+    if (before !== undefined) this.#count(key, before, -1, optedOut)
+    this.#count(key, used, 1, optedOut)
+    if (before !== undefined) removeFrom(this.#children, before.owner, key)
+    if (used.owner !== '') addTo(this.#children, used.owner, key)
     const sameChain = before?.owner === used.owner && before.ignored === used.ignored
-    if (!sameChain) this.#tellBelow(used.key, optedOut)
+    if (!sameChain) this.#tellBelow(key, optedOut)
   }
 
-  /** An object is gone. */
+  /** A workload is gone. */
   delete(key: string): void {
     const before = this.#objects.get(key)
     if (before === undefined) return
     this.#objects.delete(key)
-    this.#count(before, -1, false)
-    if (isPod(key)) return
+    this.#count(key, before, -1, false)
     removeFrom(this.#children, before.owner, key)
     this.#tellBelow(key, false)
+  }
+
+  /**
+   * A pod has come, changed or gone. What it used before is to be given back as it was given: of pods, which are many, nothing
+   * is kept here but the count.
+   *
+   * @param name `namespace/name`
+   */
+  changePod(name: string, used: Used | undefined, before: Used | undefined): void {
+    if (used !== undefined && before !== undefined && isSameUse(before, used)) return
+    const optedOut = used?.ignored === true && before?.ignored !== true
+    if (before !== undefined) this.#count(podKeyOf(name, before), before, -1, optedOut, true)
+    if (used !== undefined) this.#count(podKeyOf(name, used), used, 1, optedOut, true)
   }
 
   /** Tells all references that are used in a namespace: whether it counts has changed. */
@@ -134,22 +139,21 @@ export class Inventory {
     }
   }
 
-  #count(used: Used, sign: 1 | -1, optedOut: boolean): void {
+  /** @param user key of the workload, or of whom a pod counts for */
+  #count(user: string, used: Used, sign: 1 | -1, optedOut: boolean, pod = false): void {
     if (used.ignored) return
-    const pod = isPod(used.key)
-    const owner = pod && used.owner !== '' ? used.owner : used.key
     for (const reference of used.references) {
       const uses = this.#uses.get(reference) ?? new Map<string, Count>()
       this.#uses.set(reference, uses)
-      const count = uses.get(owner) ?? { pods: 0, templates: 0 }
-      uses.set(owner, count)
+      const count = uses.get(user) ?? { pods: 0, templates: 0 }
+      uses.set(user, count)
       if (pod) count.pods += sign
       else count.templates += sign
-      if (pod && owner !== used.key) {
-        if (count.pods === 0) removeFrom(this.#ofPods, owner, reference)
-        else if (sign === 1 && count.pods === 1) addTo(this.#ofPods, owner, reference)
+      if (pod && used.owner !== '') {
+        if (count.pods === 0) removeFrom(this.#ofPods, user, reference)
+        else if (sign === 1 && count.pods === 1) addTo(this.#ofPods, user, reference)
       }
-      if (count.pods === 0 && count.templates === 0) uses.delete(owner)
+      if (count.pods === 0 && count.templates === 0) uses.delete(user)
       if (uses.size === 0) this.#uses.delete(reference)
       if (this.#live) this.#onChange(reference, optedOut)
     }
@@ -189,8 +193,13 @@ export class Inventory {
   }
 }
 
-function isPod(key: string): boolean {
-  return key.startsWith('Pod ')
+function isSameUse(a: Used, b: Used): boolean {
+  return a.references === b.references && a.owner === b.owner && a.ignored === b.ignored
+}
+
+/** Whom a pod counts for: its owner, or itself. */
+function podKeyOf(name: string, { owner }: Used): string {
+  return owner === '' ? `Pod ${name}` : owner
 }
 
 function addTo(sets: Map<string, Set<string>>, key: string, value: string): void {

@@ -11,15 +11,13 @@ import {
 import { podTemplateOf, type WorkloadKind, workloadKinds } from '../images/templates.ts'
 import { type ImageUse, imagesOf } from '../images/walker.ts'
 import type { ControllerRevision, KubeObject, Workload } from '../kube/types.ts'
-import { isIgnoredWorkload } from '../state/flags.ts'
+import { ignoreFlag, isIgnoredWorkload } from '../state/flags.ts'
 
 /** Sets of references that are remembered; more than a large cluster has workloads, and some 20 MB at most. */
 const memoLimit = 50_000
 
-/** What is kept of a pod or a workload. */
+/** What images a pod or a workload uses, and on whose behalf. */
 export interface Used {
-  /** `Kind namespace/name`, see {@link ownerKey}. */
-  readonly key: string
   /** Key of the controller that it belongs to; '' for none. */
   readonly owner: string
   /** It bears the opt-out flag. */
@@ -28,6 +26,8 @@ export interface Used {
   readonly references: readonly string[]
   /** What stands where an image should and is no reference, as written. */
   readonly invalid: readonly string[]
+  /** Not the object alone says what its images are, but the images that are known besides. */
+  readonly asksStore: boolean
   /** It is one of several revisions of its owner: a ReplicaSet of a Deployment, a ControllerRevision of a StatefulSet. */
   readonly revision?: Revision
 }
@@ -47,15 +47,20 @@ export interface ReaderOptions {
   readonly filter: ImageFilter
 }
 
-/** Makes what is kept of a raw object of a kind. */
+/** Reads a raw object of a kind. */
 export type Reader = (kind: WorkloadKind, raw: KubeObject) => Used
 
-type Images = Pick<Used, 'references' | 'invalid'>
+type Images = Pick<Used, 'references' | 'invalid' | 'asksStore'>
 
 /** `Kind namespace/name`; a kind that is not built in bears its group, since others have Jobs too. */
 export function ownerKey(kind: string, group: string, namespace: string, name: string): string {
   const builtIn = group === '' || workloadGroups.get(kind) === group
   return `${builtIn ? kind : `${kind}.${group}`} ${namespace}/${name}`
+}
+
+/** The {@link ownerKey} of an object of a kind, by `namespace/name`. */
+export function ownerKeyOf({ kind, group }: WorkloadKind, name: string): string {
+  return `${ownerKey(kind, group, '', '').slice(0, -1)}${name}`
 }
 
 /** The parts of an {@link ownerKey}. */
@@ -95,14 +100,13 @@ export function createReader({ mapping, sourceOfCopy, filter }: ReaderOptions): 
     return images
   }
 
-  const sourceOf = (copy: ImageReference, claimed: string | undefined): string => {
+  /** Source of a copy, as far as it can be computed. */
+  const sourceOf = (copy: ImageReference, claimed: string | undefined): string | undefined => {
     if (claimed !== undefined && isCopyOf(copy, claimed, mapping)) {
       return formatReference(parseReference(claimed))
     }
     const source = mapping.sourceOf(copy)
-    return (
-      (source && formatReference(source)) ?? sourceOfCopy(placeOf(copy)) ?? formatReference(copy)
-    )
+    return source && formatReference(source)
   }
 
   const readImages = (uses: readonly ImageUse[], annotation: string | undefined): Images => {
@@ -113,6 +117,7 @@ export function createReader({ mapping, sourceOfCopy, filter }: ReaderOptions): 
     const invalid = new Set<string>()
     const originals = readOriginals(annotation)
     let copies = false
+    let asksStore = false
     for (const use of uses) {
       const { reference } = use
       const parsed = tryParse(reference)
@@ -120,27 +125,36 @@ export function createReader({ mapping, sourceOfCopy, filter }: ReaderOptions): 
         invalid.add(reference)
       } else if (mapping.isBackup(parsed)) {
         copies = true
-        references.add(sourceOf(parsed, originals.get(originalKey(use))))
+        const source = sourceOf(parsed, originals.get(originalKey(use)))
+        if (source === undefined) asksStore = true
+        references.add(source ?? sourceOfCopy(placeOf(parsed)) ?? formatReference(parsed))
       } else {
         references.add(formatReference(parsed))
       }
     }
-    const images = { references: [...references].filter(filter).sort(), invalid: [...invalid] }
+    const images = {
+      references: [...references].filter(filter).sort(),
+      invalid: [...invalid],
+      asksStore,
+    }
     // What a copy is of depends on more than what is written.
     return copies
-      ? remember(byResult, `${images.references.join()} ${images.invalid.join()}`, images)
+      ? remember(
+          byResult,
+          `${images.references.join()} ${images.invalid.join()} ${asksStore}`,
+          images,
+        )
       : remember(byWritten, written, images)
   }
 
   return (kind, raw) => {
     const { metadata = {} } = raw
-    const { namespace = '', name = '' } = metadata
+    const { namespace = '' } = metadata
     const controller = metadata.ownerReferences?.find((owner) => owner.controller === true)
     const template = podTemplateOf(kind, raw)
     const uses = template === undefined ? [] : imagesOf(template.spec)
     const revision = revisionOf(kind.kind, raw)
     return {
-      key: ownerKey(kind.kind, kind.group, namespace, name),
       owner:
         controller === undefined
           ? ''
@@ -158,6 +172,12 @@ const revisionAnnotations = [
   'rollout.argoproj.io/revision',
   'openshift.io/deployment-config.latest-version',
 ]
+
+/** The labels and annotations that are read of objects and templates. */
+export const readMetadata = {
+  labels: [ignoreFlag],
+  annotations: [ignoreFlag, originalsAnnotation, ...revisionAnnotations],
+}
 
 /** What tells a revision of a controller from a ReplicaSet or ReplicationController of its own. */
 function revisionOf(kind: string, raw: KubeObject): Revision | undefined {

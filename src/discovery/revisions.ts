@@ -2,7 +2,7 @@ import type { Used } from './reader.ts'
 
 /** Where what is kept of objects goes. */
 export interface UsedSink {
-  set(used: Used): void
+  set(key: string, used: Used): void
   delete(key: string): void
 }
 
@@ -26,17 +26,17 @@ export class Revisions implements UsedSink {
     this.#sink = sink
   }
 
-  set(used: Used): void {
+  set(key: string, used: Used): void {
     const owner = used.revision === undefined ? undefined : used.owner
-    if (this.#ownerOf.get(used.key) !== owner) this.#leave(used.key)
+    if (this.#ownerOf.get(key) !== owner) this.#leave(key)
     if (owner === undefined) {
-      this.#sink.set(used)
+      this.#sink.set(key, used)
       return
     }
     const revisions = this.#byOwner.get(owner) ?? new Map<string, Used>()
     this.#byOwner.set(owner, revisions)
-    this.#ownerOf.set(used.key, owner)
-    revisions.set(used.key, used)
+    this.#ownerOf.set(key, owner)
+    revisions.set(key, used)
     this.#pass(revisions)
   }
 
@@ -56,10 +56,10 @@ export class Revisions implements UsedSink {
   }
 
   #pass(revisions: ReadonlyMap<string, Used>): void {
-    const newestFirst = [...revisions.values()].sort((a, b) => numberOf(b) - numberOf(a))
-    for (const [age, used] of newestFirst.entries()) {
+    const newestFirst = [...revisions].sort(([, a], [, b]) => numberOf(b) - numberOf(a))
+    for (const [age, [key, used]] of newestFirst.entries()) {
       const counts = used.revision?.atRest !== true || age <= this.#kept
-      this.#sink.set(counts ? used : { ...used, references: nothing })
+      this.#sink.set(key, counts ? used : { ...used, references: nothing })
     }
   }
 }

@@ -9,6 +9,7 @@ import type { Log } from '../kube/log.ts'
 import { builtInMessages } from '../kube/protobuf-schemas.ts'
 import { Reflector } from '../kube/reflector.ts'
 import type { Pod } from '../kube/types.ts'
+import { type CompactUid, uidText } from '../kube/uid.ts'
 import { WorkQueue } from '../kube/work-queue.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { Exclusions } from '../state/exclusions.ts'
@@ -17,7 +18,15 @@ import { followCopies } from './copies.ts'
 import { InvalidReferences } from './invalid-references.ts'
 import { Inventory, type Users } from './inventory.ts'
 import { type Content, NamespaceLimit, type NamespaceLimits } from './namespace-limit.ts'
-import { createReader, type Used } from './reader.ts'
+import { createPodReader, type PodUse } from './pod.ts'
+import {
+  createReader,
+  ownerKeyOf,
+  parseOwnerKey,
+  type Reader,
+  readMetadata,
+  type Used,
+} from './reader.ts'
 import { Revisions } from './revisions.ts'
 import { staticReferences } from './static-images.ts'
 import { isCountsOnly, planUsage } from './usage.ts'
@@ -30,6 +39,8 @@ const countsEveryMs = 5_000
 const concurrency = 4
 /** Longer waits overflow a timer, which then fires at once. */
 const longestTimerMs = 2 ** 31 - 1
+
+const messages = builtInMessages(readMetadata)
 
 export interface DiscoveryOptions {
   readonly client: KubeClient
@@ -47,8 +58,8 @@ export interface DiscoveryOptions {
   readonly metrics: Metrics
   /** Absent: invalid references are told in the log alone. */
   readonly events?: EventRecorder
-  /** Told of every pod that is read, also of its end; takes what it needs and keeps nothing of it. */
-  readonly onPod?: (pod: Pod) => void
+  /** Told of every pod that is being deleted, also of its end; takes what it needs and keeps nothing of it. */
+  readonly onLeaving?: (pod: Pod) => void
   readonly clock?: Clock
   /** Milliseconds since the epoch; default `Date.now`. */
   readonly now?: () => number
@@ -115,8 +126,11 @@ export class Term {
       sourceOfCopy: copies.sourceOf,
       filter: this.#filter,
     })
-    const kinds = [podKind, ...allWorkloadKinds(settings.discovery.templates), revisionKind]
-    const reflectors = kinds.map((kind) => this.#reflect(kind, reader))
+    const kinds = [...allWorkloadKinds(settings.discovery.templates), revisionKind]
+    const reflectors = [
+      this.#reflectPods(reader),
+      ...kinds.map((kind) => this.#reflectWorkloads(kind, reader)),
+    ]
     const stops = [
       copies.stop,
       store.onChange((reference) => this.#storeChanged(reference)),
@@ -151,38 +165,73 @@ export class Term {
     return [...this.#unsynced]
   }
 
-  #reflect(of: WorkloadKind, read: ReturnType<typeof createReader>): Reflector<Used> {
-    const { kind, group, version, plural, isCustom } = of
-    const { client, exclusions, log, metrics, onPod } = this.#options
+  /** Reads the pods, of which there are many, and many are alike. */
+  #reflectPods(read: Reader): Reflector<PodUse> {
+    const { project, ofOne } = createPodReader(read)
+    return new Reflector<PodUse>({
+      ...this.#reflecting(podKind),
+      project: (raw) => {
+        if (raw.metadata?.deletionTimestamp !== undefined) this.#options.onLeaving?.(raw)
+        return project(raw)
+      },
+      ofOne,
+      onEvent: ({ type, key, uid, value, previous }) => {
+        const { used } = value.shape
+        if (type === 'deleted') this.#inventory.changePod(key, undefined, used)
+        else {
+          this.#tellInvalid(podKind, key, uid, used)
+          this.#inventory.changePod(key, used, previous?.shape.used)
+        }
+        this.#inUse.set(this.#inventory.size)
+      },
+    })
+  }
+
+  #reflectWorkloads(of: WorkloadKind, read: Reader): Reflector<Used> {
+    return new Reflector<Used>({
+      ...this.#reflecting(of),
+      project: (raw) => read(of, raw),
+      onEvent: ({ type, key, uid, value }) => {
+        const owner = ownerKeyOf(of, key)
+        if (type === 'deleted') this.#revisions.delete(owner)
+        else {
+          this.#tellInvalid(of, key, uid, value)
+          this.#revisions.set(owner, value)
+        }
+        this.#inUse.set(this.#inventory.size)
+      },
+    })
+  }
+
+  /** What the reflectors of all kinds have in common. */
+  #reflecting(of: WorkloadKind) {
+    const { group, version, plural, isCustom } = of
+    const { client, log, metrics } = this.#options
     const name = isCustom ? `${plural}.${group}` : plural
     this.#unsynced.add(name)
-    const protobuf = builtInMessages[`${group}/${plural}`]
-    const reflector = new Reflector<Used>({
+    const protobuf = messages[`${group}/${plural}`]
+    return {
       client,
       resource: { group, version, plural },
       // Who runs kip with the rights of an earlier version has no less found than before.
       optional: isCustom || of === revisionKind,
       ...(protobuf && { protobuf }),
-      project: (raw) => {
-        if (of === podKind) onPod?.(raw)
-        const used = read(of, raw)
-        const { namespace = '', name = '', uid = '' } = raw.metadata ?? {}
-        if (used.invalid.length > 0 && !exclusions.excluded(namespace)) {
-          const apiVersion = group === '' ? version : `${group}/${version}`
-          this.#invalid.tell(used, { apiVersion, kind, metadata: { namespace, name, uid } })
-        }
-        return used
+      onReplaced: () => {
+        this.#unsynced.delete(name)
       },
-      onEvent: ({ type, value }) => {
-        if (type === 'deleted') this.#revisions.delete(value.key)
-        else this.#revisions.set(value)
-        this.#inUse.set(this.#inventory.size)
-      },
-      onReplaced: () => this.#unsynced.delete(name),
       log,
       metrics: metrics.reflector(`discovery/${name}`),
-    })
-    return reflector
+    }
+  }
+
+  #tellInvalid(of: WorkloadKind, key: string, uid: CompactUid, used: Used): void {
+    if (used.invalid.length === 0) return
+    const owner = ownerKeyOf(of, key)
+    const { namespace, name } = parseOwnerKey(owner)
+    if (this.#options.exclusions.excluded(namespace)) return
+    const apiVersion = of.group === '' ? of.version : `${of.group}/${of.version}`
+    const metadata = { namespace, name, uid: uidText(uid) }
+    this.#invalid.tell(owner, used, { apiVersion, kind: of.kind, metadata })
   }
 
   /** Everything was read once: from now on an image without users has none. */

@@ -26,10 +26,12 @@ export interface RawAnswer {
   readonly body: Buffer
 }
 
-/** A stream that has begun. */
-export interface StreamAnswer {
-  readonly contentType: string
-  readonly chunks: AsyncIterable<Buffer>
+/** Takes a stream as it comes. What it throws ends the stream. */
+export interface StreamSink {
+  /** The answer begins. */
+  begin(contentType: string): void
+  /** Some bytes of its body; they are the socket's, and not to be kept. */
+  chunk(chunk: Buffer): void
 }
 
 /**
@@ -45,7 +47,8 @@ export interface KubeClient {
   readonly namespace: string
   request<T>(request: KubeRequest): Promise<T>
   raw(request: KubeRequest): Promise<RawAnswer>
-  stream(request: KubeRequest): Promise<StreamAnswer>
+  /** Resolves at the end of the body. */
+  stream(request: KubeRequest, sink: StreamSink): Promise<void>
   /** Ends all connections; requests under way reject. */
   close(): Promise<void>
 }

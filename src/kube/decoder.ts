@@ -1,12 +1,14 @@
-import type { KubeObject, Status } from './types.ts'
+import type { KubeObject, Pod, Status } from './types.ts'
+import { type CompactUid, compactUid } from './uid.ts'
 
 /** One object as its reader left it: identity, version, and what was kept of it. */
 export interface Decoded<T> {
   /** `namespace/name`, or `name` where there is no namespace. */
   readonly key: string
-  readonly uid: string
+  readonly uid: CompactUid
   readonly resourceVersion: string
-  readonly value: T
+  /** undefined: nothing is kept of it. */
+  readonly value: T | undefined
 }
 
 export type WatchEvent<T> =
@@ -41,18 +43,44 @@ export interface Decoder<T> {
   eventReader(contentType: string): EventReader<T>
 }
 
-/** Takes from one raw object what is to be kept of it. */
-export type Project<T> = (raw: KubeObject) => T
+/** Takes from one raw object what is to be kept of it; undefined: nothing. */
+export type Project<T> = (raw: KubeObject) => T | undefined
+
+/** How raw objects become values. */
+export interface Projection<T> {
+  readonly project: Project<T>
+  /**
+   * Makes the value of one object from the value of all that are like it, where `project` is to be asked only once for these:
+   * it then sees neither name, uid and version, nor the node's name.
+   */
+  readonly ofOne?: ((alike: T, nodeName: string) => T) | undefined
+  /** `project` threw: one odd object, which must not keep all the others out. */
+  readonly onFault: (
+    error: unknown,
+    object: { readonly namespace?: string | undefined; readonly name: string },
+  ) => void
+}
 
 /** Projects one raw object; an object without metadata is refused. */
-export function projectObject<T>(raw: KubeObject, project: Project<T>): Decoded<T> {
+export function projectObject<T>(raw: KubeObject, projection: Projection<T>): Decoded<T> {
   const { namespace, name, uid, resourceVersion } = raw.metadata ?? {}
   if (name === undefined) throw new TypeError('an object without metadata.name')
+  const { project, ofOne, onFault } = projection
+  let value: T | undefined
+  try {
+    value = project(raw)
+    if (ofOne !== undefined && value !== undefined) {
+      value = ofOne(value, (raw as Pod).spec?.nodeName ?? '')
+    }
+  } catch (error) {
+    onFault(error, { namespace, name })
+    value = undefined
+  }
   return {
     key: objectKey(namespace, name),
-    uid: uid ?? '',
+    uid: compactUid(uid ?? ''),
     resourceVersion: resourceVersion ?? '',
-    value: project(raw),
+    value,
   }
 }
 

@@ -1,4 +1,4 @@
-import type { KubeClient, KubeRequest, RawAnswer, StreamAnswer } from './client.ts'
+import type { KubeClient, KubeRequest, RawAnswer, StreamSink } from './client.ts'
 import { KubeApiError } from './errors.ts'
 
 /** A time in which this process may write; `lease-lock`'s terms are such. */
@@ -58,8 +58,8 @@ export function guardWrites(client: KubeClient): GuardedClient {
     },
     request: <T>(request: KubeRequest) => guarded<T>(request, (each) => client.request<T>(each)),
     raw: (request: KubeRequest): Promise<RawAnswer> => guarded(request, (each) => client.raw(each)),
-    stream: (request: KubeRequest): Promise<StreamAnswer> =>
-      guarded(request, (each) => client.stream(each)),
+    stream: (request: KubeRequest, sink: StreamSink): Promise<void> =>
+      guarded(request, (each) => client.stream(each, sink)),
     close: () => client.close(),
   }
 }

@@ -1,7 +1,9 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import { Agent, type Dispatcher, ProxyAgent, Socks5ProxyAgent } from 'undici'
 import type { ClusterAccess, Credentials, TlsMaterial } from './access.ts'
-import type { KubeClient, KubeRequest, RawAnswer, StreamAnswer } from './client.ts'
+import type { KubeClient, KubeRequest, RawAnswer, StreamSink } from './client.ts'
 import { KubeApiError } from './errors.ts'
+import { exchange } from './exchange.ts'
 import { protobufType, readProtobufStatus } from './protobuf-decoder.ts'
 import type { Status } from './types.ts'
 
@@ -56,33 +58,28 @@ export class HttpKubeClient implements KubeClient {
 
   raw(request: KubeRequest): Promise<RawAnswer> {
     return this.#withDeadline(request, async (signal) => {
-      const answer = await this.#send(request, signal)
-      const body = Buffer.from(await answer.body.arrayBuffer())
-      return { contentType: contentType(answer), body }
+      const parts: Buffer[] = []
+      let contentType = ''
+      await this.#send(request, signal, {
+        begin: (type) => {
+          contentType = type
+        },
+        chunk: (chunk) => parts.push(chunk),
+      })
+      return { contentType, body: Buffer.concat(parts) }
     })
   }
 
-  async stream(request: KubeRequest): Promise<StreamAnswer> {
-    const stop = new AbortController()
-    const onAbort = (): void => stop.abort(request.signal.reason)
-    request.signal.throwIfAborted()
-    request.signal.addEventListener('abort', onAbort, { once: true })
-    const finish = (): void => request.signal.removeEventListener('abort', onAbort)
-    try {
-      const answer = await this.#withDeadline(request, async (deadline) => {
-        const onDeadline = (): void => stop.abort(deadline.reason)
-        deadline.addEventListener('abort', onDeadline, { once: true })
-        try {
-          return await this.#send(request, stop.signal)
-        } finally {
-          deadline.removeEventListener('abort', onDeadline)
-        }
-      })
-      return { contentType: contentType(answer), chunks: readChunks(answer, request, finish) }
-    } catch (error) {
-      finish()
-      throw error
-    }
+  async stream(request: KubeRequest, sink: StreamSink): Promise<void> {
+    await this.#withDeadline(request, (signal, lift) =>
+      this.#send(request, signal, {
+        begin: (contentType) => {
+          lift()
+          sink.begin(contentType)
+        },
+        chunk: (chunk) => sink.chunk(chunk),
+      }),
+    )
   }
 
   async close(): Promise<void> {
@@ -92,10 +89,13 @@ export class HttpKubeClient implements KubeClient {
     await dispatcher?.destroy()
   }
 
-  /** Runs `work` under the request's signal and time; whatever breaks becomes a KubeApiError or the abort's reason. */
+  /**
+   * Runs `work` under the request's signal and, until it lifts it, the request's time; whatever breaks becomes a KubeApiError
+   * or the abort's reason.
+   */
   async #withDeadline<T>(
     request: KubeRequest,
-    work: (signal: AbortSignal) => Promise<T>,
+    work: (signal: AbortSignal, lift: () => void) => Promise<T>,
   ): Promise<T> {
     const { signal, timeoutMs = defaultTimeoutMs } = request
     signal.throwIfAborted()
@@ -114,10 +114,10 @@ export class HttpKubeClient implements KubeClient {
       )
     }, timeoutMs)
     try {
-      return await work(controller.signal)
+      return await work(controller.signal, () => clearTimeout(timer))
     } catch (error) {
       if (controller.signal.aborted) throw controller.signal.reason
-      throw unreachable(request, error)
+      throw error
     } finally {
       clearTimeout(timer)
       signal.removeEventListener('abort', onAbort)
@@ -125,49 +125,93 @@ export class HttpKubeClient implements KubeClient {
   }
 
   /** Sends, and sends once more when the credentials were refused and newer ones are there. */
-  async #send(request: KubeRequest, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
-    const credentials = await abortable(this.#access.credentials(), signal)
-    const answer = await this.#dispatch(request, credentials, signal)
-    if (answer.statusCode !== 401) return await checked(request, answer)
-    const refusal = await refused(request, answer)
-    const fresh = await abortable(this.#access.credentials(credentials), signal)
+  async #send(request: KubeRequest, signal: AbortSignal, sink: StreamSink): Promise<void> {
+    const credentials = await this.#credentials(request, signal)
+    const refusal = await this.#dispatch(request, credentials, signal, sink)
+    if (refusal === undefined) return
+    if (refusal.status !== 401) throw refusal
+    const fresh = await this.#credentials(request, signal, credentials)
     if (fresh === credentials) throw refusal
-    return await checked(request, await this.#dispatch(request, fresh, signal))
+    const again = await this.#dispatch(request, fresh, signal, sink)
+    if (again !== undefined) throw again
   }
 
+  async #credentials(
+    request: KubeRequest,
+    signal: AbortSignal,
+    refused?: Credentials,
+  ): Promise<Credentials> {
+    try {
+      return await abortable(this.#access.credentials(refused), signal)
+    } catch (error) {
+      throw unreachable(request, error)
+    }
+  }
+
+  /** Sends once; resolves to the refusal, if it was one. What the sink throws is thrown on. */
   async #dispatch(
     request: KubeRequest,
     credentials: Credentials,
     signal: AbortSignal,
-  ): Promise<Dispatcher.ResponseData> {
+    sink: StreamSink,
+  ): Promise<KubeApiError | undefined> {
     signal.throwIfAborted()
     const query: Record<string, string> = {}
     for (const [name, value] of Object.entries(request.query ?? {})) {
       if (value !== undefined) query[name] = value
     }
     const hasBody = request.body !== undefined
-    const agent = this.#agent(credentials.tls)
-    const { beforeSending } = request
-    const dispatcher =
-      beforeSending === undefined ? agent : agent.compose(callBeforeSending(beforeSending))
-    return await dispatcher.request({
-      origin: this.#origin,
-      path: this.#basePath + request.path,
-      method: request.method,
-      query,
-      headers: {
-        ...credentials.headers,
-        'user-agent':
-          request.remark === undefined ? this.#userAgent : `${this.#userAgent} (${request.remark})`,
-        accept: request.accept ?? 'application/json',
-        ...(hasBody ? { 'content-type': request.contentType ?? 'application/json' } : {}),
+    let refusal: Refusal | undefined
+    /** What the sink threw is its own, and no fault of the connection. */
+    let thrown: { readonly error: unknown } | undefined
+    const guarded = (chunk: Buffer): void => {
+      try {
+        sink.chunk(chunk)
+      } catch (error) {
+        thrown = { error }
+        throw error
+      }
+    }
+    const answer = exchange({
+      dispatcher: this.#agent(credentials.tls),
+      beforeSending: request.beforeSending,
+      request: {
+        origin: this.#origin,
+        path: this.#basePath + request.path,
+        method: request.method,
+        query,
+        headers: {
+          ...credentials.headers,
+          'user-agent':
+            request.remark === undefined
+              ? this.#userAgent
+              : `${this.#userAgent} (${request.remark})`,
+          accept: request.accept ?? 'application/json',
+          ...(hasBody ? { 'content-type': request.contentType ?? 'application/json' } : {}),
+        },
+        ...(hasBody ? { body: JSON.stringify(request.body) } : {}),
+        // Times are kept above, for headers and body alike; a watch may be silent for long.
+        headersTimeout: 0,
+        bodyTimeout: 0,
       },
-      ...(hasBody ? { body: JSON.stringify(request.body) } : {}),
-      // Times are kept above, for headers and body alike; a watch may be silent for long.
-      headersTimeout: 0,
-      bodyTimeout: 0,
       signal,
+      onHead: (status, headers) => {
+        if (status < 300) {
+          sink.begin(contentTypeOf(headers))
+          return guarded
+        }
+        const refused = new Refusal(request, status, headers)
+        refusal = refused
+        return (chunk) => refused.add(chunk)
+      },
     })
+    try {
+      await answer
+    } catch (error) {
+      if (thrown !== undefined) throw thrown.error
+      throw unreachable(request, error)
+    }
+    return refusal?.error()
   }
 
   /**
@@ -193,22 +237,6 @@ export class HttpKubeClient implements KubeClient {
     void before?.close()
     return this.#dispatcher
   }
-}
-
-/** A request may wait for a connection, and the process may have been stopped meanwhile: the last moment counts. */
-function callBeforeSending(check: () => void): Dispatcher.DispatcherComposeInterceptor {
-  return (dispatch) => (options, handler) =>
-    dispatch(options, {
-      onRequestStart(controller, context) {
-        check()
-        handler.onRequestStart?.(controller, context)
-      },
-      onRequestUpgrade: (...args) => handler.onRequestUpgrade?.(...args),
-      onResponseStart: (...args) => handler.onResponseStart?.(...args),
-      onResponseData: (...args) => handler.onResponseData?.(...args),
-      onResponseEnd: (...args) => handler.onResponseEnd?.(...args),
-      onResponseError: (...args) => handler.onResponseError?.(...args),
-    })
 }
 
 function isSameTls(a: TlsMaterial | undefined, b: TlsMaterial): boolean {
@@ -248,44 +276,39 @@ function makeDispatcher(
   return new ProxyAgent({ ...pool, uri: proxyUrl, requestTls: material })
 }
 
-async function* readChunks(
-  answer: Dispatcher.ResponseData,
-  request: KubeRequest,
-  finish: () => void,
-): AsyncGenerator<Buffer> {
-  try {
-    for await (const chunk of answer.body) yield chunk as Buffer
-  } catch (error) {
-    if (request.signal.aborted) throw request.signal.reason
-    throw unreachable(request, error)
-  } finally {
-    finish()
-    answer.body.destroy()
+/** An answer that is a refusal, put together from its chunks. */
+class Refusal {
+  readonly #request: KubeRequest
+  readonly #status: number
+  readonly #headers: IncomingHttpHeaders
+  readonly #parts: Buffer[] = []
+  #bytes = 0
+
+  constructor(request: KubeRequest, status: number, headers: IncomingHttpHeaders) {
+    this.#request = request
+    this.#status = status
+    this.#headers = headers
   }
-}
 
-async function checked(
-  request: KubeRequest,
-  answer: Dispatcher.ResponseData,
-): Promise<Dispatcher.ResponseData> {
-  if (answer.statusCode >= 200 && answer.statusCode < 300) return answer
-  throw await refused(request, answer)
-}
+  add(chunk: Buffer): void {
+    this.#parts.push(chunk)
+    this.#bytes += chunk.length
+    if (this.#bytes > maxErrorBytes) throw this.error()
+  }
 
-async function refused(
-  request: KubeRequest,
-  answer: Dispatcher.ResponseData,
-): Promise<KubeApiError> {
-  const body = await readBounded(answer)
-  const status = parseStatus(contentType(answer), body)
-  const asked = Number(answer.headers['retry-after'] ?? status?.details?.retryAfterSeconds)
-  return new KubeApiError({
-    status: answer.statusCode,
-    reason: status?.reason || (reasons[answer.statusCode] ?? 'Unknown'),
-    message: `${describe(request)}: ${answer.statusCode}: ${status?.message ?? (printable(body) || 'no message')}`,
-    retryAfterMs: Number.isFinite(asked) && asked >= 0 ? asked * 1000 : undefined,
-    details: status,
-  })
+  error(): KubeApiError {
+    const body = Buffer.concat(this.#parts).subarray(0, maxErrorBytes)
+    const status = parseStatus(contentTypeOf(this.#headers), body)
+    const asked = Number(this.#headers['retry-after'] ?? status?.details?.retryAfterSeconds)
+    const said = status?.message ?? (printable(body) || 'no message')
+    return new KubeApiError({
+      status: this.#status,
+      reason: status?.reason || (reasons[this.#status] ?? 'Unknown'),
+      message: `${describe(this.#request)}: ${this.#status}: ${said}`,
+      retryAfterMs: Number.isFinite(asked) && asked >= 0 ? asked * 1000 : undefined,
+      details: status,
+    })
+  }
 }
 
 /** Where the answer is no Status (a proxy's, or authentication's plain text). */
@@ -301,17 +324,6 @@ const reasons: Readonly<Record<number, string>> = {
   500: 'InternalError',
   503: 'ServiceUnavailable',
   504: 'Timeout',
-}
-
-async function readBounded(answer: Dispatcher.ResponseData): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of answer.body) {
-    chunks.push(chunk as Buffer)
-    bytes += (chunk as Buffer).length
-    if (bytes > maxErrorBytes) break
-  }
-  return Buffer.concat(chunks).subarray(0, maxErrorBytes)
 }
 
 function parseStatus(type: string, body: Buffer): Status | undefined {
@@ -369,9 +381,8 @@ function describe(request: KubeRequest): string {
   return `${request.method} ${request.path}`
 }
 
-function contentType(answer: Dispatcher.ResponseData): string {
-  const value = answer.headers['content-type']
-  return (Array.isArray(value) ? value[0] : value) ?? ''
+function contentTypeOf(headers: IncomingHttpHeaders): string {
+  return headers['content-type'] ?? ''
 }
 
 /** Waits for a promise that cannot be cancelled, only as long as the signal lets. */

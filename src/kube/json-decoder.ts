@@ -3,7 +3,7 @@ import {
   type DecodedList,
   type Decoder,
   type EventReader,
-  type Project,
+  type Projection,
   projectObject,
   type WatchEvent,
 } from './decoder.ts'
@@ -21,23 +21,23 @@ const partialMetadata = ['PartialObjectMetadataList', 'PartialObjectMetadata']
 
 /** Reads JSON, which every resource has; `metadataOnly`: of metadata alone. */
 export function jsonDecoder<T>(
-  project: Project<T>,
+  projection: Projection<T>,
   { metadataOnly = false }: { readonly metadataOnly?: boolean } = {},
 ): Decoder<T> {
   return {
     accept: metadataOnly ? partialMetadata : 'application/json',
-    readList: (_contentType, body, onObject) => readJsonList(body, project, onObject),
-    eventReader: () => new JsonEventReader(project),
+    readList: (_contentType, body, onObject) => readJsonList(body, projection, onObject),
+    eventReader: () => new JsonEventReader(projection),
   }
 }
 
 export function readJsonList<T>(
   body: Buffer,
-  project: Project<T>,
+  projection: Projection<T>,
   onObject: (object: Decoded<T>) => void,
 ): DecodedList {
   const list = JSON.parse(body.toString('utf8')) as KubeList<KubeObject>
-  for (const item of list.items ?? []) onObject(projectObject(item, project))
+  for (const item of list.items ?? []) onObject(projectObject(item, projection))
   return {
     resourceVersion: list.metadata?.resourceVersion ?? '',
     continueToken: list.metadata?.continue ?? '',
@@ -51,12 +51,12 @@ interface JsonEvent {
 
 /** One JSON document a line. */
 export class JsonEventReader<T> implements EventReader<T> {
-  readonly #project: Project<T>
+  readonly #projection: Projection<T>
   #parts: Buffer[] = []
   #bytes = 0
 
-  constructor(project: Project<T>) {
-    this.#project = project
+  constructor(projection: Projection<T>) {
+    this.#projection = projection
   }
 
   push(chunk: Buffer, onEvent: (event: WatchEvent<T>) => void): void {
@@ -86,11 +86,11 @@ export class JsonEventReader<T> implements EventReader<T> {
     if (object === undefined) throw new TypeError('a watch event without an object')
     switch (type) {
       case 'ADDED':
-        return { type: 'added', object: projectObject(object, this.#project) }
+        return { type: 'added', object: projectObject(object, this.#projection) }
       case 'MODIFIED':
-        return { type: 'modified', object: projectObject(object, this.#project) }
+        return { type: 'modified', object: projectObject(object, this.#projection) }
       case 'DELETED':
-        return { type: 'deleted', object: projectObject(object, this.#project) }
+        return { type: 'deleted', object: projectObject(object, this.#projection) }
       case 'BOOKMARK':
         return {
           type: 'bookmark',

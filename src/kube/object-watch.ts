@@ -13,7 +13,7 @@ export interface ObjectWatchOptions<T> {
   readonly client: KubeClient
   readonly resource: ResourcePath
   readonly name: string
-  readonly project: Project<T | undefined>
+  readonly project: Project<T>
   /** Called after every change; must not throw. */
   readonly onChange: () => void
   readonly log: Log
@@ -76,7 +76,12 @@ export class ObjectWatch<T> {
         client,
         path,
         query: { fieldSelector: `metadata.name=${name}` },
-        decoder: jsonDecoder(project),
+        decoder: jsonDecoder({
+          project,
+          onFault: (error) => {
+            throw error
+          },
+        }),
         timing: watchTiming,
         clock,
         random,

@@ -3,13 +3,16 @@ import {
   type DecodedList,
   type Decoder,
   type EventReader,
-  type Project,
+  type Projection,
   projectObject,
   type WatchEvent,
 } from './decoder.ts'
 import { JsonEventReader, readJsonList } from './json-decoder.ts'
-import { ProtobufError, ProtobufReader, type ProtoMessage } from './protobuf.ts'
-import { listMeta, objectMeta, status } from './protobuf-schemas.ts'
+import { eachField, ProtobufReader, type ProtoMessage } from './protobuf.ts'
+import { AlikeReader } from './protobuf-alike.ts'
+import { ProtobufError } from './protobuf-cursor.ts'
+import { bookmark, listMeta, status } from './protobuf-schemas.ts'
+import { StringTable } from './string-table.ts'
 import type { KubeObject, ListMeta, Status } from './types.ts'
 
 export const protobufType = 'application/vnd.kubernetes.protobuf'
@@ -25,17 +28,32 @@ const maxFrameBytes = 64 * 1024 * 1024
  *
  * @param schema - the fields that `project` reads
  */
-export function protobufDecoder<T>(schema: ProtoMessage, project: Project<T>): Decoder<T> {
+export function protobufDecoder<T>(schema: ProtoMessage, projection: Projection<T>): Decoder<T> {
+  const read = objectReader(schema, projection)
   return {
     accept: `${protobufType}, application/json`,
     readList: (contentType, body, onObject) =>
       contentType.startsWith(protobufType)
-        ? readProtobufList(body, schema, project, onObject)
-        : readJsonList(body, project, onObject),
+        ? readProtobufList(body, read, onObject)
+        : readJsonList(body, projection, onObject),
     eventReader: (contentType) =>
       contentType.startsWith(protobufType)
-        ? new ProtobufEventReader(schema, project)
-        : new JsonEventReader(project),
+        ? new ProtobufEventReader(read)
+        : new JsonEventReader(projection),
+  }
+}
+
+type ReadObject<T> = (bytes: Buffer, start: number, end: number) => Decoded<T>
+
+function objectReader<T>(schema: ProtoMessage, projection: Projection<T>): ReadObject<T> {
+  if (projection.ofOne !== undefined) {
+    const alike = new AlikeReader(schema, projection)
+    return (bytes, start, end) => alike.read(bytes, start, end)
+  }
+  const strings = new StringTable()
+  return (bytes, start, end) => {
+    const raw = new ProtobufReader(bytes, strings).message(schema, start, end)
+    return projectObject(raw as KubeObject, projection)
   }
 }
 
@@ -46,19 +64,15 @@ export function readProtobufStatus(body: Buffer): Status {
 
 function readProtobufList<T>(
   body: Buffer,
-  schema: ProtoMessage,
-  project: Project<T>,
+  read: ReadObject<T>,
   onObject: (object: Decoded<T>) => void,
 ): DecodedList {
   const [start, end] = unwrap(body, 0, body.length)
   let metadata: ListMeta = {}
-  new ProtobufReader(body).fields(start, end, (number, itemStart, itemEnd) => {
+  eachField(body, start, end, (number, itemStart, itemEnd) => {
     // Every list of the API has its ListMeta at 1 and its items at 2.
     if (number === 1) metadata = new ProtobufReader(body).message(listMeta, itemStart, itemEnd)
-    else if (number === 2) {
-      const raw = new ProtobufReader(body).message(schema, itemStart, itemEnd)
-      onObject(projectObject(raw as KubeObject, project))
-    }
+    else if (number === 2) onObject(read(body, itemStart, itemEnd))
   })
   return {
     resourceVersion: metadata.resourceVersion ?? '',
@@ -68,61 +82,63 @@ function readProtobufList<T>(
 
 /** Frames of a length in four bytes, big endian, each a meta/v1 WatchEvent. */
 class ProtobufEventReader<T> implements EventReader<T> {
-  readonly #schema: ProtoMessage
-  readonly #project: Project<T>
-  #parts: Buffer[] = []
-  #bytes = 0
+  readonly #read: ReadObject<T>
+  readonly #strings = new StringTable()
+  /** Beginning of a frame whose rest has not come, in a buffer of our own: the chunk's is the socket's. */
+  #held: Buffer = Buffer.alloc(0)
+  #length = 0
 
-  constructor(schema: ProtoMessage, project: Project<T>) {
-    this.#schema = schema
-    this.#project = project
+  constructor(read: ReadObject<T>) {
+    this.#read = read
   }
 
   push(chunk: Buffer, onEvent: (event: WatchEvent<T>) => void): void {
-    this.#parts.push(chunk)
-    this.#bytes += chunk.length
-    let buffer: Buffer | undefined
+    if (this.#length === 0) {
+      this.#hold(chunk, this.#frames(chunk, chunk.length, onEvent))
+      return
+    }
+    this.#hold(chunk, 0)
+    const at = this.#frames(this.#held, this.#length, onEvent)
+    this.#held.copyWithin(0, at, this.#length)
+    this.#length -= at
+    // One large object makes no lasting buffer.
+    if (this.#length === 0 && this.#held.length > largeBuffer) this.#held = Buffer.alloc(0)
+  }
+
+  /** Appends what stands in a chunk from an offset on. */
+  #hold(chunk: Buffer, from: number): void {
+    const length = this.#length + chunk.length - from
+    if (length > this.#held.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(leastBuffer, 2 * length))
+      this.#held.copy(larger, 0, 0, this.#length)
+      this.#held = larger
+    }
+    chunk.copy(this.#held, this.#length, from)
+    this.#length = length
+  }
+
+  /** Reads all whole frames; gives the offset of the first that is not. */
+  #frames(buffer: Buffer, end: number, onEvent: (event: WatchEvent<T>) => void): number {
     let at = 0
-    for (;;) {
-      const have = this.#bytes - at
-      if (have < 4) break
-      if (buffer === undefined) {
-        const length = this.#frameLength()
-        // Of a large object, whose chunks are many, nothing is copied before it is whole.
-        if (have < 4 + length) break
-        buffer = this.#parts.length === 1 ? (this.#parts[0] as Buffer) : Buffer.concat(this.#parts)
-      }
+    while (end - at >= 4) {
       const length = checkedLength(buffer.readUInt32BE(at))
-      if (have < 4 + length) break
-      const event = this.#read(buffer, at + 4, at + 4 + length)
+      if (end - at < 4 + length) break
+      const event = this.#event(buffer, at + 4, at + 4 + length)
       at += 4 + length
       if (event !== undefined) onEvent(event)
     }
-    if (at === 0 && buffer === undefined) {
-      // A copy: the socket's buffer is not ours to keep.
-      this.#parts[this.#parts.length - 1] = Buffer.from(chunk)
-      return
-    }
-    const rest = buffer?.subarray(at) ?? Buffer.alloc(0)
-    this.#parts = rest.length === 0 ? [] : [Buffer.from(rest)]
-    this.#bytes = rest.length
+    return at
   }
 
-  #frameLength(): number {
-    const [first] = this.#parts
-    const head = first !== undefined && first.length >= 4 ? first : Buffer.concat(this.#parts)
-    return checkedLength(head.readUInt32BE(0))
-  }
-
-  #read(buffer: Buffer, start: number, end: number): WatchEvent<T> | undefined {
+  #event(buffer: Buffer, start: number, end: number): WatchEvent<T> | undefined {
     let type = ''
     let objectStart = 0
     let objectEnd = 0
-    new ProtobufReader(buffer).fields(start, end, (number, fieldStart, fieldEnd) => {
-      if (number === 1) type = buffer.toString('latin1', fieldStart, fieldEnd)
+    eachField(buffer, start, end, (number, fieldStart, fieldEnd) => {
+      if (number === 1) type = this.#strings.read(buffer, fieldStart, fieldEnd)
       // RawExtension: the object's bytes at 1.
       else if (number === 2) {
-        new ProtobufReader(buffer).fields(fieldStart, fieldEnd, (inner, rawStart, rawEnd) => {
+        eachField(buffer, fieldStart, fieldEnd, (inner, rawStart, rawEnd) => {
           if (inner === 1) [objectStart, objectEnd] = [rawStart, rawEnd]
         })
       }
@@ -131,10 +147,10 @@ class ProtobufEventReader<T> implements EventReader<T> {
       case 'ADDED':
       case 'MODIFIED':
       case 'DELETED': {
-        const raw = readObject(buffer, objectStart, objectEnd, this.#schema)
+        const [rawStart, rawEnd] = unwrap(buffer, objectStart, objectEnd)
         return {
           type: type === 'ADDED' ? 'added' : type === 'MODIFIED' ? 'modified' : 'deleted',
-          object: projectObject(raw as KubeObject, this.#project),
+          object: this.#read(buffer, rawStart, rawEnd),
         }
       }
       case 'BOOKMARK': {
@@ -156,7 +172,9 @@ class ProtobufEventReader<T> implements EventReader<T> {
   }
 }
 
-const bookmark: ProtoMessage = [undefined, { name: 'metadata', kind: 'message', of: objectMeta }]
+/** Some pods' events. */
+const leastBuffer = 64 * 1024
+const largeBuffer = 1024 * 1024
 
 function readObject(
   body: Buffer,
@@ -174,7 +192,7 @@ function unwrap(body: Buffer, start: number, end: number): readonly [number, num
     throw new ProtobufError('an object without its mark', start)
   }
   let found: readonly [number, number] = [end, end]
-  new ProtobufReader(body).fields(start + 4, end, (number, rawStart, rawEnd) => {
+  eachField(body, start + 4, end, (number, rawStart, rawEnd) => {
     if (number === 2) found = [rawStart, rawEnd]
   })
   return found

@@ -1,4 +1,4 @@
-import type { ProtoField, ProtoKind, ProtoMessage } from './protobuf.ts'
+import type { OwnName, ProtoField, ProtoKind, ProtoMessage } from './protobuf.ts'
 
 /**
  * The fields that kip reads of built-in objects, with their numbers in the `generated.proto` files of k8s.io/api and
@@ -13,14 +13,31 @@ function message(fields: Readonly<Record<number, ProtoField>>): ProtoMessage {
 
 const field = (name: string, kind: ProtoKind): ProtoField => ({ name, kind })
 const text = (name: string): ProtoField => field(name, 'string')
-const one = (name: string, of: ProtoMessage): ProtoField => ({ name, kind: 'message', of })
-const many = (name: string, of: ProtoMessage): ProtoField => ({
-  name,
-  kind: 'message',
-  of,
-  list: true,
+const own = (name: OwnName): ProtoField => ({ name, kind: 'string', own: name })
+const texts = (name: string): ProtoField => ({ name, kind: 'string', list: true })
+const one = (name: string, of: ProtoMessage, needs = 0): ProtoField => ({
+  ...{ name, kind: 'message', of, needs },
 })
-const inline = (of: ProtoMessage): ProtoField => ({ name: '', kind: 'inline', of })
+const many = (name: string, of: ProtoMessage, needs = 0): ProtoField => ({
+  ...{ name, kind: 'message', of, list: true, needs },
+})
+const inline = (of: ProtoMessage, needs = 0): ProtoField => ({
+  name: '',
+  kind: 'inline',
+  of,
+  needs,
+})
+
+/** The labels and annotations that are read, of objects and of templates; what is not named: all. */
+export interface MetadataKeys {
+  readonly labels?: readonly string[]
+  readonly annotations?: readonly string[]
+}
+
+const map = (name: string, keys: readonly string[] | undefined): ProtoField => ({
+  ...{ name, kind: 'map' },
+  ...(keys && { keys }),
+})
 
 const ownerReference = message({
   1: text('kind'),
@@ -30,21 +47,34 @@ const ownerReference = message({
   6: field('controller', 'bool'),
 })
 
-export const objectMeta: ProtoMessage = message({
-  1: text('name'),
-  3: text('namespace'),
-  5: text('uid'),
-  6: text('resourceVersion'),
-  7: field('generation', 'int'),
-  8: field('creationTimestamp', 'time'),
-  9: field('deletionTimestamp', 'time'),
-  10: field('deletionGracePeriodSeconds', 'int'),
-  11: field('labels', 'map'),
-  12: field('annotations', 'map'),
-  13: many('ownerReferences', ownerReference),
-})
+/** Of pods that are being deleted, when that was asked for tells how they fared. */
+const deletion: Readonly<Record<number, ProtoField>> = {
+  8: { ...field('creationTimestamp', 'time'), alone: 'only' },
+  9: { ...field('deletionTimestamp', 'time'), alone: 'makes' },
+  10: { ...field('deletionGracePeriodSeconds', 'int'), alone: 'only' },
+}
+
+const objectMeta = ({ labels, annotations }: MetadataKeys, more = {}): ProtoMessage =>
+  message({
+    ...more,
+    1: own('name'),
+    3: own('namespace'),
+    5: own('uid'),
+    6: own('resourceVersion'),
+    11: map('labels', labels),
+    12: map('annotations', annotations),
+    13: many('ownerReferences', ownerReference),
+  })
+
+const templateMeta = ({ labels, annotations }: MetadataKeys): ProtoMessage =>
+  message({ 11: map('labels', labels), 12: map('annotations', annotations) })
 
 export const listMeta: ProtoMessage = message({ 2: text('resourceVersion'), 3: text('continue') })
+
+/** Of a bookmark nothing else is set. */
+export const bookmark: ProtoMessage = message({
+  1: one('metadata', message({ 6: text('resourceVersion'), 12: field('annotations', 'map') })),
+})
 
 export const status: ProtoMessage = message({
   2: text('status'),
@@ -63,29 +93,42 @@ export const status: ProtoMessage = message({
 })
 
 /** Of Container and of EphemeralContainerCommon, which are alike. */
-const container = message({
-  1: text('name'),
-  2: text('image'),
-  14: text('imagePullPolicy'),
-  24: text('restartPolicy'),
+const container = message({ 1: text('name'), 2: text('image'), 14: text('imagePullPolicy') })
+
+/**
+ * Of NodeAffinity what asks for nodes by their labels. What asks by name stands alone in the pods of DaemonSets, of which it
+ * would make as many kinds as there are nodes; they say the node by `nodeName`.
+ */
+const nodeSelectorTerm = message({
+  1: many('matchExpressions', message({ 1: text('key'), 2: text('operator'), 3: texts('values') })),
+})
+const nodeAffinity = message({
+  1: one(
+    'requiredDuringSchedulingIgnoredDuringExecution',
+    message({ 1: many('nodeSelectorTerms', nodeSelectorTerm, 1) }),
+    1,
+  ),
 })
 
 const podSpec = message({
+  // Volumes that hold no image count for nothing: one has a random name in each pod.
   1: many(
     'volumes',
     message({
       1: text('name'),
       2: inline(
         message({ 30: one('image', message({ 1: text('reference'), 2: text('pullPolicy') })) }),
+        30,
       ),
     }),
+    2,
   ),
   2: many('containers', container),
-  3: text('restartPolicy'),
   7: field('nodeSelector', 'map'),
   8: text('serviceAccountName'),
-  10: text('nodeName'),
+  10: own('nodeName'),
   15: many('imagePullSecrets', message({ 1: text('name') })),
+  18: one('affinity', message({ 1: one('nodeAffinity', nodeAffinity, 1) }), 1),
   20: many('initContainers', container),
   22: many(
     'tolerations',
@@ -97,100 +140,74 @@ const podSpec = message({
       5: field('tolerationSeconds', 'int'),
     }),
   ),
-  34: many(
-    'ephemeralContainers',
-    message({ 1: inline(container), 2: text('targetContainerName') }),
-  ),
+  34: many('ephemeralContainers', message({ 1: inline(container) })),
 })
 
+/** Of containers that wait, why. */
 const containerStatus = message({
   1: text('name'),
-  2: one(
-    'state',
-    message({ 1: one('waiting', message({ 1: text('reason'), 2: text('message') })) }),
-  ),
-  4: field('ready', 'bool'),
-  5: field('restartCount', 'int'),
-  6: text('image'),
-  7: text('imageID'),
+  2: one('state', message({ 1: one('waiting', message({ 1: text('reason') })) }), 1),
 })
 
-const podTemplate = message({ 1: one('metadata', objectMeta), 2: one('spec', podSpec) })
+const podMessage = (keys: MetadataKeys): ProtoMessage =>
+  message({
+    1: one('metadata', objectMeta(keys, deletion)),
+    2: one('spec', podSpec),
+    3: one(
+      'status',
+      message({
+        1: { ...text('phase'), alone: 'only' },
+        8: many('containerStatuses', containerStatus, 2),
+        10: many('initContainerStatuses', containerStatus, 2),
+      }),
+    ),
+  })
 
-const jobSpec = message({ 6: one('template', podTemplate), 10: field('suspend', 'bool') })
+const podTemplate = (keys: MetadataKeys): ProtoMessage =>
+  message({ 1: one('metadata', templateMeta(keys)), 2: one('spec', podSpec) })
 
 /** A workload whose spec has replicas and, under a number of its own, the template; its status has the replicas. */
-const workload = (templateNumber: number, replicasNumber: number): ProtoMessage =>
+const workload = (
+  keys: MetadataKeys,
+  templateNumber: number,
+  replicasNumber: number,
+): ProtoMessage =>
   message({
-    1: one('metadata', objectMeta),
+    1: one('metadata', objectMeta(keys)),
     2: one(
       'spec',
-      message({ 1: field('replicas', 'int'), [templateNumber]: one('template', podTemplate) }),
+      message({
+        1: field('replicas', 'int'),
+        [templateNumber]: one('template', podTemplate(keys)),
+      }),
     ),
     3: one('status', message({ [replicasNumber]: field('replicas', 'int') })),
   })
 
-export const namespaceMessage: ProtoMessage = message({ 1: one('metadata', objectMeta) })
-
-export const podMessage: ProtoMessage = message({
-  1: one('metadata', objectMeta),
-  2: one('spec', podSpec),
-  3: one(
-    'status',
-    message({
-      1: text('phase'),
-      3: text('message'),
-      4: text('reason'),
-      8: many('containerStatuses', containerStatus),
-      10: many('initContainerStatuses', containerStatus),
-      13: many('ephemeralContainerStatuses', containerStatus),
-    }),
-  ),
-})
-
-export const deploymentMessage: ProtoMessage = workload(3, 2)
-export const statefulSetMessage: ProtoMessage = workload(3, 2)
-export const replicaSetMessage: ProtoMessage = workload(3, 1)
-export const replicationControllerMessage: ProtoMessage = workload(3, 1)
-
-export const daemonSetMessage: ProtoMessage = message({
-  1: one('metadata', objectMeta),
-  2: one('spec', message({ 2: one('template', podTemplate) })),
-})
-
-export const jobMessage: ProtoMessage = message({
-  1: one('metadata', objectMeta),
-  2: one('spec', jobSpec),
-  3: one(
-    'status',
-    message({
-      1: many('conditions', message({ 1: text('type'), 2: text('status') })),
-      3: field('completionTime', 'time'),
-    }),
-  ),
-})
-
-export const cronJobMessage: ProtoMessage = message({
-  1: one('metadata', objectMeta),
-  2: one(
-    'spec',
-    message({
-      1: text('schedule'),
-      4: field('suspend', 'bool'),
-      5: one('jobTemplate', message({ 1: one('metadata', objectMeta), 2: one('spec', jobSpec) })),
-    }),
-  ),
-})
+const jobSpec = (keys: MetadataKeys): ProtoMessage =>
+  message({ 6: one('template', podTemplate(keys)), 10: field('suspend', 'bool') })
 
 /** By group and plural; what is not here is read as JSON. */
-export const builtInMessages: Readonly<Record<string, ProtoMessage>> = {
-  '/pods': podMessage,
-  '/namespaces': namespaceMessage,
-  '/replicationcontrollers': replicationControllerMessage,
-  'apps/deployments': deploymentMessage,
-  'apps/statefulsets': statefulSetMessage,
-  'apps/daemonsets': daemonSetMessage,
-  'apps/replicasets': replicaSetMessage,
-  'batch/jobs': jobMessage,
-  'batch/cronjobs': cronJobMessage,
+export function builtInMessages(keys: MetadataKeys = {}): Readonly<Record<string, ProtoMessage>> {
+  const metadata = one('metadata', objectMeta(keys))
+  return {
+    '/pods': podMessage(keys),
+    '/namespaces': message({ 1: metadata }),
+    '/replicationcontrollers': workload(keys, 3, 1),
+    'apps/deployments': workload(keys, 3, 2),
+    'apps/statefulsets': workload(keys, 3, 2),
+    'apps/daemonsets': message({
+      1: metadata,
+      2: one('spec', message({ 2: one('template', podTemplate(keys)) })),
+    }),
+    'apps/replicasets': workload(keys, 3, 1),
+    'batch/jobs': message({ 1: metadata, 2: one('spec', jobSpec(keys)) }),
+    'batch/cronjobs': message({
+      1: metadata,
+      2: one(
+        'spec',
+        message({ 5: one('jobTemplate', message({ 2: one('spec', jobSpec(keys)) })) }),
+      ),
+    }),
+  }
 }

@@ -1,7 +1,7 @@
 import { Backoff, reflectorBackoff } from './backoff.ts'
 import type { KubeClient } from './client.ts'
 import { type Clock, sleep, systemClock } from './clock.ts'
-import type { Decoder, Project } from './decoder.ts'
+import type { Decoder, Project, Projection } from './decoder.ts'
 import { isExpired, isUnreachable, KubeApiError, statusError } from './errors.ts'
 import { jsonDecoder } from './json-decoder.ts'
 import type { Log } from './log.ts'
@@ -29,7 +29,12 @@ export interface ReflectorOptions<T> {
   readonly client: KubeClient
   readonly resource: ResourcePath
   /** Takes from one raw object what is to be kept; undefined: the object is none of ours. Pure; must not keep `raw`. */
-  readonly project: Project<T | undefined>
+  readonly project: Project<T>
+  /**
+   * For objects of which many are alike in all that `project` reads: it is asked once for these, and this makes the value of
+   * each; then `project` sees of an object's own only the namespace.
+   */
+  readonly ofOne?: (alike: T, nodeName: string) => T
   /** The fields that `project` reads, to have them as protobuf from servers that speak it. Default: JSON. */
   readonly protobuf?: ProtoMessage
   /** Whether to ask for metadata alone: the rest of an object, a Secret's data say, is then not even sent. Default false. */
@@ -75,7 +80,7 @@ const probeMs = 2_000
  */
 export class Reflector<T> {
   readonly #options: ReflectorOptions<T>
-  readonly #decoder: Decoder<T | undefined>
+  readonly #decoder: Decoder<T>
   readonly #store: ObjectStore<T>
   readonly #clock: Clock
   readonly #random: () => number
@@ -95,11 +100,15 @@ export class Reflector<T> {
 
   constructor(options: ReflectorOptions<T>) {
     this.#options = options
-    const project: Project<T | undefined> = (raw) => this.#project(raw)
+    const projection: Projection<T> = {
+      project: options.project,
+      ofOne: options.ofOne,
+      onFault: (error, object) => this.#faulty(error, object),
+    }
     this.#decoder =
       options.protobuf === undefined
-        ? jsonDecoder(project, { metadataOnly: options.metadataOnly === true })
-        : protobufDecoder(options.protobuf, project)
+        ? jsonDecoder(projection, { metadataOnly: options.metadataOnly === true })
+        : protobufDecoder(options.protobuf, projection)
     this.#clock = options.clock ?? systemClock
     this.#random = options.random ?? Math.random
     this.#timing = { ...watchTiming, ...options.timing }
@@ -381,19 +390,12 @@ export class Reflector<T> {
     }
   }
 
-  #project(raw: Parameters<Project<T>>[0]): T | undefined {
-    try {
-      return this.#options.project(raw)
-    } catch (error) {
-      // One odd object must not keep all the others out.
-      const { namespace, name } = raw.metadata ?? {}
-      this.#options.metrics?.failed?.('Project')
-      this.#options.log.error(
-        { resource: this.#path, namespace, name, err: error },
-        'an object could not be read and is left out',
-      )
-      return undefined
-    }
+  #faulty(error: unknown, object: object): void {
+    this.#options.metrics?.failed?.('Project')
+    this.#options.log.error(
+      { resource: this.#path, ...object, err: error },
+      'an object could not be read and is left out',
+    )
   }
 
   #emit(event: ReflectorEvent<T>): void {

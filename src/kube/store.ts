@@ -1,22 +1,28 @@
 import type { Decoded } from './decoder.ts'
+import type { CompactUid } from './uid.ts'
 
 /** A change of one object, as callbacks get it. */
 export interface ReflectorEvent<T> {
   readonly type: 'added' | 'updated' | 'deleted'
   /** `namespace/name`, or `name`. */
   readonly key: string
-  readonly uid: string
+  /** `uidText` reads it. */
+  readonly uid: CompactUid
   /** What stands now; of a deleted object, what stood last. */
   readonly value: T
   /** What stood before an update. */
   readonly previous?: T
 }
 
+/** All that is kept of an object besides its key: with that, some 170 bytes beyond the value. */
 interface Entry<T> {
-  uid: string
-  resourceVersion: string
+  readonly uid: CompactUid
+  version: Version
   value: T
 }
+
+/** A resourceVersion; as a number, where it is one that is held exactly, it takes no memory of its own. */
+type Version = number | string
 
 /**
  * The objects of one reflector, by key. Turns what the server says into changes: repeated news is none, and a namesake
@@ -25,7 +31,7 @@ interface Entry<T> {
 export class ObjectStore<T> {
   readonly #entries = new Map<string, Entry<T>>()
   readonly #emit: (event: ReflectorEvent<T>) => void
-  /** Keys met by the list under way. */
+  /** Keys met by the list under way; undefined when none can be missed. */
   #seen: Set<string> | undefined
 
   constructor(emit: (event: ReflectorEvent<T>) => void) {
@@ -50,7 +56,7 @@ export class ObjectStore<T> {
 
   /** A full list begins: what it does not name by its end is gone. */
   beginReplace(): void {
-    this.#seen = new Set()
+    this.#seen = this.#entries.size === 0 ? undefined : new Set()
   }
 
   endReplace(): void {
@@ -61,8 +67,9 @@ export class ObjectStore<T> {
   }
 
   /** An object as it stands; value undefined: it is none of ours. */
-  put(object: Decoded<T | undefined>): void {
+  put(object: Decoded<T>): void {
     const { key, uid, resourceVersion, value } = object
+    const version = versionOf(resourceVersion)
     if (value === undefined) {
       this.#drop(key)
       return
@@ -70,20 +77,20 @@ export class ObjectStore<T> {
     this.#seen?.add(key)
     const entry = this.#entries.get(key)
     if (entry !== undefined && entry.uid === uid) {
-      if (entry.resourceVersion === resourceVersion && resourceVersion !== '') return
+      if (entry.version === version && version !== '') return
       const previous = entry.value
-      entry.resourceVersion = resourceVersion
+      entry.version = version
       entry.value = value
       this.#emit({ type: 'updated', key, uid, value, previous })
       return
     }
     if (entry !== undefined) this.#drop(key)
-    this.#entries.set(key, { uid, resourceVersion, value })
+    this.#entries.set(key, { uid, version, value })
     this.#emit({ type: 'added', key, uid, value })
   }
 
   /** The server says that an object is gone. */
-  remove(object: Decoded<T | undefined>): void {
+  remove(object: Decoded<T>): void {
     const entry = this.#entries.get(object.key)
     if (entry !== undefined && entry.uid === object.uid) this.#drop(object.key)
   }
@@ -94,4 +101,9 @@ export class ObjectStore<T> {
     this.#entries.delete(key)
     this.#emit({ type: 'deleted', key, uid: entry.uid, value: entry.value })
   }
+}
+
+function versionOf(text: string): Version {
+  const number = Number(text)
+  return Number.isSafeInteger(number) && String(number) === text ? number : text
 }

@@ -1,6 +1,6 @@
 import type { KubeClient } from './client.ts'
 import type { Clock } from './clock.ts'
-import type { Decoder, WatchEvent } from './decoder.ts'
+import type { Decoder, EventReader, WatchEvent } from './decoder.ts'
 import { KubeApiError } from './errors.ts'
 
 export interface WatchTiming {
@@ -60,26 +60,33 @@ export async function readWatch<T>(options: ReadWatchOptions<T>): Promise<void> 
   )
   const silence = new Silence(clock, timing.silenceMs, fail('Silent', 'the watch fell silent'))
   try {
-    const { contentType, chunks } = await client.stream({
-      method: 'GET',
-      path,
-      query: {
-        ...options.query,
-        watch: 'true',
-        allowWatchBookmarks: 'true',
-        timeoutSeconds: String(Math.max(1, Math.round(watchMs / 1000))),
+    let reader: EventReader<T> | undefined
+    await client.stream(
+      {
+        method: 'GET',
+        path,
+        query: {
+          ...options.query,
+          watch: 'true',
+          allowWatchBookmarks: 'true',
+          timeoutSeconds: String(Math.max(1, Math.round(watchMs / 1000))),
+        },
+        accept: options.decoder.accept,
+        timeoutMs: timing.listTimeoutMs,
+        signal: stop.signal,
       },
-      accept: options.decoder.accept,
-      timeoutMs: timing.listTimeoutMs,
-      signal: stop.signal,
-    })
-    options.onOpen?.()
-    const reader = options.decoder.eventReader(contentType)
-    for await (const chunk of chunks) {
-      stop.signal.throwIfAborted()
-      silence.touch()
-      reader.push(chunk, options.onEvent)
-    }
+      {
+        begin: (contentType) => {
+          options.onOpen?.()
+          reader = options.decoder.eventReader(contentType)
+        },
+        chunk: (chunk) => {
+          silence.touch()
+          if (!stop.signal.aborted) reader?.push(chunk, options.onEvent)
+        },
+      },
+    )
+    stop.signal.throwIfAborted()
   } catch (error) {
     // Whatever an abort looks like from below, its reason is what happened.
     if (stop.signal.aborted) throw stop.signal.reason

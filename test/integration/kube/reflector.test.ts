@@ -160,7 +160,7 @@ describe('reflector at a real API server', () => {
           client,
           path: resourcePath(maps),
           query: { resourceVersion },
-          decoder: jsonDecoder(sayOf),
+          decoder: jsonDecoder({ project: sayOf, onFault: (error) => assert.fail(String(error)) }),
           timing: watchTiming,
           clock: systemClock,
           random: Math.random,

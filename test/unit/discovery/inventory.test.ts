@@ -6,19 +6,47 @@ import type { Used } from '../../../src/discovery/reader.ts'
 
 const every = (): boolean => true
 
-function used(key: string, references: readonly string[], more: Partial<Used> = {}): Used {
-  return { key, owner: '', ignored: false, references, invalid: [], ...more }
+/** An object with its key. */
+interface Named extends Used {
+  readonly key: string
+}
+
+function used(key: string, references: readonly string[], more: Partial<Used> = {}): Named {
+  return { key, owner: '', ignored: false, references, invalid: [], asksStore: false, ...more }
+}
+
+/** An inventory that is told of objects as discovery tells it: of pods with what they used before. */
+class Objects extends Inventory {
+  readonly #pods = new Map<string, Named>()
+
+  put(object: Named): void {
+    if (!object.key.startsWith('Pod ')) {
+      this.set(object.key, object)
+      return
+    }
+    this.changePod(object.key.slice(4), object, this.#pods.get(object.key))
+    this.#pods.set(object.key, object)
+  }
+
+  remove(key: string): void {
+    if (!key.startsWith('Pod ')) {
+      this.delete(key)
+      return
+    }
+    this.changePod(key.slice(4), undefined, this.#pods.get(key))
+    this.#pods.delete(key)
+  }
 }
 
 /** Users by looking at everything anew. */
-function recount(objects: readonly Used[], reference: string): Omit<Users, 'owners'> {
+function recount(objects: readonly Named[], reference: string): Omit<Users, 'owners'> {
   const byKey = new Map(objects.map((object) => [object.key, object]))
   const tops = new Set<string>()
   const namespaces = new Set<string>()
   let pods = 0
   for (const object of objects) {
     if (object.ignored || !object.references.includes(reference)) continue
-    let top: Used | undefined = object
+    let top: Named | undefined = object
     while (top !== undefined && !top.ignored && top.owner !== '') top = byKey.get(top.owner)
     if (top === undefined || top.ignored) continue
     tops.add(top.key)
@@ -29,9 +57,9 @@ function recount(objects: readonly Used[], reference: string): Omit<Users, 'owne
 }
 
 describe('inventory', () => {
-  const inventory = (): { inventory: Inventory; told: string[] } => {
+  const inventory = (): { inventory: Objects; told: string[] } => {
     const told: string[] = []
-    const made = new Inventory((reference, optedOut) =>
+    const made = new Objects((reference, optedOut) =>
       told.push(optedOut ? `${reference} opted out` : reference),
     )
     return { inventory: made, told }
@@ -39,12 +67,12 @@ describe('inventory', () => {
 
   it('counts pods under the workload at the top of their chain', () => {
     const { inventory: all } = inventory()
-    all.set(used('Deployment shop/web', ['a']))
-    all.set(used('ReplicaSet shop/web-1', ['a'], { owner: 'Deployment shop/web' }))
+    all.put(used('Deployment shop/web', ['a']))
+    all.put(used('ReplicaSet shop/web-1', ['a'], { owner: 'Deployment shop/web' }))
     for (let i = 0; i < 3; i++) {
-      all.set(used(`Pod shop/web-1-${i}`, ['a', 'sidecar'], { owner: 'ReplicaSet shop/web-1' }))
+      all.put(used(`Pod shop/web-1-${i}`, ['a', 'sidecar'], { owner: 'ReplicaSet shop/web-1' }))
     }
-    all.set(used('Pod lone/pod', ['a']))
+    all.put(used('Pod lone/pod', ['a']))
     assert.deepEqual(all.usersOf('a', every), {
       pods: 4,
       workloads: 2,
@@ -61,7 +89,7 @@ describe('inventory', () => {
 
   it('counts a workload without pods', () => {
     const { inventory: all } = inventory()
-    all.set(used('CronJob shop/nightly', ['job']))
+    all.put(used('CronJob shop/nightly', ['job']))
     assert.deepEqual(all.usersOf('job', every), {
       pods: 0,
       workloads: 1,
@@ -73,16 +101,16 @@ describe('inventory', () => {
   it('leaves out a flagged workload with its pods, live', () => {
     const { inventory: all, told } = inventory()
     const deployment = used('Deployment shop/web', ['a'])
-    all.set(deployment)
-    all.set(used('ReplicaSet shop/web-1', ['a'], { owner: 'Deployment shop/web' }))
-    all.set(used('Pod shop/web-1-x', ['a', 'sidecar'], { owner: 'ReplicaSet shop/web-1' }))
+    all.put(deployment)
+    all.put(used('ReplicaSet shop/web-1', ['a'], { owner: 'Deployment shop/web' }))
+    all.put(used('Pod shop/web-1-x', ['a', 'sidecar'], { owner: 'ReplicaSet shop/web-1' }))
     all.goLive()
-    all.set({ ...deployment, ignored: true })
+    all.put({ ...deployment, ignored: true })
     assert.equal(all.usersOf('a', every).workloads, 0)
     assert.equal(all.usersOf('sidecar', every).workloads, 0)
     assert.ok(told.includes('sidecar opted out') && told.includes('a opted out'))
     told.length = 0
-    all.set(deployment)
+    all.put(deployment)
     assert.equal(all.usersOf('a', every).pods, 1)
     assert.ok(told.includes('sidecar') && told.includes('a'))
   })
@@ -90,17 +118,17 @@ describe('inventory', () => {
   it('does not count pods of a workload that is not known yet', () => {
     const { inventory: all, told } = inventory()
     all.goLive()
-    all.set(used('Pod shop/job-1-x', ['a'], { owner: 'Job shop/job-1' }))
+    all.put(used('Pod shop/job-1-x', ['a'], { owner: 'Job shop/job-1' }))
     assert.equal(all.usersOf('a', every).workloads, 0)
     told.length = 0
-    all.set(used('Job shop/job-1', ['b']))
+    all.put(used('Job shop/job-1', ['b']))
     assert.ok(told.includes('a'))
     assert.equal(all.usersOf('a', every).workloads, 1)
   })
 
   it('counts pods of a kind that nobody watches', () => {
     const { inventory: all } = inventory()
-    all.set(used('Pod shop/x', ['a'], { owner: 'Job.batch.volcano.sh shop/j' }))
+    all.put(used('Pod shop/x', ['a'], { owner: 'Job.batch.volcano.sh shop/j' }))
     assert.deepEqual(all.usersOf('a', every).owners, [
       { kind: 'Job.batch.volcano.sh', namespace: 'shop', name: 'j' },
     ])
@@ -108,14 +136,14 @@ describe('inventory', () => {
 
   it('survives owners that own each other', () => {
     const { inventory: all } = inventory()
-    all.set(used('ReplicaSet a/x', ['i'], { owner: 'ReplicaSet a/y' }))
-    all.set(used('ReplicaSet a/y', [], { owner: 'ReplicaSet a/x' }))
+    all.put(used('ReplicaSet a/x', ['i'], { owner: 'ReplicaSet a/y' }))
+    all.put(used('ReplicaSet a/y', [], { owner: 'ReplicaSet a/x' }))
     assert.equal(all.usersOf('i', every).workloads, 1)
   })
 
   it('names the first ten owners in order', () => {
     const { inventory: all } = inventory()
-    for (let i = 99; i >= 0; i--) all.set(used(`Pod ns/p${String(i).padStart(2, '0')}`, ['a']))
+    for (let i = 99; i >= 0; i--) all.put(used(`Pod ns/p${String(i).padStart(2, '0')}`, ['a']))
     const { owners, workloads } = all.usersOf('a', every)
     assert.equal(workloads, 100)
     assert.deepEqual(
@@ -127,10 +155,10 @@ describe('inventory', () => {
   it('tells nothing of a change that is none, and all of a namespace that turned', () => {
     const { inventory: all, told } = inventory()
     const references = ['a', 'b']
-    all.set(used('Pod shop/x', references))
-    all.set(used('Pod lone/x', ['c']))
+    all.put(used('Pod shop/x', references))
+    all.put(used('Pod lone/x', ['c']))
     all.goLive()
-    all.set(used('Pod shop/x', references))
+    all.put(used('Pod shop/x', references))
     assert.deepEqual(told, [])
     all.touchNamespace('shop', true)
     assert.deepEqual(told, ['a opted out', 'b opted out'])
@@ -138,11 +166,11 @@ describe('inventory', () => {
 
   it('forgets what nobody uses', () => {
     const { inventory: all } = inventory()
-    all.set(used('Pod shop/x', ['a']))
-    all.set(used('Pod shop/x', ['b']))
+    all.put(used('Pod shop/x', ['a']))
+    all.put(used('Pod shop/x', ['b']))
     assert.deepEqual([...all.references()], ['b'])
-    all.delete('Pod shop/x')
-    all.delete('Pod shop/never-there')
+    all.remove('Pod shop/x')
+    all.remove('Pod shop/never-there')
     assert.equal(all.size, 0)
   })
 
@@ -169,9 +197,9 @@ describe('inventory', () => {
     const namespaceOf = (key: string): string => key.slice(key.indexOf(' '), key.indexOf('/'))
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
-        const objects = new Map<string, Used>()
+        const objects = new Map<string, Named>()
         const told = new Set<string>()
-        const all = new Inventory((reference) => told.add(reference))
+        const all = new Objects((reference) => told.add(reference))
         all.goLive()
         const latest = new Map<string, string>()
         const none = JSON.stringify(recount([], ''))
@@ -183,10 +211,10 @@ describe('inventory', () => {
           const object = used(next.key, next.references, { ...next, owner })
           if (gone) {
             objects.delete(next.key)
-            all.delete(next.key)
+            all.remove(next.key)
           } else {
             objects.set(next.key, object)
-            all.set(object)
+            all.put(object)
           }
           for (const image of images) {
             const expected = recount([...objects.values()], image)
@@ -206,17 +234,17 @@ describe('inventory', () => {
 
   it('takes ten thousand pods of one image and their churn in little time', () => {
     const { inventory: all } = inventory()
-    all.set(used('Deployment shop/web', ['a']))
-    all.set(used('ReplicaSet shop/web-1', ['a'], { owner: 'Deployment shop/web' }))
+    all.put(used('Deployment shop/web', ['a']))
+    all.put(used('ReplicaSet shop/web-1', ['a'], { owner: 'Deployment shop/web' }))
     const pods = Array.from({ length: 10_000 }, (_, i) =>
       used(`Pod shop/web-1-${i}`, ['a'], { owner: 'ReplicaSet shop/web-1' }),
     )
     const started = performance.now()
-    for (const pod of pods) all.set(pod)
+    for (const pod of pods) all.put(pod)
     all.goLive()
-    for (const pod of pods) all.set({ ...pod })
+    for (const pod of pods) all.put({ ...pod })
     for (let i = 0; i < 1_000; i++) all.usersOf('a', every)
-    for (const { key } of pods) all.delete(key)
+    for (const { key } of pods) all.remove(key)
     // Some 15 ms on one slow core; a summary that looked at every pod would take a hundred times that.
     assert.ok(performance.now() - started < 1_000)
     assert.equal(all.usersOf('a', every).pods, 0)

@@ -162,18 +162,21 @@ describe('client', () => {
   })
 
   test('a stream that is left closes its connection', async () => {
-    const { chunks } = await client.stream({
-      method: 'GET',
-      path: resourcePath(maps),
-      query: { watch: 'true' },
-      signal,
-    })
-    assert.equal(kube.watches, 1)
-    kube.put(maps, { ...map('x'), metadata: { name: 'x', namespace: 'a' } })
-    for await (const chunk of chunks) {
-      assert.match(chunk.toString(), /ADDED/)
-      break
-    }
+    const enough = new Error('enough')
+    const stream = client.stream(
+      { method: 'GET', path: resourcePath(maps), query: { watch: 'true' }, signal },
+      {
+        begin: (contentType) => {
+          assert.match(contentType, /json/)
+          kube.put(maps, { ...map('x'), metadata: { name: 'x', namespace: 'a' } })
+        },
+        chunk: (chunk) => {
+          assert.match(chunk.toString(), /ADDED/)
+          throw enough
+        },
+      },
+    )
+    await assert.rejects(stream, enough)
     for (let times = 0; times < 100 && kube.watches > 0; times += 1) {
       await new Promise((resolve) => setTimeout(resolve, 5))
     }

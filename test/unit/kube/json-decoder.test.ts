@@ -4,7 +4,10 @@ import fc from 'fast-check'
 import type { WatchEvent } from '../../../src/kube/decoder.ts'
 import { jsonDecoder } from '../../../src/kube/json-decoder.ts'
 
-const decoder = jsonDecoder((raw) => raw.metadata?.labels?.say ?? '')
+const decoder = jsonDecoder({
+  project: (raw) => raw.metadata?.labels?.say ?? '',
+  onFault: (error) => assert.fail(String(error)),
+})
 
 function lineOf(type: string, name: string, say: string): string {
   const metadata = {

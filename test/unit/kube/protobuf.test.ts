@@ -2,10 +2,12 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import type { Decoded, WatchEvent } from '../../../src/kube/decoder.ts'
-import { ProtobufError, ProtobufReader, type ProtoMessage } from '../../../src/kube/protobuf.ts'
+import { ProtobufReader, type ProtoMessage } from '../../../src/kube/protobuf.ts'
+import { ProtobufError } from '../../../src/kube/protobuf-cursor.ts'
 import { protobufDecoder, readProtobufStatus } from '../../../src/kube/protobuf-decoder.ts'
-import { podMessage } from '../../../src/kube/protobuf-schemas.ts'
+import { builtInMessages } from '../../../src/kube/protobuf-schemas.ts'
 import type { Pod } from '../../../src/kube/types.ts'
+import { compactUid } from '../../../src/kube/uid.ts'
 
 const type = 'application/vnd.kubernetes.protobuf'
 
@@ -87,14 +89,32 @@ function podBytes({ namespace, name, images, labels }: Made, order = 0): Buffer 
       ]),
     ),
     number(4, 30),
+    bytes(10, 'node-1'),
+    // A volume without an image, of a name that no other pod has.
+    bytes(1, Buffer.concat([bytes(1, `token-${name}`), bytes(2, bytes(26, 'sources'))])),
     bytes(22, Buffer.concat([bytes(1, 'k'), number(5, -300)])),
     bytes(15, bytes(1, 'secret')),
   ])
-  return turned([bytes(1, metadata), bytes(2, spec), bytes(3, bytes(1, 'Running')), ...strangers])
+  const waiting = bytes(2, bytes(1, bytes(1, 'ErrImagePull')))
+  const running = bytes(2, bytes(2, bytes(1, 'since')))
+  const status = Buffer.concat([
+    bytes(1, 'Pending'),
+    bytes(8, Buffer.concat([bytes(1, 'main'), waiting, bytes(7, 'an id')])),
+    bytes(8, Buffer.concat([bytes(1, 'second'), running, bytes(7, 'an id')])),
+  ])
+  return turned([bytes(1, metadata), bytes(2, spec), bytes(3, status), ...strangers])
 }
 
-const project = (raw: object): Pod => raw as Pod
-const decoder = protobufDecoder(podMessage, project)
+const podMessage = builtInMessages()['/pods'] ?? []
+const onFault = (error: unknown): never => assert.fail(String(error))
+const decoder = protobufDecoder<object>(podMessage, { project: (raw) => raw, onFault })
+/** Decodes what is alike once. */
+const alikeDecoder = () =>
+  protobufDecoder<object>(podMessage, {
+    project: (raw) => raw,
+    ofOne: (alike, node) => ({ ...alike, node }),
+    onFault,
+  })
 
 const pods = fc.record({
   namespace: fc.string({ minLength: 1, maxLength: 10 }),
@@ -106,10 +126,10 @@ const pods = fc.record({
   ),
 })
 
-function expected({ namespace, name, images, labels }: Made): Decoded<object> {
+function expected({ namespace, name, images, labels }: Made): Decoded<object> & { value: object } {
   return {
     key: `${namespace}/${name}`,
-    uid: `uid-${name}`,
+    uid: compactUid(`uid-${name}`),
     resourceVersion: '17',
     value: {
       metadata: {
@@ -130,13 +150,32 @@ function expected({ namespace, name, images, labels }: Made): Decoded<object> {
             }
           : {}),
         volumes: [{ name: 'vol', image: { reference: 'volume:1' } }],
-        ephemeralContainers: [{ name: 'debug', image: 'debug:1', targetContainerName: 'main' }],
+        ephemeralContainers: [{ name: 'debug', image: 'debug:1' }],
         tolerations: [{ key: 'k', tolerationSeconds: -300 }],
         imagePullSecrets: [{ name: 'secret' }],
+        nodeName: 'node-1',
       },
-      status: { phase: 'Running' },
+      status: {
+        phase: 'Pending',
+        containerStatuses: [{ name: 'main', state: { waiting: { reason: 'ErrImagePull' } } }],
+      },
     },
   }
+}
+
+/** The same with what is its own told apart. */
+function expectedAlike(made: Made): Decoded<object> {
+  const { key, uid, resourceVersion, value } = expected(made)
+  const { metadata, spec, status } = value as {
+    metadata: { namespace: string; labels?: object }
+    spec: { nodeName?: string }
+    status: { phase?: string }
+  }
+  const { nodeName: node, ...rest } = spec
+  const { labels, namespace } = metadata
+  const { phase: _phase, ...waiting } = status
+  const shared = { metadata: { namespace, ...(labels && { labels }) }, spec: rest, status: waiting }
+  return { key, uid, resourceVersion, value: { ...shared, node } }
 }
 
 const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value))
@@ -147,15 +186,102 @@ describe('protobuf', () => {
       fc.property(fc.array(pods, { maxLength: 4 }), fc.nat(20), (made, order) => {
         const metadata = bytes(1, Buffer.concat([bytes(2, '99'), bytes(3, 'more'), number(4, 5)]))
         const items = made.map((one) => bytes(2, podBytes(one, order)))
-        const seen: Decoded<Pod>[] = []
-        const page = decoder.readList(type, wrap(Buffer.concat([metadata, ...items])), (object) =>
-          seen.push(object),
-        )
-        assert.deepEqual(page, { resourceVersion: '99', continueToken: 'more' })
-        assert.deepEqual(plain(seen), plain(made.map(expected)))
+        const body = wrap(Buffer.concat([metadata, ...items]))
+        for (const [how, wanted] of [
+          [decoder, made.map(expected)],
+          [alikeDecoder(), made.map(expectedAlike)],
+        ] as const) {
+          // Twice: what was decoded once is remembered.
+          for (let times = 0; times < 2; times += 1) {
+            const seen: Decoded<object>[] = []
+            const page = how.readList(type, body, (object) => seen.push(object))
+            assert.deepEqual(page, { resourceVersion: '99', continueToken: 'more' })
+            assert.deepEqual(plain(seen), plain(wanted))
+          }
+        }
       }),
       { numRuns: 200 },
     )
+  })
+
+  test('what is alike is projected once, and nothing of one object shows in another', () => {
+    let projected = 0
+    const keys = { labels: ['flag'], annotations: [] }
+    const some = protobufDecoder<{ owner: string; node: string }>(
+      builtInMessages(keys)['/pods'] ?? [],
+      {
+        project: ({ metadata }) => {
+          projected += 1
+          assert.deepEqual(
+            Object.keys(metadata ?? {})
+              .sort()
+              .slice(-1),
+            ['namespace'],
+          )
+          return { owner: `${metadata?.namespace} ${metadata?.labels?.flag ?? ''}`, node: '' }
+        },
+        ofOne: (alike, node) => ({ ...alike, node }),
+        onFault,
+      },
+    )
+    const made = Array.from({ length: 300 }, (_, at) => ({
+      namespace: at % 2 === 0 ? 'even' : 'odd',
+      name: `pod-${at}`,
+      images: ['web:1'],
+      // Of labels that are not read, each pod has its own.
+      labels: { hash: `${at}`, ...(at % 3 === 0 ? { flag: 'true' } : {}) },
+    }))
+    const items = made.map((one) => bytes(2, podBytes(one)))
+    const seen: Decoded<{ owner: string; node: string }>[] = []
+    some.readList(type, wrap(Buffer.concat(items)), (object) => seen.push(object))
+    assert.equal(projected, 4)
+    assert.deepEqual(
+      seen.map(({ key, uid, value }) => [key, uid, value]),
+      made.map(({ namespace, name, labels }) => [
+        `${namespace}/${name}`,
+        compactUid(`uid-${name}`),
+        { owner: `${namespace} ${labels.flag ?? ''}`, node: 'node-1' },
+      ]),
+    )
+  })
+
+  test('a pod that is being deleted is read by itself, with all that is its own', () => {
+    const made = { namespace: 'a', name: 'b', images: ['c:1'], labels: {} }
+    const whole = podBytes(made)
+    const leaving = Buffer.concat([
+      whole,
+      bytes(
+        1,
+        Buffer.concat([
+          ...[bytes(1, 'b'), bytes(3, 'a'), bytes(5, 'uid-b'), bytes(6, '18')],
+          ...[bytes(8, number(1, 86_400)), bytes(9, number(1, 172_800)), number(10, 30)],
+        ]),
+      ),
+    ])
+    const seen: object[] = []
+    const items = [whole, leaving, whole].map((one) => bytes(2, one))
+    alikeDecoder().readList(type, wrap(Buffer.concat(items)), ({ value = {} }) => seen.push(value))
+    const { metadata, status } = seen[1] as Pod
+    assert.deepEqual(plain(metadata), {
+      ...{ name: 'b', namespace: 'a', uid: 'uid-b', resourceVersion: '18' },
+      creationTimestamp: '1970-01-02T00:00:00Z',
+      deletionTimestamp: '1970-01-03T00:00:00Z',
+      deletionGracePeriodSeconds: 30,
+    })
+    assert.equal(status?.phase, 'Pending')
+    assert.deepEqual(seen[0], seen[2])
+    assert.deepEqual((seen[0] as Pod).metadata, { namespace: 'a' })
+  })
+
+  test('an outline longer than any buffer, and one too long to remember', () => {
+    const images = Array.from({ length: 60 }, (_, at) => `${at}${'x'.repeat(200)}`)
+    const huge = { ...{ namespace: 'a', name: 'b', images }, labels: { l: 'y'.repeat(70_000) } }
+    const alike = alikeDecoder()
+    for (const made of [{ ...huge, labels: {} }, huge, { ...huge, labels: {} }]) {
+      const seen: Decoded<object>[] = []
+      alike.readList(type, wrap(bytes(2, podBytes(made))), (object) => seen.push(object))
+      assert.deepEqual(plain(seen), plain([expectedAlike(made)]))
+    }
   })
 
   test('watches: events from any cuts of the stream', () => {
@@ -185,7 +311,7 @@ describe('protobuf', () => {
               Buffer.concat([bytes(3, 'too old'), bytes(4, 'Expired'), number(6, 410)]),
             ),
           ])
-          const events: WatchEvent<Pod>[] = []
+          const events: WatchEvent<object>[] = []
           const reader = decoder.eventReader(type)
           for (let at = 0, turn = 0; at < stream.length; turn += 1) {
             const length = cuts[turn % cuts.length] ?? 1
@@ -218,13 +344,21 @@ describe('protobuf', () => {
         bytes(2, podBytes({ namespace: 'a', name: 'b', images: ['c:1'], labels: { d: 'e' } })),
       ]),
     )
-    const read = (body: Buffer): void => {
+    const alike = alikeDecoder()
+    const seenBy = (how: typeof decoder, body: Buffer): string => {
+      const seen: unknown[] = []
       try {
-        decoder.readList(type, body, () => {})
+        how.readList(type, body, ({ key, uid, resourceVersion }) =>
+          seen.push([key, uid, resourceVersion]),
+        )
       } catch (error) {
         assert.ok(error instanceof ProtobufError || error instanceof TypeError, String(error))
+        return error.name
       }
+      return JSON.stringify(seen)
     }
+    const read = (body: Buffer): void =>
+      assert.equal(seenBy(alike, body), seenBy(decoder, body), 'both readers see the same')
     for (let length = 0; length < whole.length; length += 1) read(whole.subarray(0, length))
     for (let at = 0; at < whole.length; at += 1) {
       for (const value of [0, 1, 0x7f, 0x80, 0xff]) {

@@ -5,6 +5,7 @@ import { Reflector, type ReflectorOptions } from '../../../src/kube/reflector.ts
 import type { ResourcePath } from '../../../src/kube/resource.ts'
 import type { ReflectorEvent } from '../../../src/kube/store.ts'
 import type { Pod } from '../../../src/kube/types.ts'
+import { uidText } from '../../../src/kube/uid.ts'
 import { type FakeKube, type FakeKubeOptions, startFakeKube } from '../../support/fake-kube.ts'
 import { silentLog } from '../../support/silent-log.ts'
 
@@ -342,7 +343,7 @@ describe('reflector', () => {
     await kube.start()
     await until(() => events.length === 3, 'deletion and addition')
     assert.deepEqual(
-      events.map(({ type, uid }) => [type, uid]),
+      events.map(({ type, uid }) => [type, uidText(uid)]),
       [
         ['added', first.metadata?.uid],
         ['deleted', first.metadata?.uid],

@@ -1,0 +1,99 @@
+import { podKind } from '../images/templates.ts'
+import { type ImageUse, imagesOf } from '../images/walker.ts'
+import type { KubeObject, LabelSelector, Pod, PodSpec } from '../kube/types.ts'
+import type { Reader, Used } from './reader.ts'
+
+/** What is kept of a pod that others have too: one for all the pods of a template that are in the same state. */
+export interface PodShape {
+  readonly used: Used
+  /** As written, by container kind, with their pull policies. */
+  readonly images: readonly ImageUse[]
+  readonly pullSecrets: readonly string[]
+  readonly serviceAccount: string
+  readonly nodeSelector: PodSpec['nodeSelector']
+  /** Of its affinity, the terms of which a node has to meet one: those that ask for labels. */
+  readonly nodeTerms: readonly NodeTerm[]
+  readonly tolerations: PodSpec['tolerations']
+  /** Containers that wait, and why: `ErrImagePull` and the like. */
+  readonly waiting: readonly Waiting[]
+}
+
+export interface NodeTerm {
+  readonly matchExpressions: NonNullable<LabelSelector['matchExpressions']>
+}
+
+export interface Waiting {
+  readonly container: string
+  readonly reason: string
+}
+
+/** All that is kept of one pod. */
+export interface PodUse {
+  readonly shape: PodShape
+  /** '' while it is not scheduled. */
+  readonly node: string
+}
+
+/** Makes what is kept of pods; to be asked once for all that are alike. */
+export interface PodReader {
+  readonly project: (raw: KubeObject) => PodUse
+  readonly ofOne: (alike: PodUse, node: string) => PodUse
+}
+
+const none: readonly never[] = []
+
+/**
+ * Reads pods as a reflector asks for them.
+ *
+ * @param read what reads a pod's images; asked again for each pod whose images' sources only the known images can tell
+ */
+export function createPodReader(read: Reader): PodReader {
+  const rereads = new WeakMap<PodShape, KubeObject>()
+
+  const shapeOf = (raw: KubeObject, used: Used): PodShape => {
+    const { spec = {}, status } = raw as Pod
+    const shape: PodShape = {
+      used,
+      images: imagesOf(spec),
+      pullSecrets: (spec.imagePullSecrets ?? none).flatMap(({ name }) => name ?? none),
+      serviceAccount: spec.serviceAccountName ?? '',
+      nodeSelector: spec.nodeSelector,
+      nodeTerms: nodeTermsOf(spec),
+      tolerations: spec.tolerations,
+      waiting: [...(status?.initContainerStatuses ?? none), ...(status?.containerStatuses ?? none)]
+        .filter(({ state }) => state?.waiting !== undefined)
+        .map(({ name, state }) => ({ container: name, reason: state?.waiting?.reason ?? '' })),
+    }
+    if (used.asksStore) rereads.set(shape, raw)
+    return shape
+  }
+
+  return {
+    project: (raw) => ({ shape: shapeOf(raw, read(podKind, raw)), node: '' }),
+    ofOne: ({ shape }, node) => {
+      const raw = rereads.get(shape)
+      if (raw === undefined) return { shape, node }
+      const used = read(podKind, raw)
+      return { shape: used.references === shape.used.references ? shape : { ...shape, used }, node }
+    },
+  }
+}
+
+/** What core/v1 Affinity asks of nodes' labels, as far as it must be met. */
+interface NodeAffinity {
+  readonly nodeAffinity?: {
+    readonly requiredDuringSchedulingIgnoredDuringExecution?: {
+      readonly nodeSelectorTerms?: readonly Partial<NodeTerm>[]
+    }
+  }
+}
+
+function nodeTermsOf({ affinity = {} }: PodSpec): readonly NodeTerm[] {
+  const { nodeAffinity } = affinity as NodeAffinity
+  const required = nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution
+  const terms: NodeTerm[] = []
+  for (const { matchExpressions = none } of required?.nodeSelectorTerms ?? none) {
+    if (matchExpressions.length > 0) terms.push({ matchExpressions })
+  }
+  return terms
+}

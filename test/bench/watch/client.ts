@@ -1,0 +1,143 @@
+/**
+ * kip's reflector of pods and its inventory alone, as discovery runs them: `client.ts SERVER FOLDER [stay]`. FOLDER has `ca.crt`,
+ * and `tls.crt` and `tls.key` where the server asks for them. Prints a line of JSON when the inventory is complete, and with
+ * `stay` another when standard input ends, with what memory and event loop were like.
+ */
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { Inventory } from '../../../src/discovery/inventory.ts'
+import { createPodReader, type PodUse } from '../../../src/discovery/pod.ts'
+import { createReader, readMetadata } from '../../../src/discovery/reader.ts'
+import { createMapping } from '../../../src/images/mapping.ts'
+import { HttpKubeClient } from '../../../src/kube/http-client.ts'
+import { builtInMessages } from '../../../src/kube/protobuf-schemas.ts'
+import { Reflector } from '../../../src/kube/reflector.ts'
+import type { ClientReport } from './client-report.ts'
+
+const [server = '', folder = '', stays] = process.argv.slice(2)
+
+const file = (name: string): string | undefined => {
+  const path = join(folder, name)
+  return existsSync(path) ? readFileSync(path, 'utf8') : undefined
+}
+const [ca, cert, key] = ['ca.crt', 'tls.crt', 'tls.key'].map(file)
+const credentials = {
+  headers: {},
+  tls: { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) },
+}
+const client = new HttpKubeClient({
+  access: { server, namespace: 'default', credentials: async () => credentials },
+})
+
+/** Timers of so many milliseconds tell how long the loop was blocked; in the long run fewer cost less. */
+const LIST_TICK_MS = 2
+const WATCH_TICK_MS = 10
+const listDelay = monitorEventLoopDelay({ resolution: LIST_TICK_MS })
+const watchDelay = monitorEventLoopDelay({ resolution: WATCH_TICK_MS })
+const blockMs = (delay: typeof listDelay, tickMs: number) => Math.max(0, delay.max / 1e6 - tickMs)
+
+const inventory = new Inventory(() => {})
+let events = 0
+const log = {
+  debug() {},
+  info() {},
+  warn: complain,
+  error: complain,
+}
+const read = createReader({
+  mapping: createMapping({ registry: '', mapping: 'path' }),
+  sourceOfCopy: () => undefined,
+  filter: () => true,
+})
+const reflector = new Reflector<PodUse>({
+  client,
+  resource: { group: '', version: 'v1', plural: 'pods' },
+  protobuf: builtInMessages(readMetadata)['/pods'] ?? [],
+  ...createPodReader(read),
+  onEvent: ({ type, key, value, previous }) => {
+    const { used } = value.shape
+    if (type !== 'deleted') events += 1
+    inventory.changePod(key, type === 'deleted' ? undefined : used, before(type, value, previous))
+  },
+  log,
+})
+
+function before(type: string, value: PodUse, previous: PodUse | undefined) {
+  return (type === 'deleted' ? value : previous)?.shape.used
+}
+
+function complain(fields: object, text: string): void {
+  process.stderr.write(`${text} ${JSON.stringify(fields)}\n`)
+}
+
+/** Heap in use, with what is no longer needed thrown away where Node lets us. */
+function heap(): number {
+  globalThis.gc?.()
+  globalThis.gc?.()
+  return process.memoryUsage().heapUsed
+}
+
+/** A digest tells whether two programs have the same: of each image how many owners use it, in how many pods. */
+function report(more: Partial<ClientReport>): void {
+  const owners = new Set<string>()
+  for (const { shape } of reflector.values()) owners.add(shape.used.owner)
+  owners.delete('')
+  const nothing = { owner: '', ignored: false, references: [], invalid: [], asksStore: false }
+  // Pods of a workload count once it is known.
+  for (const owner of owners) inventory.set(owner, nothing)
+  const lines = [...inventory.references()].map((reference) => {
+    const { workloads, pods } = inventory.usersOf(reference, () => true)
+    return `${reference} ${workloads} ${pods}\n`
+  })
+  const digest = createHash('sha256').update(lines.sort().join('')).digest('hex')
+  const told: ClientReport = {
+    pods: reflector.size,
+    images: lines.length,
+    events,
+    digest,
+    ...more,
+  }
+  process.stdout.write(`${JSON.stringify(told)}\n`)
+}
+
+/** What the inventory takes by itself: another one of the same pods, beside the first. */
+function inventoryBytes(): number {
+  const start = heap()
+  const twin = new Inventory(() => {})
+  const kept: PodUse[] = []
+  for (const [key, { shape, node }] of reflector.entries()) {
+    kept.push({ shape, node })
+    twin.changePod(key, shape.used, undefined)
+  }
+  const bytes = heap() - start
+  if (kept.length !== reflector.size || twin.size !== inventory.size) throw new Error('no twin')
+  return bytes
+}
+
+const stop = new AbortController()
+const start = stays === undefined ? 0 : heap()
+listDelay.enable()
+const running = reflector.run(stop.signal)
+await reflector.synced
+listDelay.disable()
+const listBlockMs = blockMs(listDelay, LIST_TICK_MS)
+if (stays === undefined) {
+  report({ blockMs: listBlockMs })
+} else {
+  const total = heap() - start
+  const beyond = total - inventoryBytes()
+  report({
+    blockMs: listBlockMs,
+    podBytes: total / reflector.size,
+    beyondBytes: beyond / reflector.size,
+  })
+  watchDelay.enable()
+  for await (const _ of process.stdin);
+  watchDelay.disable()
+  report({ blockMs: blockMs(watchDelay, WATCH_TICK_MS) })
+}
+stop.abort()
+await running
+await client.close()

@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { createPodReader } from '../../../src/discovery/pod.ts'
+import { createReader } from '../../../src/discovery/reader.ts'
+import { createMapping } from '../../../src/images/mapping.ts'
+import type { KubeObject } from '../../../src/kube/types.ts'
+
+const registry = 'backup.test/m'
+const readerOf = (sourceOfCopy: (copy: string) => string | undefined = () => undefined) =>
+  createPodReader(
+    createReader({
+      mapping: createMapping({ registry, mapping: 'flat' }),
+      sourceOfCopy,
+      filter: () => true,
+    }),
+  )
+const pod = (spec: object, status: object = {}): KubeObject =>
+  ({ metadata: { namespace: 'shop' }, spec, status }) as KubeObject
+
+describe('pods', () => {
+  it('are kept with all that placing, pulling and healing need, one shape for all that are alike', () => {
+    const { project, ofOne } = readerOf()
+    const matchExpressions = [{ key: 'zone', operator: 'In', values: ['a'] }]
+    const byName = { matchFields: [{ key: 'metadata.name', operator: 'In', values: ['node-1'] }] }
+    const nodeSelectorTerms = [{ matchExpressions, ...byName }, byName]
+    const affinity = {
+      nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms } },
+      podAntiAffinity: {},
+    }
+    const tolerations = [{ key: 'k', operator: 'Exists' }]
+    const alike = project(
+      pod(
+        {
+          containers: [{ name: 'web', image: 'nginx', imagePullPolicy: 'Always' }],
+          initContainers: [{ name: 'init', image: 'busybox:1' }],
+          imagePullSecrets: [{ name: 'one' }, {}],
+          serviceAccountName: 'web',
+          nodeSelector: { disk: 'ssd' },
+          ...{ affinity, tolerations },
+        },
+        {
+          containerStatuses: [
+            { name: 'web', state: { waiting: { reason: 'ErrImagePull' } } },
+            { name: 'log', state: { running: {} } },
+          ],
+        },
+      ),
+    )
+    const { used, ...shape } = alike.shape
+    assert.deepEqual(shape, {
+      images: [
+        { reference: 'nginx', place: 'container', name: 'web', index: 0, pullPolicy: 'Always' },
+        { reference: 'busybox:1', place: 'init', name: 'init', index: 0 },
+      ],
+      pullSecrets: ['one'],
+      serviceAccount: 'web',
+      nodeSelector: { disk: 'ssd' },
+      nodeTerms: [{ matchExpressions }],
+      tolerations,
+      waiting: [{ container: 'web', reason: 'ErrImagePull' }],
+    })
+    assert.deepEqual(used.references, [
+      'docker.io/library/busybox:1',
+      'docker.io/library/nginx:latest',
+    ])
+    assert.equal(ofOne(alike, 'node-1').shape, ofOne(alike, 'node-2').shape)
+    assert.equal(ofOne(alike, 'node-2').node, 'node-2')
+    assert.deepEqual(project({ metadata: {} }).shape.images, [])
+  })
+
+  it('whose source only the known images tell are read again as these change', () => {
+    const known = new Map<string, string>()
+    const { project, ofOne } = readerOf((copy) => known.get(copy))
+    const copy = `${registry}:a_b_1`
+    const alike = project(pod({ containers: [{ name: 'c', image: copy }] }))
+    const references = () => ofOne(alike, '').shape.used.references
+    assert.deepEqual(references(), [copy])
+    assert.equal(ofOne(alike, '').shape, alike.shape)
+    known.set(copy, 'quay.io/a/b:1')
+    assert.deepEqual(references(), ['quay.io/a/b:1'])
+    known.clear()
+    assert.deepEqual(references(), [copy])
+  })
+})
