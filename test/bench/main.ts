@@ -13,6 +13,7 @@ import { caseTable, goalsTable } from './harness/report.ts'
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   copy: async () => (await import('./copy/bench.ts')).benchCopy,
   puller: async () => (await import('./puller/bench.ts')).benchPuller,
+  watch: async () => (await import('./watch/bench.ts')).benchWatch,
   webhook: async () => (await import('./webhook/bench.ts')).benchWebhook,
 }
 

@@ -19,6 +19,10 @@ export interface Measurement {
   readonly restarts?: number
   /** Containers made in all. */
   readonly containers?: number
+  /** Longest time for which an event loop was blocked, where that is watched. */
+  readonly blockMs?: number
+  /** Bytes of heap that are kept of one object, where that is looked at. */
+  readonly bytes?: number
 }
 
 /** Of a process that ran to its end. */
@@ -36,6 +40,8 @@ export const figures = [
   'nodeMib',
   'restarts',
   'containers',
+  'blockMs',
+  'bytes',
 ] as const
 export type Figure = (typeof figures)[number]
 
@@ -52,6 +58,8 @@ export const figureNames: Readonly<Record<Figure, string>> = {
   nodeMib: 'memory used',
   restarts: 'restarts',
   containers: 'containers',
+  blockMs: 'longest block',
+  bytes: 'heap an object',
 }
 
 /** One round's measurements, by contender; a contender may have been left out of it. */
@@ -62,6 +70,7 @@ export function formatFigure(figure: Figure, value: number): string {
   if (figure === 'reservedCpu') return `${value.toFixed(0)}m`
   if (figure === 'nodeMib') return `${value.toFixed(1)} MiB`
   if (figure.endsWith('Mib')) return `${value.toFixed(0)} MiB`
+  if (figure === 'bytes') return `${value.toFixed(0)} B`
   if (!figure.endsWith('Ms')) return String(Math.round(value * 100) / 100)
   if (value >= 1000) return `${(value / 1000).toFixed(2)} s`
   return `${value.toFixed(value < 10 ? 2 : 1)} ms`

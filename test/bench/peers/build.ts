@@ -66,10 +66,11 @@ export async function installedProgram(
 
 /** Builds a small program of this repository on a peer's library, or finds it built. */
 export async function libraryPeer(
-  name: 'oras' | 'podman-image' | 'webhook' | 'ggcr-registry',
+  name: 'informer' | 'oras' | 'podman-image' | 'webhook' | 'ggcr-registry',
   options: BuildOptions,
 ): Promise<Program> {
   const modules = {
+    informer: 'k8s.io/client-go',
     oras: 'oras.land/oras-go/v2',
     'podman-image': 'go.podman.io/image/v5',
     webhook: 'k8s.io/api',
@@ -87,7 +88,7 @@ export async function libraryPeer(
 
 /** Builds one of the bench's own programs, or finds it built. */
 export async function benchProgram(
-  name: 'measure' | 'delay-proxy' | 'load-reviews' | 'go-sleep',
+  name: 'measure' | 'delay-proxy' | 'load-reviews' | 'go-sleep' | 'replay-pods',
   options: BuildOptions,
 ): Promise<string> {
   const source = here('../programs/')

@@ -8,7 +8,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Inventory } from '../../../src/discovery/inventory.ts'
-import { createPodReader, type PodUse } from '../../../src/discovery/pod.ts'
+import { createPodReader, type PodShape, type PodUse } from '../../../src/discovery/pod.ts'
 import { createReader, readMetadata } from '../../../src/discovery/reader.ts'
 import { createMapping } from '../../../src/images/mapping.ts'
 import { HttpKubeClient } from '../../../src/kube/http-client.ts'
@@ -38,38 +38,48 @@ const listDelay = monitorEventLoopDelay({ resolution: LIST_TICK_MS })
 const watchDelay = monitorEventLoopDelay({ resolution: WATCH_TICK_MS })
 const blockMs = (delay: typeof listDelay, tickMs: number) => Math.max(0, delay.max / 1e6 - tickMs)
 
-const inventory = new Inventory(() => {})
-let events = 0
 const log = {
   debug() {},
   info() {},
   warn: complain,
   error: complain,
 }
-const read = createReader({
-  mapping: createMapping({ registry: '', mapping: 'path' }),
-  sourceOfCopy: () => undefined,
-  filter: () => true,
-})
-const reflector = new Reflector<PodUse>({
-  client,
-  resource: { group: '', version: 'v1', plural: 'pods' },
-  protobuf: builtInMessages(readMetadata)['/pods'] ?? [],
-  ...createPodReader(read),
-  onEvent: ({ type, key, value, previous }) => {
-    const { used } = value.shape
-    if (type !== 'deleted') events += 1
-    inventory.changePod(key, type === 'deleted' ? undefined : used, before(type, value, previous))
-  },
-  log,
-})
-
-function before(type: string, value: PodUse, previous: PodUse | undefined) {
-  return (type === 'deleted' ? value : previous)?.shape.used
-}
 
 function complain(fields: object, text: string): void {
   process.stderr.write(`${text} ${JSON.stringify(fields)}\n`)
+}
+
+/** All that is kept of pods. */
+interface Kept {
+  readonly reflector: Reflector<PodUse>
+  readonly inventory: Inventory
+  events: number
+}
+
+function watchPods(): Kept {
+  const inventory = new Inventory(() => {})
+  const read = createReader({
+    mapping: createMapping({ registry: '', mapping: 'path' }),
+    sourceOfCopy: () => undefined,
+    filter: () => true,
+  })
+  const reflector = new Reflector<PodUse>({
+    client,
+    resource: { group: '', version: 'v1', plural: 'pods' },
+    protobuf: builtInMessages(readMetadata)['/pods'] ?? [],
+    ...createPodReader(read),
+    onEvent: ({ type, key, value, previous }) => {
+      const { used } = value.shape
+      if (type === 'deleted') inventory.changePod(key, undefined, used)
+      else {
+        kept.events += 1
+        inventory.changePod(key, used, previous?.shape.used)
+      }
+    },
+    log,
+  })
+  const kept: Kept = { reflector, inventory, events: 0 }
+  return kept
 }
 
 /** Heap in use, with what is no longer needed thrown away where Node lets us. */
@@ -80,7 +90,7 @@ function heap(): number {
 }
 
 /** A digest tells whether two programs have the same: of each image how many owners use it, in how many pods. */
-function report(more: Partial<ClientReport>): void {
+function reportOf({ reflector, inventory, events }: Kept): ClientReport {
   const owners = new Set<string>()
   for (const { shape } of reflector.values()) owners.add(shape.used.owner)
   owners.delete('')
@@ -92,52 +102,56 @@ function report(more: Partial<ClientReport>): void {
     return `${reference} ${workloads} ${pods}\n`
   })
   const digest = createHash('sha256').update(lines.sort().join('')).digest('hex')
-  const told: ClientReport = {
-    pods: reflector.size,
-    images: lines.length,
-    events,
-    digest,
-    ...more,
-  }
-  process.stdout.write(`${JSON.stringify(told)}\n`)
+  return { pods: reflector.size, images: lines.length, events, digest }
+}
+
+function tell(report: ClientReport): void {
+  process.stdout.write(`${JSON.stringify(report)}\n`)
 }
 
 /** What the inventory takes by itself: another one of the same pods, beside the first. */
-function inventoryBytes(): number {
+function inventoryBytes({ reflector, inventory }: Kept): number {
   const start = heap()
   const twin = new Inventory(() => {})
-  const kept: PodUse[] = []
+  const uses: PodUse[] = []
+  const shapes = new Map<PodShape, PodShape>()
   for (const [key, { shape, node }] of reflector.entries()) {
-    kept.push({ shape, node })
-    twin.changePod(key, shape.used, undefined)
+    const copy = shapes.get(shape) ?? structuredClone(shape)
+    shapes.set(shape, copy)
+    uses.push({ shape: copy, node })
+    twin.changePod(key, copy.used, undefined)
   }
   const bytes = heap() - start
-  if (kept.length !== reflector.size || twin.size !== inventory.size) throw new Error('no twin')
+  if (uses.length !== reflector.size || twin.size !== inventory.size) throw new Error('no twin')
   return bytes
 }
 
+let kept: Kept | undefined = watchPods()
 const stop = new AbortController()
-const start = stays === undefined ? 0 : heap()
 listDelay.enable()
-const running = reflector.run(stop.signal)
-await reflector.synced
+const running = kept.reflector.run(stop.signal)
+await kept.reflector.synced
 listDelay.disable()
-const listBlockMs = blockMs(listDelay, LIST_TICK_MS)
-if (stays === undefined) {
-  report({ blockMs: listBlockMs })
-} else {
-  const total = heap() - start
-  const beyond = total - inventoryBytes()
-  report({
-    blockMs: listBlockMs,
-    podBytes: total / reflector.size,
-    beyondBytes: beyond / reflector.size,
-  })
+tell({ ...reportOf(kept), blockMs: blockMs(listDelay, LIST_TICK_MS) })
+if (stays !== undefined) {
   watchDelay.enable()
   for await (const _ of process.stdin);
   watchDelay.disable()
-  report({ blockMs: blockMs(watchDelay, WATCH_TICK_MS) })
 }
 stop.abort()
 await running
 await client.close()
+if (stays !== undefined) {
+  const report = reportOf(kept)
+  const ofInventory = inventoryBytes(kept)
+  const full = heap()
+  // What was compiled meanwhile stays, and counts for no pod.
+  kept = undefined
+  const total = full - heap()
+  tell({
+    ...report,
+    blockMs: blockMs(watchDelay, WATCH_TICK_MS),
+    podBytes: total / report.pods,
+    beyondBytes: (total - ofInventory) / report.pods,
+  })
+}

@@ -528,7 +528,7 @@ function methodsOf(client: KubeClient): KubeClient {
     namespace: client.namespace,
     request: (request) => client.request(request),
     raw: (request) => client.raw(request),
-    stream: (request) => client.stream(request),
+    stream: (request, sink) => client.stream(request, sink),
     close: () => client.close(),
   }
 }

@@ -1,0 +1,145 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { OURS } from '../harness/case.ts'
+import { ContenderError } from '../harness/measure.ts'
+import { formatMeasurement, type Measurement, type Round } from '../harness/measurement.ts'
+import type { ClientReport } from './client-report.ts'
+import type { ClientName, Target, World } from './world.ts'
+
+/** How the first part of a time is called where its memory stands beside the whole's. */
+export const BEGINNING = 'kip, first third'
+/** What a client does after its list, and the collector after that. */
+const SETTLE_MS = 3_000
+const SAMPLE_MS = 250
+/** Of the kernel's clock that times of processes are told in. */
+const TICK_MS = 10
+
+export interface ChurnOptions {
+  readonly world: World
+  readonly target: Target
+  readonly seconds: number
+  /** Lets changes go; resolves when the last was sent. */
+  readonly change: (signal: AbortSignal) => Promise<void>
+  readonly report: (line: string) => void
+  readonly signal: AbortSignal
+}
+
+/**
+ * Both clients side by side on the same changes: CPU of that time alone, memory from the start on.
+ *
+ * @throws ContenderError when they do not end with the same inventory
+ */
+export async function churnRound(options: ChurnOptions): Promise<Round> {
+  const { world, target, signal } = options
+  await using kip = await startClient(world, target, OURS, signal)
+  await using peer = await startClient(world, target, 'client-go', signal)
+  await sleep(SETTLE_MS, undefined, { signal })
+  const before = await Promise.all([kip, peer].map(({ process }) => usageOf(process)))
+  const rss: number[] = []
+  const sampling = setInterval(() => {
+    void usageOf(kip.process).then(({ rssMib }) => rss.push(rssMib))
+  }, SAMPLE_MS)
+  try {
+    await options.change(signal)
+    await sleep(SETTLE_MS / 3, undefined, { signal })
+  } finally {
+    clearInterval(sampling)
+  }
+  const after = await Promise.all([kip, peer].map(({ process }) => usageOf(process)))
+  const [ours, theirs] = await Promise.all([kip.end(), peer.end()])
+  if (ours.digest !== theirs.digest || ours.events !== theirs.events) {
+    throw new ContenderError(`the clients differ: ${JSON.stringify([ours, theirs])}`)
+  }
+  const measurementOf = (index: number): Measurement => ({
+    wallMs: options.seconds * 1000,
+    cpuMs: (after[index]?.cpuMs ?? 0) - (before[index]?.cpuMs ?? 0),
+    rssMib: after[index]?.peakMib ?? 0,
+  })
+  const third = Math.ceil(rss.length / 3)
+  const round: Round = {
+    [OURS]: {
+      ...measurementOf(0),
+      rssMib: Math.max(...rss.slice(-third)),
+      blockMs: ours.blockMs ?? 0,
+      bytes: ours.beyondBytes ?? 0,
+    },
+    [BEGINNING]: {
+      wallMs: (options.seconds * 1000) / 3,
+      cpuMs: 0,
+      rssMib: Math.max(...rss.slice(0, third)),
+    },
+    'client-go': measurementOf(1),
+  }
+  for (const [name, measurement] of Object.entries(round)) {
+    options.report(`churn: ${name}: ${formatMeasurement(measurement)}`)
+  }
+  options.report(
+    `churn: kip keeps ${ours.podBytes?.toFixed(0)} B a pod, ${ours.beyondBytes?.toFixed(0)} B of it beyond the inventory`,
+  )
+  return round
+}
+
+interface Client extends AsyncDisposable {
+  readonly process: number
+  /** What it told when its inventory was complete. */
+  readonly first: ClientReport
+  /** Ends it, for what it tells then. */
+  end(): Promise<ClientReport>
+}
+
+async function startClient(
+  world: World,
+  target: Target,
+  name: ClientName,
+  signal: AbortSignal,
+): Promise<Client> {
+  const command = ['--pdeathsig', 'KILL', ...world.command(name, target, true)]
+  const env = { NODE_ENV: 'production' }
+  const child = spawn('setpriv', command, { stdio: ['pipe', 'pipe', 'inherit'], env, signal })
+  child.on('error', () => {}) // an abort ends it, which is seen below
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  const next = async (): Promise<ClientReport> => {
+    const { value, done } = await lines.next()
+    signal.throwIfAborted()
+    if (done) throw new ContenderError(`${name}: ended before it told of its inventory`)
+    return JSON.parse(value)
+  }
+  const first = await next()
+  return {
+    process: child.pid ?? 0,
+    first,
+    end: async () => {
+      child.stdin.end()
+      return await next()
+    },
+    [Symbol.asyncDispose]: () => kill(child),
+  }
+}
+
+async function kill(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const ended = once(child, 'exit')
+  child.kill('SIGKILL')
+  await ended
+}
+
+/** What the kernel charged to a process so far, and its memory now and at most. */
+async function usageOf(
+  process: number,
+): Promise<{ readonly cpuMs: number; readonly rssMib: number; readonly peakMib: number }> {
+  const [stat, status] = await Promise.all(
+    ['stat', 'status'].map((file) => readFile(`/proc/${process}/${file}`, 'utf8')),
+  )
+  // Behind the name, which may hold anything: user and system time are the 12th and 13th field.
+  const fields = (stat ?? '').slice((stat ?? '').lastIndexOf(')') + 2).split(' ')
+  const mib = (name: string): number =>
+    Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status ?? '')?.[1]) / 1024
+  return {
+    cpuMs: (Number(fields[11]) + Number(fields[12])) * TICK_MS,
+    rssMib: mib('VmRSS'),
+    peakMib: mib('VmHWM'),
+  }
+}
