@@ -38,6 +38,7 @@ import { runMirror } from './mirror/mirror.ts'
 import { keepMirrorProcess } from './mirror/process.ts'
 import { chooseMode, mayElect } from './mode.ts'
 import { runMultiCluster } from './multi-cluster.ts'
+import { createExternalPuller } from './puller/external.ts'
 import { createPuller } from './puller/puller.ts'
 import { createRegistries } from './registries.ts'
 import { createResolver } from './resolver/resolver.ts'
@@ -357,7 +358,8 @@ function pullerPart(options: {
   readonly store: ImageStore
   readonly mapping: ReturnType<typeof createMapping>
 }): Part {
-  const puller = createPuller({ ...options, log: options.log.child({ component: 'puller' }) })
+  const create = options.settings.puller.mode === 'external' ? createExternalPuller : createPuller
+  const puller = create({ ...options, log: options.log.child({ component: 'puller' }) })
   return (signal) => puller.run(signal)
 }
 

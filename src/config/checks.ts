@@ -90,6 +90,17 @@ const checks: readonly Check[] = [
       return `the multi-cluster mode lacks ${names}; MULTICLUSTER=false turns it off`
     },
   },
+  {
+    keys: ['puller.mode', 'puller.externalNamespace', 'puller.externalDeployment', 'namespace'],
+    fault({ puller, namespace }) {
+      const isOwn =
+        (puller.externalNamespace || namespace) === namespace &&
+        puller.externalDeployment === puller.deploymentName
+      return puller.mode === 'external' && isOwn
+        ? 'puller.mode external: puller.externalNamespace and externalDeployment name kip itself, not a kubernetes-image-puller'
+        : undefined
+    },
+  },
   limits('memory', ({ memoryRequest, memoryLimit }) => [memoryRequest, memoryLimit]),
   limits('cpu', ({ cpuRequest, cpuLimit }) => [cpuRequest, cpuLimit]),
   {

@@ -421,6 +421,31 @@ export const settingsSchema: SectionSchema<Settings> = {
           default: true,
           description: 'Make the DaemonSets that hold the images.',
         },
+        mode: {
+          type: 'string',
+          enum: ['own', 'external'],
+          default: 'own',
+          'x-env': ['PULLER'],
+          description:
+            '`external`: makes no DaemonSets, and has an existing kubernetes-image-puller hold the images: keeps `IMAGES` of its ConfigMap, and starts it anew for new ones, at most every ten minutes.',
+        },
+        externalNamespace: {
+          type: 'string',
+          pattern: `^$|${dnsLabel}`,
+          'x-expects': namespaceName['x-expects'],
+          default: '',
+          description: "Namespace of that one. Empty: kip's own.",
+        },
+        externalConfigMap: {
+          ...objectName,
+          default: 'k8s-image-puller',
+          description: 'Its ConfigMap.',
+        },
+        externalDeployment: {
+          ...objectName,
+          default: 'kubernetes-image-puller',
+          description: 'Its Deployment.',
+        },
         images: {
           type: 'array',
           items: {

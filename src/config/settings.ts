@@ -144,6 +144,12 @@ export interface RewriteRule {
 
 export interface PullerSettings {
   readonly enabled: boolean
+  /** `external`: an existing kubernetes-image-puller holds the images, and kip tells it which. */
+  readonly mode: 'own' | 'external'
+  /** Of that one; empty: kip's own namespace. */
+  readonly externalNamespace: string
+  readonly externalConfigMap: string
+  readonly externalDeployment: string
   /** The static IMAGES. */
   readonly images: readonly StaticImage[]
   readonly strategy: 'init' | 'sleep'

@@ -14,6 +14,10 @@ import type { SimulatedCluster } from './simulated-cluster.ts'
 
 export const pullerSettings: PullerSettings = Object.freeze({
   enabled: true,
+  mode: 'own',
+  externalNamespace: '',
+  externalConfigMap: 'k8s-image-puller',
+  externalDeployment: 'kubernetes-image-puller',
   images: [],
   strategy: 'init',
   daemonSetName: 'kip',
