@@ -14,7 +14,8 @@ const referencePattern = new RegExp(imageReference, 'u')
  * Reads the static IMAGES: `name=image;name=image;…` (space around an item and empty items do not count, a line's end
  * separates too), or a list of `{name, image}`.
  *
- * A bad item costs the others nothing: it is skipped with a warning. Of two items with one name the last one counts.
+ * A bad item costs the others nothing: it is skipped with a warning. A name that no container may have stays as it is
+ * here, with a warning. Of two items with one name the last one counts.
  *
  * @returns undefined when the value is neither text nor a list.
  */
@@ -33,6 +34,9 @@ export function readImages(value: unknown): ImagesList | undefined {
     }
     if (images.has(image.name)) {
       warnings.push(`name '${image.name}' is there twice: the last one, ${image.image}, counts`)
+    }
+    if (!namePattern.test(image.name)) {
+      warnings.push(`item ${shown}: its name is no name of a container, and is made one`)
     }
     images.set(image.name, image.image)
   }
@@ -62,9 +66,7 @@ function fieldsOf(item: unknown): StaticImage | undefined {
 }
 
 function faultOf({ name, image }: StaticImage): string | undefined {
-  if (!namePattern.test(name)) {
-    return 'its name has to be at most 63 lower-case letters, digits and "-", as for a container'
-  }
+  if (name === '') return 'it has no name'
   if (!referencePattern.test(image)) return 'its image is no valid image reference'
   return undefined
 }

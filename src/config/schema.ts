@@ -453,7 +453,7 @@ export const settingsSchema: SectionSchema<Settings> = {
             additionalProperties: false,
             required: ['name', 'image'],
             properties: {
-              name: { type: 'string', pattern: dnsLabel },
+              name: { type: 'string', minLength: 1 },
               image: { type: 'string', pattern: imageReference },
             },
           },
