@@ -66,15 +66,25 @@ export class LiveSettings {
     }
   }
 
-  /** A part that is ended and begun anew whenever the settings change. */
-  part(make: (settings: Settings) => Part): Part {
+  /**
+   * A part that is ended and begun anew whenever the settings change.
+   *
+   * @param select what of them matters to it; default: all of the puller's
+   */
+  part(
+    make: (settings: Settings) => Part,
+    select: (settings: Settings) => unknown = ({ puller }) => puller,
+  ): Part {
     return async (signal) => {
       for (;;) {
         const round = new AbortController()
-        const onChange = (): void => round.abort()
+        const begun = this.#current
+        const onChange = (): void => {
+          if (!isDeepStrictEqual(select(begun), select(this.#current))) round.abort()
+        }
         this.#listeners.add(onChange)
         try {
-          await make(this.#current)(AbortSignal.any([signal, round.signal]))
+          await make(begun)(AbortSignal.any([signal, round.signal]))
         } finally {
           this.#listeners.delete(onChange)
         }
@@ -116,7 +126,12 @@ export class LiveSettings {
       const found = await getObject<Deployment>(client, resource, puller.deploymentName, { signal })
       const sources = sourcesOf(found?.spec?.template?.spec ?? {})
       const maps = { group: '', version: 'v1', plural: 'configmaps', namespace }
-      for (const { name } of sources.maps) await getObject(client, maps, name, { signal })
+      for (const { name, prefix } of sources.maps) {
+        const map = await getObject<ConfigMap>(client, maps, name, { signal })
+        for (const key of Object.keys(map?.data ?? {})) {
+          if (!sources.fixed.has(prefix + key)) this.#given.add(prefix + key)
+        }
+      }
       return sources
     } catch (error) {
       if (signal.aborted) return undefined

@@ -208,7 +208,10 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
   ]
   const leading: Part[] = [
     (signal) => live.follow(signal),
-    live.part(() => discovery.run),
+    live.part(
+      () => discovery.run,
+      ({ puller }) => puller.images,
+    ),
     async (signal) => {
       const registry = createRegistries({
         settings,
