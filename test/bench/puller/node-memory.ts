@@ -8,7 +8,7 @@ import { nodeDaemons } from '../../cluster/node/node.ts'
 export interface NodeMemory {
   /** What the cgroups of its pods are charged for. */
   readonly pods: number
-  /** Resident in the shims, and in containerd; shared pages by their share. */
+  /** Anonymous memory of the shims, and of containerd; shared pages by their share. */
   readonly shims: number
   readonly containerd: number
 }
@@ -58,8 +58,8 @@ async function containerdPid(pid: number): Promise<number> {
   return await containerdPid(Number(child))
 }
 
-/** Proportional set size: what the process would give back, and its share of what it shares. */
+/** What a process has to itself, and its share of what it shares; mapped files are page cache, and not counted. */
 async function proportional(pid: number): Promise<number> {
   const text = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8').catch(() => '')
-  return Number(/^Pss:\s+(\d+) kB/m.exec(text)?.[1] ?? 0) * 1024
+  return Number(/^Pss_Anon:\s+(\d+) kB/m.exec(text)?.[1] ?? 0) * 1024
 }
