@@ -139,7 +139,8 @@ export class BlobPump {
       if (this.#gathered === gatherBytes || (last && from === bytes.length)) this.#ship()
     }
     this.#push()
-    this.#sourceStopped = this.#gatheredOut >= maxGathered
+    // Bytes that come although the source was stopped do not start it again: a release does.
+    this.#sourceStopped ||= this.#gatheredOut >= maxGathered
     return !this.#sourceStopped
   }
 

@@ -113,8 +113,9 @@ export class Connection implements Carrier {
       return true
     }
     exchange.moved(bytes.length)
-    if (!this.#paused) return this.#advance(bytes)
-    // Only sockets that are not stable deliver after they were stopped; at most what one TLS read holds.
+    // Only sockets that are not stable deliver after they were stopped; at most what one TLS read holds. A sink copies those
+    // bytes anyway; without one they are kept here.
+    if (!this.#paused || (this.#rest === undefined && exchange.flowing)) return this.#advance(bytes)
     this.#rest = this.#rest === undefined ? Buffer.from(bytes) : Buffer.concat([this.#rest, bytes])
     return false
   }
@@ -177,6 +178,11 @@ export class Connection implements Carrier {
 
   #finish(exchange: Exchange, clean: boolean): void {
     this.#exchange = undefined
+    if (this.#paused) {
+      // The answer ended in what came after its sink stopped: whoever is next has to be read.
+      this.#paused = false
+      this.#socket?.resume()
+    }
     const reusable =
       clean && this.#parser.keepAlive && exchange.requestSent && this.#closed === undefined
     if (!reusable) {

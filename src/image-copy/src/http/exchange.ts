@@ -15,7 +15,10 @@ export interface ExchangeLimits {
 /** Less in one stall time is no transfer but a trickle: 1 KiB in a minute would take two years for a gigabyte. */
 const leastBytes = 1024
 
-/** Takes a body's bytes; `false` stops reading until {@link Exchange.resume}. See {@link Exchange.stable}. */
+/**
+ * Takes a body's bytes; `false` stops reading until {@link Exchange.resume}. What a socket that is not stable holds already may
+ * come all the same. See {@link Exchange.stable}.
+ */
 export type BodySink = (bytes: Buffer) => boolean
 
 /** What an exchange needs of the connection that carries it. */
@@ -85,6 +88,11 @@ export class Exchange {
   /** Whether any byte of an answer came. */
   get receivedBytes(): boolean {
     return this.#received
+  }
+
+  /** Whether there is a sink, which takes what comes even after it said `false`. */
+  get flowing(): boolean {
+    return this.#sink !== undefined
   }
 
   get settled(): boolean {

@@ -2,8 +2,8 @@ import type { Origin } from './origin.ts'
 
 /** 256 KiB a read measured well on plain TCP; pages that no read reaches cost no memory. */
 const plainBytes = 256 * 1024
-/** For large bodies 1 MiB a read takes a sixth less CPU; smaller ones never fill it. */
-const largeBytes = 1024 * 1024
+/** For large bodies longer reads take a sixth less CPU; smaller ones never fill it. */
+const largeBytes = 768 * 1024
 const largeBodyBytes = 4 * 1024 * 1024
 /** A TLS record holds 16 KiB, and a read never brings more than one. */
 const tlsBytes = 16 * 1024
