@@ -28,6 +28,8 @@ export class HttpKubeClient implements KubeClient {
   readonly #userAgent: string
   readonly #connections: number
   #dispatcher: Dispatcher | undefined
+  /** With requests under way still. */
+  readonly #retired = new Set<Dispatcher>()
   #tls: TlsMaterial | undefined
   #closed = false
 
@@ -84,9 +86,9 @@ export class HttpKubeClient implements KubeClient {
 
   async close(): Promise<void> {
     this.#closed = true
-    const dispatcher = this.#dispatcher
+    const all = [...this.#retired, ...(this.#dispatcher ? [this.#dispatcher] : [])]
     this.#dispatcher = undefined
-    await dispatcher?.destroy()
+    await Promise.all(all.map((dispatcher) => dispatcher.destroy()))
   }
 
   /**
@@ -221,7 +223,9 @@ export class HttpKubeClient implements KubeClient {
   #retire(dispatcher: Dispatcher | undefined): void {
     if (dispatcher === undefined || this.#dispatcher !== dispatcher) return
     this.#dispatcher = undefined
-    void dispatcher.close()
+    this.#retired.add(dispatcher)
+    const left = (): void => void this.#retired.delete(dispatcher)
+    dispatcher.close().then(left, left)
   }
 
   #agent(tls: TlsMaterial): Dispatcher {
@@ -230,11 +234,10 @@ export class HttpKubeClient implements KubeClient {
       this.#tls = tls
       return this.#dispatcher
     }
-    const before = this.#dispatcher
+    // Requests under way end on their old connections; long watches end by themselves within minutes.
+    this.#retire(this.#dispatcher)
     this.#dispatcher = makeDispatcher(this.#access.proxyUrl, tls, this.#connections)
     this.#tls = tls
-    // Requests under way end on their old connections; long watches end by themselves within minutes.
-    void before?.close()
     return this.#dispatcher
   }
 }

@@ -156,6 +156,18 @@ describe('client', () => {
     assert.equal(await getObject(client, maps, 'x', { signal, timeoutMs: 1000 }), undefined)
   })
 
+  test('the end of the client ends what is under way on connections that it has left', async () => {
+    kube.fault = ({ path }) => (path.endsWith('/slow') ? 'hang' : undefined)
+    const slow = assert.rejects(getObject(client, maps, 'slow', { signal }), refusal(0, 'Broken'))
+    await assert.rejects(
+      getObject(client, maps, 'slow', { signal, timeoutMs: 30 }),
+      refusal(0, 'Timeout'),
+    )
+    assert.equal(await getObject(client, maps, 'x', { signal }), undefined)
+    await client.close()
+    await slow
+  })
+
   test('connections are kept and shared', async () => {
     for (let times = 0; times < 20; times += 1) await getObject(client, maps, 'x', { signal })
     assert.ok(kube.connections <= 2, `${kube.connections} connections for 20 requests`)
