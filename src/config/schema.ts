@@ -464,10 +464,10 @@ export const settingsSchema: SectionSchema<Settings> = {
         },
         strategy: {
           type: 'string',
-          enum: ['init', 'sleep'],
-          default: 'init',
+          enum: ['auto', 'volume', 'init', 'sleep'],
+          default: 'auto',
           description:
-            "`init`: each image is an init container that ends at once, and one small container stays; `sleep`: KIP's way, a sleeping container for each image.",
+            "`auto`: `volume` where the API server and every node can, else `init`; `volume`: the same, and a warning where it is `init`: each image is a volume of one small container, and no process runs from it; `init`: each image is an init container that ends at once, and one small container stays; `sleep`: KIP's way, a sleeping container for each image.",
         },
         daemonSetName: {
           ...objectName,

@@ -152,7 +152,8 @@ export interface PullerSettings {
   readonly externalDeployment: string
   /** The static IMAGES. */
   readonly images: readonly StaticImage[]
-  readonly strategy: 'init' | 'sleep'
+  /** `auto`: image volumes where the server and all nodes can, else `init`; so is `volume`, which says when it cannot. */
+  readonly strategy: 'auto' | 'volume' | 'init' | 'sleep'
   readonly daemonSetName: string
   readonly daemonSetAnnotations: Readonly<Record<string, string>>
   /** Deployment that owns the DaemonSets, so that they go with it; empty: no owner. */

@@ -318,6 +318,7 @@ export interface Node extends KubeObject {
       readonly architecture?: string
       readonly operatingSystem?: string
       readonly kubeletVersion?: string
+      readonly containerRuntimeVersion?: string
     }
   }
 }

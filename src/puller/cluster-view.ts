@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { KubeClient } from '../kube/client.ts'
 import type { Clock } from '../kube/clock.ts'
 import type { Log } from '../kube/log.ts'
@@ -7,8 +8,9 @@ import { podsFromCounts } from './counts.ts'
 import { type ObservedShard, partLabel, pullerLabel } from './daemon-set.ts'
 import { type DaemonSetSource, listedDaemonSets, namedDaemonSets } from './daemon-set-source.ts'
 import { type Generations, mergeGenerations } from './generations.ts'
+import { type NodeView, projectNode } from './node-view.ts'
 import { createPodProjection, type PodView } from './pod-view.ts'
-import type { Rights } from './rights.ts'
+import { nodesPath, type Rights } from './rights.ts'
 import { labelValue } from './shard.ts'
 
 export interface ClusterViewOptions {
@@ -16,7 +18,7 @@ export interface ClusterViewOptions {
   readonly namespace: string
   /** The puller's DaemonSet name. */
   readonly base: string
-  readonly rights: Pick<Rights, 'list' | 'pods'>
+  readonly rights: Pick<Rights, 'list' | 'pods' | 'nodes'>
   readonly log: Log
   readonly metrics: Pick<Metrics, 'reflector'>
   readonly clock: Clock
@@ -43,6 +45,8 @@ export class ClusterView {
   readonly #daemonSets: DaemonSetSource
   /** undefined: pods may not be read. */
   readonly #pods: Reflector<PodView> | undefined
+  /** undefined: nodes may not be read. */
+  readonly #nodes: Reflector<NodeView> | undefined
   readonly #expected = new Map<string, Expected>()
   /** Shards as they were last seen, but for those that kip deleted. */
   readonly #known = new Map<string, ObservedShard>()
@@ -53,6 +57,20 @@ export class ClusterView {
     const { client, namespace, base, rights, log, metrics, clock, onChange } = options
     const source = { client, namespace, base, log, metrics, clock, onChange }
     this.#daemonSets = rights.list ? listedDaemonSets(source) : namedDaemonSets(source)
+    if (rights.nodes) {
+      this.#nodes = new Reflector<NodeView>({
+        client,
+        resource: nodesPath,
+        project: projectNode,
+        onEvent: ({ type, value, previous }) => {
+          // A kubelet reports again and again what is of no concern here.
+          if (type !== 'updated' || !isDeepStrictEqual(value, previous)) onChange()
+        },
+        log,
+        metrics: metrics.reflector('puller/nodes'),
+        clock,
+      })
+    }
     if (!rights.pods) return
     this.#pods = new Reflector<PodView>({
       client,
@@ -68,11 +86,15 @@ export class ClusterView {
 
   /** Watches until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    await Promise.all([this.#daemonSets.run(signal), this.#pods?.run(signal)])
+    await Promise.all([
+      this.#daemonSets.run(signal),
+      this.#pods?.run(signal),
+      this.#nodes?.run(signal),
+    ])
   }
 
   get synced(): Promise<unknown> {
-    return Promise.all([this.#daemonSets.synced, this.#pods?.synced])
+    return Promise.all([this.#daemonSets.synced, this.#pods?.synced, this.#nodes?.synced])
   }
 
   /** Pods by shard, whichever of its DaemonSets made them; made up from counts where pods may not be read. */
@@ -89,6 +111,11 @@ export class ClusterView {
       const shard = renamed.get(pod.shard)
       return shard === undefined ? pod : { ...pod, shard }
     })
+  }
+
+  /** undefined: nodes may not be read. */
+  nodes(): readonly NodeView[] | undefined {
+    return this.#nodes === undefined ? undefined : [...this.#nodes.values()]
   }
 
   /** Names of DaemonSets that are not this puller's. */

@@ -15,7 +15,12 @@ import {
   type ShardKind,
   shardName,
 } from './shard.ts'
-import { strategyAnnotation, strategyOf, strategyOfTemplate } from './strategies/strategies.ts'
+import {
+  type StrategyName,
+  strategyAnnotation,
+  strategyOf,
+  strategyOfTemplate,
+} from './strategies/strategies.ts'
 
 /** Labels by which kip finds what is its own: all parts of a puller, and the DaemonSet that a pod belongs to. */
 export const partLabel = 'images.kip/part'
@@ -58,6 +63,8 @@ export interface ObservedShard extends Shard {
 export interface DaemonSetOptions {
   readonly namespace: string
   readonly settings: PullerSettings
+  /** What the setting came to here and now. */
+  readonly strategy: StrategyName
   readonly owner: OwnerReference | undefined
   /** The cluster chooses the user of pods; default false: they name theirs. */
   readonly assignsUsers?: boolean
@@ -78,7 +85,7 @@ export function buildDaemonSet(
   shard: Shard & Partial<ShardObject>,
   options: DaemonSetOptions,
 ): DaemonSet {
-  const { namespace, settings, owner, assignsUsers = false } = options
+  const { namespace, settings, owner, strategy, assignsUsers = false } = options
   const { object, revision = 0 } = shard
   const name = object ?? shardName(settings.daemonSetName, shard.kind, shard.index)
   const resident = shard.kind === 'holding' || shard.kind === 'originals'
@@ -99,7 +106,7 @@ export function buildDaemonSet(
       type: 'RollingUpdate',
       rollingUpdate: { maxSurge: resident ? '25%' : '100%', maxUnavailable: 0 },
     },
-    template: buildTemplate(shard, labels, settings, assignsUsers),
+    template: buildTemplate(shard, labels, settings, { chosen: strategy, assignsUsers }),
   }
   const metadata = {
     name,
@@ -127,9 +134,9 @@ function buildTemplate(
   shard: Shard,
   labels: Readonly<Record<string, string>>,
   settings: PullerSettings,
-  assignsUsers: boolean,
+  { chosen, assignsUsers }: { readonly chosen: StrategyName; readonly assignsUsers: boolean },
 ): PodTemplateSpec {
-  const strategy = strategyOf(shard.kind, settings.strategy)
+  const strategy = strategyOf(shard.kind, chosen)
   const { cpuRequest, cpuLimit, memoryRequest, memoryLimit } = settings
   const parts = strategy.layout({
     members: shard.members,

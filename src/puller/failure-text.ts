@@ -10,6 +10,7 @@
 export function failureText(reason: string, message: string): string {
   if (reason === 'InvalidImageName') return 'the kubelet takes this for no image reference'
   if (reason === 'ErrImageNeverPull') return 'the pod may not pull it (imagePullPolicy: Never)'
+  if (reason === 'CreateContainerError') return 'the node pulled it and cannot mount it'
   for (const [pattern, text] of patterns) if (pattern.test(message)) return text
   return unknownText
 }

@@ -9,10 +9,11 @@ import type { DaemonSet, OwnerReference } from '../kube/types.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { ImageStore } from '../state/store.ts'
 import { ClusterView } from './cluster-view.ts'
-import { buildDaemonSet, fingerprintOf, type ObservedShard } from './daemon-set.ts'
+import { buildDaemonSet, fingerprintOf, type ObservedShard, readDaemonSet } from './daemon-set.ts'
 import { daemonSetsIn } from './daemon-set-source.ts'
 import { type Generations, superseded } from './generations.ts'
 import { blank, type Memory } from './memory.ts'
+import { admitsDaemon } from './node-fit.ts'
 import { nodesOf } from './node-status.ts'
 import { findOwner } from './owner.ts'
 import { defaultPace, type Pace } from './pace.ts'
@@ -23,6 +24,9 @@ import { Reporter } from './reporter.ts'
 import { isPatchForbidden, learnRights, type Rights } from './rights.ts'
 import type { Shard } from './shard.ts'
 import { StatusWriter } from './status-writer.ts'
+import type { StrategyName } from './strategies/strategies.ts'
+import { chooseStrategy, type StrategyVerdict } from './strategy-choice.ts'
+import { keepsImageVolumes } from './volume-probe.ts'
 import { type WantedSet, wantedSet } from './wanted.ts'
 import { applyingWriter, type ShardWriter, succeedingWriter } from './writer.ts'
 
@@ -78,7 +82,12 @@ export function createPuller(options: PullerOptions): Puller {
       const rights = await learnRights({ client, namespace, openShift, log, clock }, signal)
       if (rights === undefined || signal.aborted) return
       log.info({ ...rights }, 'what kip may do')
-      await new Term(options, metrics, { owner, rights }).run(signal)
+      const building = { namespace, settings: puller, owner }
+      const serverKeepsVolumes =
+        (puller.strategy === 'auto' || puller.strategy === 'volume') &&
+        (await keepsImageVolumes({ client, building, log, clock }, signal))
+      if (signal.aborted) return
+      await new Term(options, metrics, { owner, rights, serverKeepsVolumes }).run(signal)
     },
   }
 }
@@ -101,6 +110,11 @@ class Term {
   readonly #succession: ShardWriter
   readonly #assignsUsers: boolean
   #mayPatch: boolean
+  #serverKeepsVolumes: boolean
+  /** How images are held as of the last round; undefined: before the first. */
+  #strategy: StrategyName | undefined
+  /** When a node was last seen that cannot mount images. */
+  #poorAt = Number.NEGATIVE_INFINITY
   readonly #reporter: Reporter
   readonly #fingerprints = new Map<string, { readonly key: string; readonly fingerprint: string }>()
   #memory: Memory = blank
@@ -112,8 +126,17 @@ class Term {
   constructor(
     options: PullerOptions,
     metrics: PullerMetrics,
-    { owner, rights }: { readonly owner: OwnerReference | undefined; readonly rights: Rights },
+    {
+      owner,
+      rights,
+      serverKeepsVolumes,
+    }: {
+      readonly owner: OwnerReference | undefined
+      readonly rights: Rights
+      readonly serverKeepsVolumes: boolean
+    },
   ) {
+    this.#serverKeepsVolumes = serverKeepsVolumes
     this.#options = options
     this.#metrics = metrics
     this.#owner = owner
@@ -187,6 +210,7 @@ class Term {
     })
     const now = this.#clock.now()
     const taken = this.#view.taken()
+    const strategy = this.#choose(now)
     const next = plan({
       wanted: this.#wanted.references,
       shards,
@@ -194,7 +218,7 @@ class Term {
       pods: this.#view.pods(),
       memory: this.#memory,
       base: settings.puller.daemonSetName,
-      strategy: settings.puller.strategy,
+      strategy,
       fingerprint: (shard) => this.#fingerprint(shard),
       pace,
       now,
@@ -269,6 +293,7 @@ class Term {
     const inPlace = observed === undefined ? this.#mayPatch : this.#isChangedInPlace(observed)
     const writer = inPlace ? this.#applying : this.#succession
     const { kind, index, members } = shard
+    const { settings } = this.#options
     const written = await writer.write(
       {
         name,
@@ -283,7 +308,43 @@ class Term {
     const { name: object = '', uid = '', generation = 0 } = written.metadata ?? {}
     this.#view.wrote(object, uid, generation)
     this.#repaired.set(name, { generation, at: this.#clock.now() })
+    const kept = readDaemonSet(written, settings.puller.daemonSetName)?.members.length ?? 0
+    if (this.#strategy === 'volume' && kept < members.length) {
+      // Another server of the same cluster may be older than the one that was asked.
+      this.#serverKeepsVolumes = false
+      this.#wakeUp.resolve()
+    }
     return written
+  }
+
+  /**
+   * How images are to be held now. A node that cannot mount images makes it `init` for all, and so it stays until there
+   * has been none for a while: shards are not rolled to and fro.
+   */
+  #choose(now: number): StrategyName {
+    const { settings, log, pace = defaultPace } = this.#options
+    const { puller } = settings
+    const nodes = this.#view
+      .nodes()
+      ?.filter((node) => node.os !== 'windows' && admitsDaemon(node, puller))
+    const verdict = chooseStrategy({
+      setting: puller.strategy,
+      serverKeepsVolumes: this.#serverKeepsVolumes,
+      nodes,
+    })
+    if (verdict.strategy === 'init') this.#poorAt = now
+    const before = this.#strategy
+    if (before === 'init' && now < this.#poorAt + pace.stuckMs) return before
+    if (verdict.strategy === before) return before
+    this.#strategy = verdict.strategy
+    this.#fingerprints.clear()
+    this.#tellStrategy(verdict, log)
+    return verdict.strategy
+  }
+
+  #tellStrategy({ strategy, reason }: StrategyVerdict, log: Log): void {
+    const missed = this.#options.settings.puller.strategy === 'volume' && strategy !== 'volume'
+    log[missed ? 'warn' : 'info']({ strategy, reason }, 'how images are held')
   }
 
   async #delete(observed: ObservedShard, signal: AbortSignal): Promise<void> {
@@ -398,6 +459,13 @@ class Term {
 
   get #building(): Parameters<typeof buildDaemonSet>[1] {
     const { namespace, puller } = this.#options.settings
-    return { namespace, settings: puller, owner: this.#owner, assignsUsers: this.#assignsUsers }
+    const strategy = this.#strategy ?? 'init'
+    return {
+      namespace,
+      settings: puller,
+      owner: this.#owner,
+      strategy,
+      assignsUsers: this.#assignsUsers,
+    }
   }
 }

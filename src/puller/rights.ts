@@ -17,6 +17,8 @@ export interface Rights {
   readonly pods: boolean
   /** The cluster assigns each namespace's pods a user of its own, and refuses any other: OpenShift's SCCs. */
   readonly assignsUsers: boolean
+  /** List and watch nodes. Else what they can is not known, and the simplest that all can is done. */
+  readonly nodes: boolean
 }
 
 export interface LearnRightsOptions {
@@ -26,6 +28,8 @@ export interface LearnRightsOptions {
   readonly log: Log
   readonly clock: Clock
 }
+
+export const nodesPath: ResourcePath = { group: '', version: 'v1', plural: 'nodes' }
 
 const firstRetryMs = 1000
 const lastRetryMs = 60_000
@@ -38,13 +42,14 @@ export async function learnRights(
   const { client, namespace, openShift, log, clock } = options
   for (let waitMs = firstRetryMs; !signal.aborted; waitMs = Math.min(lastRetryMs, waitMs * 2)) {
     try {
-      const [patch, list, pods, assignsUsers] = await Promise.all([
+      const [patch, list, pods, nodes, assignsUsers] = await Promise.all([
         mayPatch(client, namespace, signal),
         mayList(client, { group: 'apps', version: 'v1', plural: 'daemonsets', namespace }, signal),
         mayList(client, { group: '', version: 'v1', plural: 'pods', namespace }, signal),
+        mayList(client, nodesPath, signal),
         openShift === 'auto' ? hasGroup(client, sccGroup, signal) : openShift === 'true',
       ])
-      return { patch, list, pods, assignsUsers }
+      return { patch, list, pods, nodes, assignsUsers }
     } catch (error) {
       if (signal.aborted) return undefined
       log.warn({ err: error, waitMs }, 'what kip may do was not answered, trying again')

@@ -75,6 +75,7 @@ function suite(cluster: Cluster): void {
       kubeconfig: cluster.kubeconfig,
       namespace,
       manifest: 'rbac-puller.yaml',
+      clusterWide: true,
     })
   })
 
@@ -172,9 +173,11 @@ function suite(cluster: Cluster): void {
         if ((await names()) !== shape) return false
         const { metadata, spec, status } = (await shards()).get('kip') ?? {}
         if (status?.observedGeneration !== metadata?.generation) return false
-        const { initContainers = [], containers = [] } = spec?.template?.spec ?? {}
+        const { initContainers = [], containers = [], volumes = [] } = spec?.template?.spec ?? {}
+        const pulled = volumes.filter(({ image }) => image !== undefined)
+        const sizes = [initContainers.length - 1, containers.length, pulled.length]
         return (
-          Math.max(initContainers.length - 1, containers.length) === images.length &&
+          Math.max(...sizes) === images.length &&
           status?.numberAvailable === cluster.nodes.length &&
           status.updatedNumberScheduled === cluster.nodes.length
         )
@@ -251,6 +254,36 @@ function suite(cluster: Cluster): void {
     } finally {
       await origin.start()
     }
+  })
+
+  it('holds them by image volumes, of which the kubelet makes read-only mounts and no process', async () => {
+    const kip = (await shards()).get('kip')?.spec?.template?.spec
+    assert.equal(kip?.containers?.length, 1)
+    assert.equal(kip?.initContainers, undefined)
+    const path = resourcePath(pods)
+    const { items } = await admin.request<KubeList<Pod>>({ method: 'GET', path, signal })
+    const held = (items ?? []).flatMap(({ status }) => status?.containerStatuses ?? [])
+    assert.ok(held.length > 0 && held.every(({ ready }) => ready))
+  })
+
+  it('holds the same images by init containers when told to', async () => {
+    const wanted = [...good.slice(1), bad]
+    await withPuller(
+      wanted,
+      async () => {
+        await waitUntil(
+          'the init containers',
+          async () => {
+            const { initContainers = [] } = (await shards()).get('kip')?.spec?.template?.spec ?? {}
+            return initContainers.length === wanted.length + 1
+          },
+          20_000,
+        )
+        await untilHeld(wanted, 'kip')
+        assert.deepEqual(await lacking(wanted), [])
+      },
+      { KIP_PULLER_STRATEGY: 'init', TOLERATIONS: '[{"operator":"Exists"}]' },
+    )
   })
 
   it('holds the same images by sleeping containers when told to', async () => {

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parse, parseAllDocuments, stringify } from 'yaml'
-import { applyObject } from '../../src/kube/apply.ts'
+import { applyObject, getObject } from '../../src/kube/apply.ts'
 import type { KubeClient } from '../../src/kube/client.ts'
 import { connectCluster } from '../../src/kube/connect.ts'
 import { resourcePath } from '../../src/kube/resource.ts'
@@ -20,6 +20,8 @@ export interface RoleOptions {
   readonly namespace: string
   readonly manifest?: string
   readonly rules?: readonly Rule[]
+  /** Also what the manifest's ClusterRole allows; it goes with the namespace, which owns it. */
+  readonly clusterWide?: boolean
 }
 
 /**
@@ -44,7 +46,7 @@ export async function roleClient(options: RoleOptions): Promise<KubeClient> {
 export async function roleKubeconfig(options: RoleOptions): Promise<string> {
   const { client, namespace, manifest = '' } = options
   const { signal } = new AbortController()
-  const rules = options.rules ?? (await rulesOf(manifest))
+  const rules = options.rules ?? (await rulesOf(manifest, 'Role'))
   const name = 'under-test'
   const rbac = { group: 'rbac.authorization.k8s.io', version: 'v1', namespace }
   const apiVersion = 'rbac.authorization.k8s.io/v1'
@@ -74,6 +76,7 @@ export async function roleKubeconfig(options: RoleOptions): Promise<string> {
     } as KubeObject,
     apply,
   )
+  if (options.clusterWide === true) await allowClusterWide(options, name)
   const { status } = await client.request<{ readonly status: { readonly token: string } }>({
     method: 'POST',
     path: resourcePath(accounts, name, 'token'),
@@ -86,11 +89,40 @@ export async function roleKubeconfig(options: RoleOptions): Promise<string> {
   return stringify({ ...config, users: [user], contexts: [context], 'current-context': name })
 }
 
-async function rulesOf(manifest: string): Promise<readonly Rule[]> {
+async function allowClusterWide(
+  { client, namespace, manifest = '' }: RoleOptions,
+  account: string,
+): Promise<void> {
+  const { signal } = new AbortController()
+  const apply = { fieldManager: 'kip-test', force: true, signal }
+  const rbac = { group: 'rbac.authorization.k8s.io', version: 'v1' }
+  const apiVersion = 'rbac.authorization.k8s.io/v1'
+  const home = await getObject<KubeObject>(
+    client,
+    { group: '', version: 'v1', plural: 'namespaces' },
+    namespace,
+    { signal },
+  )
+  const owner = { apiVersion: 'v1', kind: 'Namespace', name: namespace, uid: home?.metadata?.uid }
+  const metadata = { name: `under-test-${namespace}`, ownerReferences: [owner] }
+  const rules = await rulesOf(manifest, 'ClusterRole')
+  const role = { apiVersion, kind: 'ClusterRole', metadata, rules } as KubeObject
+  await applyObject(client, { ...rbac, plural: 'clusterroles' }, role, apply)
+  const binding = {
+    apiVersion,
+    kind: 'ClusterRoleBinding',
+    metadata,
+    roleRef: { apiGroup: rbac.group, kind: 'ClusterRole', name: metadata.name },
+    subjects: [{ kind: 'ServiceAccount', name: account, namespace }],
+  } as KubeObject
+  await applyObject(client, { ...rbac, plural: 'clusterrolebindings' }, binding, apply)
+}
+
+async function rulesOf(manifest: string, wanted: string): Promise<readonly Rule[]> {
   const file = new URL(`../../deploy/manifests/${manifest}`, import.meta.url)
   const role = parseAllDocuments(await readFile(file, 'utf8'))
     .map((document) => document.toJS() as KubeObject & { readonly rules?: readonly Rule[] })
-    .find(({ kind }) => kind === 'Role')
-  if (role === undefined) throw new Error(`${manifest} has no Role`)
+    .find(({ kind }) => kind === wanted)
+  if (role === undefined) throw new Error(`${manifest} has no ${wanted}`)
   return role.rules ?? []
 }

@@ -102,6 +102,17 @@ export function holder(sleepImage: string, resources: ResourceSettings): Contain
   }
 }
 
+/** A container that runs the sleep program out of its own image. */
+export function ownSleeper(name: string, sleepImage: string): Container {
+  return {
+    name,
+    image: sleepImage,
+    imagePullPolicy: 'IfNotPresent',
+    command: [isUpstream(sleepImage) ? '/bin/sleep' : program, foreverOf(sleepImage)],
+    securityContext: confined,
+  }
+}
+
 /** How to say "for ever": upstream's program knows Go durations only, and is started again after one. */
 export function foreverOf(sleepImage: string): string {
   return isUpstream(sleepImage) ? '720h' : 'infinity'

@@ -3,15 +3,17 @@ import { isResident, type ShardKind } from '../shard.ts'
 import { init } from './init.ts'
 import { sleep, sleepBeside } from './sleep.ts'
 import type { Strategy } from './strategy.ts'
+import { volume, volumeBeside } from './volume.ts'
 
-/** Strategies that a user may choose, by name. */
-export const strategies = Object.freeze({ init, sleep })
+/** The ways to hold images, by name. */
+export const strategies = Object.freeze({ volume, init, sleep })
 
 export type StrategyName = keyof typeof strategies
 
-/** How a kind of shard is laid out when the user chose `chosen`: what is not proven sleeps side by side in any case. */
+/** How a kind of shard is laid out under a strategy: what is not proven stands side by side in any case. */
 export function strategyOf(kind: ShardKind, chosen: StrategyName): Strategy {
   if (isResident(kind)) return strategies[chosen]
+  if (chosen === 'volume') return volumeBeside
   return chosen === 'sleep' ? sleep : sleepBeside
 }
 

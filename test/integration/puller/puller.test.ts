@@ -74,11 +74,16 @@ describe('the puller on a real API server', () => {
     members: names.map((name) => ({ container: name, reference: `origin.test:5000/${name}:1` })),
   })
   const build = (one: Shard, chosen = settings()): DaemonSet =>
-    buildDaemonSet(one, { namespace, settings: chosen.puller, owner: undefined })
+    buildDaemonSet(one, {
+      namespace,
+      settings: chosen.puller,
+      strategy: chosen.puller.strategy === 'auto' ? 'init' : chosen.puller.strategy,
+      owner: undefined,
+    })
   const apply = async (object: DaemonSet): Promise<DaemonSet> =>
     await applyObject<DaemonSet>(admin, daemonSets, object, { fieldManager, force: true, signal })
 
-  for (const strategy of ['init', 'sleep']) {
+  for (const strategy of ['volume', 'init', 'sleep']) {
     for (const kind of ['holding', 'originals', 'fresh', 'apart'] as const) {
       it(`has its ${kind} shard and pods accepted under ${strategy} and Pod Security restricted`, async () => {
         const chosen = settings({

@@ -104,12 +104,18 @@ describe("KIP's own installations", () => {
   for (const [strategy, each] of [
     ['sleep', true],
     ['init', false],
+    ['volume', false],
   ] as const) {
     it(`ask what CACHING_… says ${each ? 'for each image' : 'for a pod'} under ${strategy}`, () => {
       const { namespace, puller } = load({ ...chart({}), KIP_PULLER_STRATEGY: strategy })
       const members = images.map(({ name, image }) => ({ container: name, reference: image }))
       const shard = { kind: 'holding', index: 1, members } as const
-      const object = buildDaemonSet(shard, { namespace, settings: puller, owner: undefined })
+      const object = buildDaemonSet(shard, {
+        namespace,
+        settings: puller,
+        strategy,
+        owner: undefined,
+      })
       assert.equal(object.metadata?.name, 'kubernetes-image-puller')
       const { containers = [] } = object.spec?.template?.spec ?? {}
       assert.equal(containers.length, each ? images.length : 1)

@@ -115,9 +115,44 @@ describe('the way of an image', () => {
     )
   })
 
+  it('goes the same way under the strategy volume, with the failing image named', () => {
+    const driver = start(3, ...images(60), 'r.test/bad:1')
+    driver.strategy = 'volume'
+    driver.cluster.behave = (reference) => (reference === 'r.test/bad:1' ? 'missing' : 'good')
+    driver.settle()
+    assert.equal(driver.cluster.members('kip').length, 60)
+    assert.deepEqual(driver.cluster.members('kip-apart'), ['r.test/bad:1'])
+    assert.deepEqual(driver.cluster.losses, [])
+    // A holder that mounts sixty images tells of the one that a new node cannot pull.
+    driver.cluster.behave = (reference, node) =>
+      reference === 'r.test/bad:1' || (reference === 'r.test/image-007:1' && node === 'n4')
+        ? 'missing'
+        : 'good'
+    driver.cluster.addNode('n4')
+    driver.settle()
+    assert.deepEqual(driver.cluster.members('kip-apart'), ['r.test/bad:1', 'r.test/image-007:1'])
+    assert.ok(driver.cluster.isHeld('n4', 'r.test/image-059:1'))
+    assert.deepEqual(
+      (driver.cluster.losses as readonly string[]).filter((loss) => !loss.startsWith('n4')),
+      [],
+    )
+  })
+
+  it('changes from one strategy to another without losing an image', () => {
+    const driver = start(3, ...images(30), 'r.test/bad:1')
+    driver.cluster.behave = (reference) => (reference === 'r.test/bad:1' ? 'missing' : 'good')
+    driver.settle()
+    for (const strategy of ['volume', 'sleep', 'volume', 'init'] as const) {
+      driver.strategy = strategy
+      driver.settle()
+      assert.equal(driver.cluster.members('kip').length, 30)
+      assert.deepEqual(driver.cluster.losses, [])
+    }
+  })
+
   it('goes the same way under the strategy sleep', () => {
     const driver = start(3, ...images(60), 'r.test/bad:1')
-    driver.settings = { ...pullerSettings, strategy: 'sleep' }
+    driver.strategy = 'sleep'
     driver.cluster.behave = (reference) => (reference === 'r.test/bad:1' ? 'missing' : 'good')
     driver.settle()
     assert.deepEqual(

@@ -4,6 +4,7 @@ import { describe, it } from 'node:test'
 import type { Container, PodSpec } from '../../../src/kube/types.ts'
 import { buildDaemonSet, readDaemonSet } from '../../../src/puller/daemon-set.ts'
 import type { Shard, ShardKind } from '../../../src/puller/shard.ts'
+import type { StrategyName } from '../../../src/puller/strategies/strategies.ts'
 import { pullerSettings } from './driver.ts'
 
 const shard = (kind: ShardKind): Shard => ({
@@ -14,25 +15,42 @@ const shard = (kind: ShardKind): Shard => ({
     { container: 'redis', reference: 'backup.test:5001/redis:7@sha256:0' },
   ],
 })
-const options = { namespace: 'kip', settings: pullerSettings, owner: undefined }
-const specOf = (kind: ShardKind, settings = pullerSettings): PodSpec =>
-  buildDaemonSet(shard(kind), { ...options, settings }).spec?.template?.spec ?? {}
+const options = {
+  namespace: 'kip',
+  settings: pullerSettings,
+  strategy: 'init' as StrategyName,
+  owner: undefined,
+}
+const specOf = (
+  kind: ShardKind,
+  settings = pullerSettings,
+  strategy: StrategyName = 'init',
+): PodSpec =>
+  buildDaemonSet(shard(kind), { ...options, settings, strategy }).spec?.template?.spec ?? {}
 
 describe('buildDaemonSet', () => {
-  for (const kind of ['holding', 'fresh'] as const) {
+  for (const [kind, strategy, golden] of [
+    ['holding', 'init', 'holding'],
+    ['fresh', 'init', 'fresh'],
+    ['holding', 'volume', 'holding-volume'],
+    ['fresh', 'volume', 'fresh-volume'],
+  ] as const) {
     // A changed template rolls every shard of every user at an upgrade: this must not happen unnoticed.
     // KIP_UPDATE_GOLDEN=1 writes the files anew.
-    it(`gives the ${kind} shard the template that it always had`, () => {
-      const made = buildDaemonSet(shard(kind), options)
-      const file = new URL(`golden/${kind}.json`, import.meta.url)
+    it(`gives the ${kind} shard the template that it always had under ${strategy}`, () => {
+      const made = buildDaemonSet(shard(kind), { ...options, strategy })
+      const file = new URL(`golden/${golden}.json`, import.meta.url)
       if (process.env.KIP_UPDATE_GOLDEN === '1') writeFileSync(file, JSON.stringify(made))
       assert.deepEqual(made, JSON.parse(readFileSync(file, 'utf8')))
     })
   }
 
-  for (const kind of ['holding', 'originals', 'fresh', 'apart'] as const) {
-    it(`keeps to Pod Security restricted in the ${kind} shard`, () => {
-      const spec = specOf(kind)
+  const layouts = (['holding', 'originals', 'fresh', 'apart'] as const).flatMap((kind) =>
+    (['init', 'sleep', 'volume'] as const).map((strategy) => ({ kind, strategy })),
+  )
+  for (const { kind, strategy } of layouts) {
+    it(`keeps to Pod Security restricted in the ${kind} shard under ${strategy}`, () => {
+      const spec = specOf(kind, pullerSettings, strategy)
       assert.equal(spec.securityContext?.runAsNonRoot, true)
       assert.equal(spec.securityContext?.seccompProfile?.type, 'RuntimeDefault')
       assert.equal(spec.automountServiceAccountToken, false)
@@ -45,11 +63,11 @@ describe('buildDaemonSet', () => {
         assert.ok(container.resources?.limits?.cpu && container.resources.limits.memory)
         assert.equal(container.imagePullPolicy, 'IfNotPresent')
       }
-      for (const volume of spec.volumes ?? []) assert.ok(volume.emptyDir)
+      for (const volume of spec.volumes ?? []) assert.ok(volume.emptyDir ?? volume.image)
     })
 
-    it(`can be read back from the ${kind} shard`, () => {
-      const read = readDaemonSet(buildDaemonSet(shard(kind), options), 'kip')
+    it(`can be read back from the ${kind} shard under ${strategy}`, () => {
+      const read = readDaemonSet(buildDaemonSet(shard(kind), { ...options, strategy }), 'kip')
       assert.deepEqual(
         { kind: read?.kind, index: read?.index, members: read?.members },
         shard(kind),
@@ -58,8 +76,9 @@ describe('buildDaemonSet', () => {
   }
 
   it('reserves the same however many images there are', () => {
-    for (const kind of ['holding', 'fresh'] as const) {
-      const { initContainers = [], containers = [] } = specOf(kind)
+    for (const { kind, strategy } of layouts) {
+      if (strategy === 'sleep') continue
+      const { initContainers = [], containers = [] } = specOf(kind, pullerSettings, strategy)
       const cpu = (list: readonly Container[]): string[] =>
         list.map(({ resources }) => resources?.requests?.cpu ?? '')
       const many = cpu([...initContainers, ...containers]).filter((text) => text !== '0')
@@ -75,11 +94,32 @@ describe('buildDaemonSet', () => {
       holder.map(({ resources }) => resources?.requests?.memory),
       ['10Mi'],
     )
-    const sleepers = specOf('holding', { ...set, strategy: 'sleep' }).containers ?? []
+    const sleepers = specOf('holding', set, 'sleep').containers ?? []
     assert.deepEqual(
       sleepers.map(({ resources }) => resources?.requests?.cpu),
       ['.05', '.05'],
     )
+  })
+
+  it('mounts every image under volume: what is not mounted is not kept', () => {
+    for (const kind of ['holding', 'fresh'] as const) {
+      const {
+        initContainers,
+        containers = [],
+        volumes = [],
+      } = specOf(kind, pullerSettings, 'volume')
+      assert.deepEqual(initContainers, [])
+      assert.equal(containers.length, kind === 'holding' ? 1 : 2)
+      assert.ok(containers.every(({ image }) => image === pullerSettings.sleepImage))
+      assert.deepEqual(
+        containers.flatMap(({ volumeMounts = [] }) => volumeMounts.map(({ name }) => name)),
+        volumes.map(({ name }) => name),
+      )
+      for (const { volumeMounts = [] } of containers) {
+        const paths = volumeMounts.map(({ mountPath }) => mountPath)
+        assert.equal(new Set(paths).size, paths.length)
+      }
+    }
   })
 
   it("copies the program out of upstream's image by its shell, which knows no infinity", () => {

@@ -9,6 +9,7 @@ import { blank } from '../../../src/puller/memory.ts'
 import { defaultPace, type Pace } from '../../../src/puller/pace.ts'
 import { type Change, type Plan, plan } from '../../../src/puller/plan.ts'
 import { createPodProjection } from '../../../src/puller/pod-view.ts'
+import type { StrategyName } from '../../../src/puller/strategies/strategies.ts'
 import type { Wanted } from '../../../src/puller/wanted.ts'
 import type { SimulatedCluster } from './simulated-cluster.ts'
 
@@ -50,6 +51,7 @@ export class Driver {
   readonly cluster: SimulatedCluster
   wanted: ReadonlyMap<string, Wanted> = new Map()
   settings = pullerSettings
+  strategy: StrategyName = 'init'
   pace: Pace = defaultPace
   last: Plan | undefined
   /** Called for every change before it is written; false loses the write and all after it of the round. */
@@ -70,7 +72,12 @@ export class Driver {
   }
 
   round(): Plan {
-    const options = { namespace: 'kip', settings: this.settings, owner: undefined }
+    const options = {
+      namespace: 'kip',
+      settings: this.settings,
+      strategy: this.strategy,
+      owner: undefined,
+    }
     const shards = [...this.cluster.daemonSets.values()].flatMap(
       (object) => readDaemonSet(object, this.settings.daemonSetName) ?? [],
     )
@@ -86,7 +93,7 @@ export class Driver {
       pods: this.cluster.pods().flatMap((pod) => this.#project(pod) ?? []),
       memory: this.#memory,
       base: this.settings.daemonSetName,
-      strategy: this.settings.strategy,
+      strategy: this.strategy,
       fingerprint: (shard) => fingerprintOf(shard, options),
       pace: this.pace,
       now: this.seconds * 1000,

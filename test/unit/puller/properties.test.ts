@@ -3,6 +3,7 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import type { Plan } from '../../../src/puller/plan.ts'
 import { isResident } from '../../../src/puller/shard.ts'
+import type { StrategyName } from '../../../src/puller/strategies/strategies.ts'
 import { Driver } from './driver.ts'
 import { SimulatedCluster } from './simulated-cluster.ts'
 
@@ -15,6 +16,7 @@ type Step =
   | { readonly do: 'destroy'; readonly shard: number }
   | { readonly do: 'wait'; readonly seconds: number }
 
+const ways = fc.constantFrom<StrategyName>('init', 'volume')
 const image = fc.nat({ max: pool.length - 1 })
 const node = fc.nat({ max: 4 })
 const wait = fc.record({ do: fc.constant('wait' as const), seconds: fc.nat({ max: 120 }) })
@@ -39,7 +41,8 @@ class World {
   readonly broken = new Set<string>()
   #cut = false
 
-  constructor(broken: readonly string[]) {
+  constructor(broken: readonly string[], strategy: StrategyName = 'init') {
+    this.driver.strategy = strategy
     for (const reference of broken) this.broken.add(reference)
     this.driver.cluster.behave = (reference) => (this.broken.has(reference) ? 'missing' : 'good')
     this.driver.cluster.pullTicks = (reference) => (reference.endsWith('5:1') ? 30 : 1)
@@ -107,44 +110,49 @@ class World {
 describe('whatever happens', () => {
   it('no good image that is wanted is ever without a holder once a node had it', () => {
     fc.assert(
-      fc.property(fc.subarray(pool), fc.array(calm, { maxLength: 40 }), (broken, steps) => {
-        const world = new World(broken)
-        const { driver } = world
-        let known = 0
-        const each = ({ changes, seen }: Plan): void => {
-          const residents = changes.filter(({ shard }) => isResident(shard.kind))
-          const written = residents.filter(({ action }) => action === 'apply')
-          assert.ok(written.length <= 1, 'one shard that holds for good a round')
-          for (const { name } of written) {
-            const rolling = seen.shards.filter(
-              (shard) => isResident(shard.kind) && !seen.isRolledOut(shard),
-            )
-            assert.deepEqual(rolling, [], `${name} was changed`)
-          }
-          for (const { shard } of residents) {
-            for (const { reference } of shard.members) {
-              assert.ok(!world.broken.has(reference), `${reference} is bad and was to be held`)
+      fc.property(
+        fc.subarray(pool),
+        ways,
+        fc.array(calm, { maxLength: 40 }),
+        (broken, way, steps) => {
+          const world = new World(broken, way)
+          const { driver } = world
+          let known = 0
+          const each = ({ changes, seen }: Plan): void => {
+            const residents = changes.filter(({ shard }) => isResident(shard.kind))
+            const written = residents.filter(({ action }) => action === 'apply')
+            assert.ok(written.length <= 1, 'one shard that holds for good a round')
+            for (const { name } of written) {
+              const rolling = seen.shards.filter(
+                (shard) => isResident(shard.kind) && !seen.isRolledOut(shard),
+              )
+              assert.deepEqual(rolling, [], `${name} was changed`)
             }
+            for (const { shard } of residents) {
+              for (const { reference } of shard.members) {
+                assert.ok(!world.broken.has(reference), `${reference} is bad and was to be held`)
+              }
+            }
+            const { losses } = driver.cluster
+            for (const loss of losses.slice(known)) {
+              const reference = loss.split(' ')[1] ?? ''
+              const lost = driver.wanted.has(reference) && !world.broken.has(reference)
+              assert.ok(!lost, `lost: ${loss}`)
+            }
+            known = losses.length
           }
-          const { losses } = driver.cluster
-          for (const loss of losses.slice(known)) {
-            const reference = loss.split(' ')[1] ?? ''
-            const lost = driver.wanted.has(reference) && !world.broken.has(reference)
-            assert.ok(!lost, `lost: ${loss}`)
-          }
-          known = losses.length
-        }
-        for (const step of steps) world.take(step, each)
-        driver.run(300, each)
-      }),
+          for (const step of steps) world.take(step, each)
+          driver.run(300, each)
+        },
+      ),
       { numRuns: 150 },
     )
   })
 
   it('it ends with every wanted image held on every node, in holding shards alone', () => {
     fc.assert(
-      fc.property(fc.array(wild, { maxLength: 40 }), (steps) => {
-        const world = new World([])
+      fc.property(ways, fc.array(wild, { maxLength: 40 }), (way, steps) => {
+        const world = new World([], way)
         const { driver } = world
         const { cluster } = driver
         for (const step of steps) world.take(step, () => {})

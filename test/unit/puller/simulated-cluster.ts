@@ -1,4 +1,10 @@
-import type { Container, ContainerStatus, DaemonSet, Pod } from '../../../src/kube/types.ts'
+import type {
+  Container,
+  ContainerStatus,
+  DaemonSet,
+  Pod,
+  PodSpec,
+} from '../../../src/kube/types.ts'
 import { templateAnnotation } from '../../../src/puller/daemon-set.ts'
 
 /** How an image behaves on a node. */
@@ -98,6 +104,8 @@ export class SimulatedCluster {
   /** References of the images in a shard's template. */
   members(name: string): readonly string[] {
     const spec = this.daemonSets.get(name)?.spec?.template?.spec
+    const volumes = imageVolumes(spec)
+    if (volumes.length > 0) return volumes.map(({ reference }) => reference).sort()
     return [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])]
       .filter((container) => !isOwn(container))
       .map(({ image }) => image ?? '')
@@ -175,6 +183,10 @@ export class SimulatedCluster {
       return
     }
     const spec = pod.template.spec ?? {}
+    // All volumes of a pod are pulled, one after the other, before a container is made.
+    for (const { name, reference } of imageVolumes(spec)) {
+      if (this.#pull(pod, `volume ${name}`, reference) === 'pulling') return
+    }
     for (const container of spec.initContainers ?? []) {
       if (pod.states.get(container.name) === 'started') continue
       this.#step(pod, container)
@@ -189,25 +201,38 @@ export class SimulatedCluster {
   }
 
   #step(pod: SimPod, container: Container): string {
-    const state = pod.states.get(container.name)
-    if (state === 'started') return state
+    if (pod.states.get(container.name) === 'started') return 'started'
     const image = container.image ?? ''
+    const lacking = mountsOf(container).find(
+      (name) => pod.states.get(`volume ${name}`) === 'failed',
+    )
+    if (lacking !== undefined) {
+      pod.states.set(container.name, 'failed')
+      return 'failed'
+    }
+    const pulled = this.#pull(pod, container.name, image)
+    if (pulled !== 'pulled') return pulled
+    const next = this.behave(image, pod.node) === 'unstartable' ? 'unstartable' : 'started'
+    pod.states.set(container.name, next)
+    return next
+  }
+
+  /** One step of a pull. */
+  #pull(pod: SimPod, key: string, image: string): 'pulling' | 'failed' | 'pulled' {
     const node = this.nodes.get(pod.node)
-    const behaviour = this.behave(image, pod.node)
     if (node?.images.has(image) !== true) {
-      if (behaviour === 'missing') {
-        pod.states.set(container.name, 'failed')
+      if (this.behave(image, pod.node) === 'missing') {
+        pod.states.set(key, 'failed')
         return 'failed'
       }
-      if (state !== 'pulling') pod.pull = this.pullTicks(image)
-      pod.states.set(container.name, 'pulling')
+      if (pod.states.get(key) !== 'pulling') pod.pull = this.pullTicks(image)
+      pod.states.set(key, 'pulling')
       pod.pull -= 1
       if (pod.pull >= 0) return 'pulling'
       node?.images.add(image)
     }
-    const next = behaviour === 'unstartable' ? 'unstartable' : 'started'
-    pod.states.set(container.name, next)
-    return next
+    if (key.startsWith('volume ')) pod.states.delete(key)
+    return 'pulled'
   }
 
   #collect(name: string, node: SimNode): void {
@@ -223,10 +248,17 @@ export class SimulatedCluster {
     const kept = new Set<string>()
     for (const pod of this.#pods) {
       if (pod.node !== node) continue
+      const volumes = new Map(
+        imageVolumes(pod.template.spec).map(({ name, reference }) => [name, reference]),
+      )
+      // What was pulled for a pod that is being started is not old enough to be collected.
+      if (!pod.ready) for (const reference of volumes.values()) kept.add(reference)
       for (const container of containersOf(pod)) {
         const state = pod.states.get(container.name)
         // An image that cannot be started has no container; the kubelet pulls it again when it is gone.
         if (state === 'started' || state === 'unstartable') kept.add(container.image ?? '')
+        if (state !== 'started') continue
+        for (const name of mountsOf(container)) kept.add(volumes.get(name) ?? '')
       }
     }
     return kept
@@ -260,6 +292,15 @@ export class SimulatedCluster {
     }
   }
 
+  /** The kubelet names the last image of a container that failed. */
+  #blamed(pod: SimPod, container: Container): string {
+    const mounts = new Set(mountsOf(container))
+    const failed = imageVolumes(pod.template.spec).filter(
+      ({ name }) => mounts.has(name) && pod.states.get(`volume ${name}`) === 'failed',
+    )
+    return failed.at(-1)?.reference ?? container.image ?? ''
+  }
+
   #status(pod: SimPod, container: Container, isInit: boolean): ContainerStatus {
     const { name, image = '' } = container
     const imageID = `sha256:${image}`
@@ -274,7 +315,12 @@ export class SimulatedCluster {
         return {
           name,
           imageID: '',
-          state: { waiting: { reason: 'ErrImagePull', message: `${image}: not found` } },
+          state: {
+            waiting: {
+              reason: 'ErrImagePull',
+              message: `${this.#blamed(pod, container)}: not found`,
+            },
+          },
         }
       default:
         return { name, imageID: '', state: { waiting: { reason: 'PodInitializing' } } }
@@ -285,6 +331,16 @@ export class SimulatedCluster {
 function containersOf(pod: SimPod): readonly Container[] {
   const { initContainers = [], containers = [] } = pod.template.spec ?? {}
   return [...initContainers, ...containers]
+}
+
+function imageVolumes(spec: PodSpec = {}): readonly { name: string; reference: string }[] {
+  return (spec.volumes ?? []).flatMap(({ name, image }) =>
+    image?.reference === undefined ? [] : [{ name, reference: image.reference }],
+  )
+}
+
+function mountsOf({ volumeMounts = [] }: Container): readonly string[] {
+  return volumeMounts.map(({ name }) => name)
 }
 
 function isOwn({ name }: Container): boolean {

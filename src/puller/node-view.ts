@@ -1,0 +1,42 @@
+import type { Node } from '../kube/types.ts'
+
+/** What is kept of a node: what decides which pods it runs, and how they may be laid out. */
+export interface NodeView {
+  readonly name: string
+  readonly labels: Readonly<Record<string, string>>
+  /** Taints that keep pods off (`NoSchedule`, `NoExecute`). */
+  readonly taints: readonly Taint[]
+  /** Empty until the kubelet first reported. */
+  readonly kubelet: string
+  /** `containerd://2.2.9`. */
+  readonly runtime: string
+  readonly os: string
+  readonly architecture: string
+}
+
+export interface Taint {
+  readonly key: string
+  readonly value?: string
+  readonly effect: string
+}
+
+/** The projection of nodes. */
+export function projectNode({ metadata, spec, status }: Node): NodeView {
+  const labels = metadata?.labels ?? {}
+  const { kubeletVersion = '', containerRuntimeVersion = '' } = status?.nodeInfo ?? {}
+  return {
+    name: metadata?.name ?? '',
+    labels,
+    taints: (spec?.taints ?? [])
+      .filter(({ effect }) => effect === 'NoSchedule' || effect === 'NoExecute')
+      .map(({ key, value, effect }) => ({
+        key,
+        effect,
+        ...(value === undefined ? {} : { value }),
+      })),
+    kubelet: kubeletVersion,
+    runtime: containerRuntimeVersion,
+    os: status?.nodeInfo?.operatingSystem ?? labels['kubernetes.io/os'] ?? '',
+    architecture: status?.nodeInfo?.architecture ?? labels['kubernetes.io/arch'] ?? '',
+  }
+}
