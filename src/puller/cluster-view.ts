@@ -57,7 +57,8 @@ export class ClusterView {
     const { client, namespace, base, rights, log, metrics, clock, onChange } = options
     const source = { client, namespace, base, log, metrics, clock, onChange }
     this.#daemonSets = rights.list ? listedDaemonSets(source) : namedDaemonSets(source)
-    if (rights.nodes) {
+    // Shards for some nodes only have names that are not looked for one by one.
+    if (rights.nodes && rights.list) {
       this.#nodes = new Reflector<NodeView>({
         client,
         resource: nodesPath,

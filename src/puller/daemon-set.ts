@@ -7,6 +7,7 @@ import type {
   PodTemplateSpec,
   Toleration,
 } from '../kube/types.ts'
+import { affinityFor } from './architectures.ts'
 import {
   labelValue,
   type Member,
@@ -14,6 +15,7 @@ import {
   type Shard,
   type ShardKind,
   shardName,
+  type Where,
 } from './shard.ts'
 import {
   type StrategyName,
@@ -28,6 +30,7 @@ export const pullerLabel = 'images.kip/puller'
 export const shardLabel = 'images.kip/shard'
 const kindLabel = 'images.kip/shard-kind'
 const indexLabel = 'images.kip/shard-index'
+const whereLabel = 'images.kip/shard-architectures'
 
 /** Annotation of a template and so of its pods: a hash of the template, which tells new pods from old. */
 export const templateAnnotation = 'images.kip/template'
@@ -87,7 +90,7 @@ export function buildDaemonSet(
 ): DaemonSet {
   const { namespace, settings, owner, strategy, assignsUsers = false } = options
   const { object, revision = 0 } = shard
-  const name = object ?? shardName(settings.daemonSetName, shard.kind, shard.index)
+  const name = object ?? shardName(settings.daemonSetName, shard.kind, shard.index, shard.where)
   const resident = shard.kind === 'holding' || shard.kind === 'originals'
   const selector = {
     'app.kubernetes.io/name': 'image-puller',
@@ -111,7 +114,12 @@ export function buildDaemonSet(
   const metadata = {
     name,
     namespace,
-    labels: { ...labels, [kindLabel]: shard.kind, [indexLabel]: String(shard.index) },
+    labels: {
+      ...labels,
+      [kindLabel]: shard.kind,
+      [indexLabel]: String(shard.index),
+      ...(shard.where === undefined ? {} : { [whereLabel]: shard.where }),
+    },
     annotations: {
       ...settings.daemonSetAnnotations,
       ...(revision === 0 ? {} : { [revisionAnnotation]: String(revision) }),
@@ -156,15 +164,16 @@ function buildTemplate(
         'sidecar.istio.io/inject': 'false',
       },
     },
-    spec: { ...parts, ...podSettings(settings, assignsUsers) },
+    spec: { ...parts, ...podSettings(settings, shard.where ?? '', assignsUsers) },
   }
   const annotations = { ...template.metadata.annotations, [templateAnnotation]: hash(template) }
   return { ...template, metadata: { ...template.metadata, annotations } }
 }
 
 /** All of a pod that no image and no strategy changes; Pod Security `restricted`. */
-function podSettings(settings: PullerSettings, assignsUsers: boolean): PodSpec {
-  const { affinity, tolerations, imagePullSecrets } = settings
+function podSettings(settings: PullerSettings, where: Where, assignsUsers: boolean): PodSpec {
+  const { tolerations, imagePullSecrets } = settings
+  const affinity = affinityFor(settings.affinity, where)
   return {
     automountServiceAccountToken: false,
     enableServiceLinks: false,
@@ -202,10 +211,11 @@ export function readDaemonSet(daemonSet: DaemonSet, base: string): ObservedShard
   const labels = metadata?.labels ?? {}
   const kind = labels[kindLabel]
   const index = Number(labels[indexLabel])
+  const where = labels[whereLabel]
   if (labels[partLabel] !== 'puller' || labels[pullerLabel] !== labelValue(base)) return undefined
   if (!isKind(kind) || !Number.isInteger(index) || index < 1) return undefined
   const object = metadata?.name ?? ''
-  const name = shardName(base, kind, index)
+  const name = shardName(base, kind, index, where)
   if (!objectNames(name).includes(object)) return undefined
   const template = spec?.template ?? {}
   const members: readonly Member[] =
@@ -216,6 +226,7 @@ export function readDaemonSet(daemonSet: DaemonSet, base: string): ObservedShard
     revision: Number(metadata?.annotations?.[revisionAnnotation] ?? 0) || 0,
     kind,
     index,
+    ...(where === undefined ? {} : { where }),
     members,
     uid: metadata?.uid ?? '',
     resourceVersion: metadata?.resourceVersion ?? '',

@@ -1,8 +1,10 @@
+import { effectiveWhere } from './architectures.ts'
 import { containerName } from './container-names.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import { type Ejections, eject } from './memory.ts'
 import {
   isChangeable,
+  isFor,
   isMissing,
   isReleased,
   isStuck,
@@ -17,6 +19,7 @@ import {
   type ShardKind,
   shardName,
   sortMembers,
+  type Where,
 } from './shard.ts'
 import { type StrategyName, strategyOf } from './strategies/strategies.ts'
 import type { Wanted } from './wanted.ts'
@@ -73,18 +76,22 @@ export class Draft {
 
   /** Images that fail: all in one shard, and in its successor while it cannot be changed in place. */
   setApart(): void {
+    for (const where of this.#wheres) this.#setApartAt(where)
+  }
+
+  #setApartAt(where: Where): void {
     const scene = this.#scene
     // The newest counts; one before it only waits until all that it holds is held elsewhere.
-    const shards = this.#ofKind('apart').toSorted(newestFirst)
+    const shards = this.#ofKind('apart', where).toSorted(newestFirst)
     const [primary, ...older] = shards
     for (const shard of older) this.#deleteWhenEmpty(shard)
-    const all = sorted([...scene.wanted.values()].filter((item) => this.#isPlace(item, 'apart')))
+    const all = sorted(this.#wantedAt(where).filter((item) => this.#isPlace(item, 'apart')))
     const goal = all.slice(0, apartCapacity)
     const members = new Set(primary?.members.map(({ reference }) => reference))
     const missing = goal.filter(({ reference }) => !members.has(reference))
     for (const { reference } of missing) this.#countEjection(reference)
     if (primary === undefined) {
-      if (goal.length > 0) this.#create('apart', goal)
+      if (goal.length > 0) this.#create('apart', where, goal)
       return
     }
     // With a predecessor still there, no third one: the change is made in place, at the cost of a moment.
@@ -92,7 +99,7 @@ export class Draft {
     if (forced || isChangeable(scene, primary)) {
       this.#change(primary, missing)
     } else if (older.length === 0 && (missing.length > 0 || this.#isDrifted(primary))) {
-      this.#create('apart', goal)
+      this.#create('apart', where, goal)
     } else this.#deleteWhenEmpty(primary)
   }
 
@@ -102,9 +109,11 @@ export class Draft {
     let rolling = shards.filter((shard) => this.#isRolling(shard))
     const additions = this.#allocate(promoted, shards)
     for (const shard of shards) {
-      const ejecting = this.#leaving(shard).some(
-        (reference) => this.#places.get(reference) === 'apart',
-      )
+      const ejecting = this.#leaving(shard).some((reference) => {
+        const item = this.#scene.wanted.get(reference)
+        if (item === undefined) return false
+        return this.#isPlace(item, 'apart') || !isFor(this.#scene, shard, item)
+      })
       const free = rolling.every((other) => other === shard) && isChangeable(this.#scene, shard)
       if (!free && !ejecting && !isMissing(shard)) this.#deleteWhenEmpty(shard)
       else if (this.#change(shard, free ? (additions.get(shard.name) ?? []) : [])) {
@@ -113,19 +122,25 @@ export class Draft {
     }
     if (rolling.length > 0) return
     for (const kind of ['holding', 'originals'] as const) {
-      const rest = additions.get(kind) ?? []
-      if (rest.length === 0) continue
-      this.#create(kind, rest.slice(0, this.#capacity(kind)))
-      return
+      for (const where of this.#wheres) {
+        const rest = additions.get(`${kind}/${where}`) ?? []
+        if (rest.length === 0) continue
+        this.#create(kind, where, rest.slice(0, this.#capacity(kind)))
+        return
+      }
     }
   }
 
   /** Images that no shard has yet, and the leaving of those that have gone on. */
   letIn(): void {
+    for (const where of this.#wheres) this.#letInAt(where)
+  }
+
+  #letInAt(where: Where): void {
     const scene = this.#scene
     const { memory, pace, now } = scene
     let waiting = sorted(
-      [...scene.wanted.values()].filter(
+      this.#wantedAt(where).filter(
         (item) => this.#isPlace(item, 'fresh') && memory.newSince.has(item.reference),
       ),
     )
@@ -133,7 +148,7 @@ export class Draft {
     scene.wake(first + pace.gatherMs)
     if (now < first + pace.gatherMs) waiting = []
     const capacity = this.#capacity('fresh')
-    const shards = this.#ofKind('fresh')
+    const shards = this.#ofKind('fresh', where)
     for (const shard of shards) {
       if (!isChangeable(scene, shard)) {
         this.#deleteWhenEmpty(shard)
@@ -148,7 +163,7 @@ export class Draft {
       else this.#deleteWhenEmpty(shard)
     }
     if (waiting.length > 0 && shards.length < freshShards) {
-      this.#create('fresh', waiting.slice(0, capacity))
+      this.#create('fresh', where, waiting.slice(0, capacity))
     }
   }
 
@@ -166,8 +181,11 @@ export class Draft {
     )
     for (const item of promoted) {
       const kind = residentKind(item)
-      const shard = shards.find((one) => one.kind === kind && (room.get(one.name) ?? 0) > 0)
-      const key = shard?.name ?? kind
+      const shard = shards.find(
+        (one) =>
+          one.kind === kind && isFor(this.#scene, one, item) && (room.get(one.name) ?? 0) > 0,
+      )
+      const key = shard?.name ?? `${kind}/${item.where ?? ''}`
       if (shard !== undefined) room.set(key, (room.get(key) ?? 0) - 1)
       additions.set(key, [...(additions.get(key) ?? []), item])
     }
@@ -182,29 +200,29 @@ export class Draft {
     const gone = new Set([...leaving, ...this.#unwanted(shard)])
     const kept = shard.members.filter(({ reference }) => !gone.has(reference))
     const members = this.#named(kept, entering)
-    this.#write(shard.kind, shard.index, members, shard)
+    this.#write(shard, members, shard)
     return true
   }
 
   #deleteWhenEmpty(shard: ObservedShard): void {
     const leaving = new Set(this.#leaving(shard))
     if (shard.members.every(({ reference }) => leaving.has(reference))) {
-      this.#write(shard.kind, shard.index, [], shard)
+      this.#write(shard, [], shard)
     }
   }
 
-  #create(kind: ShardKind, entering: readonly Wanted[]): void {
-    const index = this.#freeIndex(kind)
-    this.#write(kind, index, this.#named([], entering), undefined)
+  #create(kind: ShardKind, where: Where, entering: readonly Wanted[]): void {
+    const index = this.#freeIndex(kind, where)
+    const place = where === '' ? { kind, index } : { kind, index, where }
+    this.#write(place, this.#named([], entering), undefined)
   }
 
   #write(
-    kind: ShardKind,
-    index: number,
+    { kind, index, where }: Omit<Shard, 'members'>,
     members: readonly Member[],
     observed: ObservedShard | undefined,
   ): void {
-    const name = shardName(this.#input.base, kind, index)
+    const name = shardName(this.#input.base, kind, index, where)
     const before = new Set(observed?.members.map(({ reference }) => reference))
     const after = new Set(members.map(({ reference }) => reference))
     const empty = members.length === 0
@@ -212,7 +230,7 @@ export class Draft {
     this.changes.push({
       action: empty ? 'delete' : 'apply',
       name,
-      shard: { kind, index, members },
+      shard: { kind, index, ...(where === undefined ? {} : { where }), members },
       ...(observed === undefined || isMissing(observed) ? {} : { observed }),
       added: [...after].filter((reference) => !before.has(reference)),
       removed: [...before].filter((reference) => !after.has(reference)),
@@ -262,7 +280,9 @@ export class Draft {
 
   /** The shard where an image is to be, if one has it already. */
   #home(item: Wanted): ObservedShard | undefined {
-    const homes = (this.#scene.homes.get(item.reference) ?? []).filter((home) => !isMissing(home))
+    const homes = (this.#scene.homes.get(item.reference) ?? []).filter(
+      (home) => !isMissing(home) && isFor(this.#scene, home, item),
+    )
     switch (this.#places.get(item.reference)) {
       case 'resident':
         return homes.find(({ kind }) => kind === residentKind(item))
@@ -310,23 +330,42 @@ export class Draft {
     return strategyOf(kind, this.#input.strategy).capacity
   }
 
-  #ofKind(kind: ShardKind): readonly ObservedShard[] {
-    return this.#scene.shards.filter((shard) => shard.kind === kind)
+  #ofKind(kind: ShardKind, where: Where): readonly ObservedShard[] {
+    const { shards, architectures } = this.#scene
+    return shards.filter(
+      (shard) => shard.kind === kind && effectiveWhere(shard.where ?? '', architectures) === where,
+    )
   }
 
-  #freeIndex(kind: ShardKind): number {
+  #wantedAt(where: Where): readonly Wanted[] {
+    return [...this.#scene.wanted.values()].filter((item) => (item.where ?? '') === where)
+  }
+
+  /** Places that anything is at or is to be at. */
+  get #wheres(): readonly Where[] {
+    const { wanted, shards, architectures } = this.#scene
+    const all = new Set<Where>([''])
+    for (const { where = '' } of wanted.values()) all.add(where)
+    for (const { where = '' } of shards) all.add(effectiveWhere(where, architectures))
+    return [...all].sort()
+  }
+
+  #freeIndex(kind: ShardKind, where: Where): number {
     const { base, shards, taken } = this.#input
     const used = new Set([...shards.map(({ name }) => name), ...taken])
     let index = 1
-    while (used.has(shardName(base, kind, index))) index += 1
+    while (used.has(shardName(base, kind, index, where))) index += 1
     return index
   }
 }
 
-/** What must be there first, then by reference. */
+/** What must be there first, of these what is used most, then by reference. */
 export function sorted(items: readonly Wanted[]): Wanted[] {
   return items.toSorted(
-    (a, b) => Number(a.bestEffort) - Number(b.bestEffort) || compare(a.reference, b.reference),
+    (a, b) =>
+      Number(a.bestEffort) - Number(b.bestEffort) ||
+      (b.uses ?? 0) - (a.uses ?? 0) ||
+      compare(a.reference, b.reference),
   )
 }
 

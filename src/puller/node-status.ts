@@ -32,11 +32,15 @@ function one(reference: string, seen: Survey, before: Nodes | undefined, isApart
   const tally = seen.tally(reference)
   const failing = new Map(tally.failures.map((trouble) => [trouble.node, trouble]))
   // Where kip's own containers cannot run, no image can be asked for.
-  const room = Math.max(0, seen.nodes - tally.held - failing.size)
+  const nodes = seen.desired(reference)
+  const room = Math.max(0, nodes - tally.held - failing.size)
   const blocked = [...seen.blocked]
-    .filter(([node]) => !failing.has(node) && !seen.isHeldOn(node, reference))
+    .filter(
+      ([node]) =>
+        seen.isMeant(node, reference) && !failing.has(node) && !seen.isHeldOn(node, reference),
+    )
     .slice(0, room)
-  const desired = Math.max(seen.nodes, tally.held)
+  const desired = Math.max(nodes, tally.held)
   const known = isApart ? before : undefined
   const failed = Math.min(
     Math.max(failing.size + blocked.length, known?.failed ?? 0),

@@ -1,9 +1,10 @@
+import { type Architectures, effectiveWhere } from './architectures.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import type { Memory } from './memory.ts'
 import { nextEjection } from './memory.ts'
 import type { Pace } from './pace.ts'
 import type { PodView } from './pod-view.ts'
-import { isResident, type ResidentKind } from './shard.ts'
+import { isResident, type ResidentKind, type Shard } from './shard.ts'
 import type { Survey } from './survey.ts'
 import { holds } from './verdict.ts'
 import type { Wanted } from './wanted.ts'
@@ -19,6 +20,7 @@ export interface Scene {
   readonly now: number
   /** Shards by the references that they hold. */
   readonly homes: ReadonlyMap<string, readonly ObservedShard[]>
+  readonly architectures: Architectures
   /** Asks for another round at a time. */
   readonly wake: (at: number) => void
 }
@@ -36,13 +38,18 @@ export function residentKind(wanted: Wanted): ResidentKind {
   return wanted.bestEffort ? 'originals' : 'holding'
 }
 
+/** Whether a shard is for the nodes that can run an image, and for no others. */
+export function isFor(scene: Scene, shard: Shard, { where = '' }: Wanted): boolean {
+  return effectiveWhere(shard.where ?? '', scene.architectures) === where
+}
+
 /** Decides where one image belongs by what the nodes say of it. */
 export function placeOf(scene: Scene, wanted: Wanted): Place {
   const { reference } = wanted
   const homes = scene.homes.get(reference) ?? []
   const bad = isBad(scene, reference)
   const kind = residentKind(wanted)
-  const resident = homes.find((shard) => shard.kind === kind)
+  const resident = homes.find((shard) => shard.kind === kind && isFor(scene, shard, wanted))
   const apart = homes.some((shard) => shard.kind === 'apart')
   if (resident !== undefined) {
     if (!bad || scene.seen.nodes === 0) return 'resident'
@@ -85,6 +92,7 @@ export function isProven(scene: Scene, reference: string): boolean {
     const verdicts = seen
       .podsOf(shard)
       .filter(({ node, template }) => template === shard.template && !seen.lost.has(node))
+      .filter(({ node }) => seen.isMeant(node, reference))
       .map((pod) => seen.verdict(pod, reference) ?? 'pending')
     return (
       verdicts.includes('started') &&
@@ -107,7 +115,8 @@ export function isReleased(
   if (isMissing(home)) return false
   const holders = seen
     .podsOf(shard)
-    .filter((pod) => !seen.lost.has(pod.node) && holds(seen.verdict(pod, reference) ?? 'pending'))
+    .filter((pod) => !seen.lost.has(pod.node) && seen.isMeant(pod.node, reference))
+    .filter((pod) => holds(seen.verdict(pod, reference) ?? 'pending'))
   if (holders.length === 0) return true
   if (isStuck(scene, home)) return true
   if (!seen.isRolledOut(home)) return false
@@ -141,6 +150,7 @@ export function isChangeable(scene: Scene, shard: ObservedShard): boolean {
       (reference, place) =>
         !holds(pod.verdicts[place] ?? 'pending') ||
         !wanted.has(reference) ||
+        !seen.isMeant(pod.node, reference) ||
         seen.isHeldBeside(pod, reference),
     )
   })

@@ -1,10 +1,16 @@
+import {
+  type Architectures,
+  effectiveWhere,
+  isMeant,
+  unknownArchitectures,
+} from './architectures.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import { type Change, Draft, type DraftInput, sorted } from './draft.ts'
 import { type Memory, remember, since } from './memory.ts'
 import type { Pace } from './pace.ts'
 import { isMissing, type Place, placeOf, type Scene } from './placement.ts'
 import type { PodView } from './pod-view.ts'
-import type { ShardKind } from './shard.ts'
+import type { ShardKind, Where } from './shard.ts'
 import { type Survey, survey } from './survey.ts'
 import type { Wanted } from './wanted.ts'
 
@@ -14,6 +20,8 @@ export interface PlanInput extends DraftInput {
   /** What the nodes are to hold, by reference. */
   readonly wanted: ReadonlyMap<string, Wanted>
   readonly pods: Iterable<PodView>
+  /** Of the nodes that the puller serves; default: not known. */
+  readonly architectures?: Architectures
   readonly memory: Memory
   readonly pace: Pace
   /** Milliseconds of a clock that never jumps. */
@@ -45,19 +53,25 @@ export interface Plan {
  * successor is made beside it first. Of the shards that hold for good, one rolls at a time.
  */
 export function plan(input: PlanInput): Plan {
-  const { wanted, pace, now } = input
+  const { wanted, architectures = unknownArchitectures, pace, now } = input
   const shards = input.shards
     .filter(({ deleting }) => !deleting)
     .map((shard) => (isMissing(shard) ? onlyWanted(shard, wanted) : shard))
     .filter((shard) => !isMissing(shard) || shard.members.length > 0)
     .toSorted(byKindAndIndex)
-  const seen = survey(input.shards, input.pods)
+  const whereOf = (reference: string): Where => wanted.get(reference)?.where ?? ''
+  const seen = survey(input.shards, input.pods, {
+    isMeant: (node, reference) => isMeant(node, whereOf(reference), architectures),
+    isFor: (shard, reference) =>
+      effectiveWhere(shard.where ?? '', architectures) === whereOf(reference),
+  })
   let wakeAt = Number.POSITIVE_INFINITY
   const wake = (at: number): void => {
     if (at > now) wakeAt = Math.min(wakeAt, at)
   }
   const memory = remember(input.memory, wanted, shards, seen, now)
-  const scene: Scene = { wanted, shards, seen, memory, pace, now, homes: homesOf(shards), wake }
+  const homes = homesOf(shards)
+  const scene: Scene = { wanted, shards, seen, memory, pace, now, homes, architectures, wake }
 
   const places = new Map<string, Place>()
   for (const [reference, item] of wanted) places.set(reference, placeOf(scene, item))

@@ -8,6 +8,7 @@ import type { Log } from '../kube/log.ts'
 import type { DaemonSet, OwnerReference } from '../kube/types.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { ImageStore } from '../state/store.ts'
+import { architecturesOf, isLinux } from './architectures.ts'
 import { ClusterView } from './cluster-view.ts'
 import { buildDaemonSet, fingerprintOf, type ObservedShard, readDaemonSet } from './daemon-set.ts'
 import { daemonSetsIn } from './daemon-set-source.ts'
@@ -201,10 +202,12 @@ class Term {
     if (generations === undefined) return gatherEventsMs
     const { shards } = generations
     const epoch = this.#now()
+    const architectures = architecturesOf(this.#view.nodes(), settings.puller)
     this.#wanted = wantedSet({
       store,
       settings,
       mapping,
+      architectures,
       now: epoch,
       ...(this.#wanted === undefined ? {} : { before: this.#wanted }),
     })
@@ -216,6 +219,7 @@ class Term {
       shards,
       taken,
       pods: this.#view.pods(),
+      architectures,
       memory: this.#memory,
       base: settings.puller.daemonSetName,
       strategy,
@@ -292,15 +296,14 @@ class Term {
   ): Promise<DaemonSet | undefined> {
     const inPlace = observed === undefined ? this.#mayPatch : this.#isChangedInPlace(observed)
     const writer = inPlace ? this.#applying : this.#succession
-    const { kind, index, members } = shard
+    const { members } = shard
     const { settings } = this.#options
     const written = await writer.write(
       {
         name,
         observed,
         isTaken: (object) => this.#view.isTaken(object),
-        build: (object, revision) =>
-          buildDaemonSet({ kind, index, members, object, revision }, this.#building),
+        build: (object, revision) => buildDaemonSet({ ...shard, object, revision }, this.#building),
       },
       signal,
     )
@@ -324,9 +327,7 @@ class Term {
   #choose(now: number): StrategyName {
     const { settings, log, pace = defaultPace } = this.#options
     const { puller } = settings
-    const nodes = this.#view
-      .nodes()
-      ?.filter((node) => node.os !== 'windows' && admitsDaemon(node, puller))
+    const nodes = this.#view.nodes()?.filter((node) => isLinux(node) && admitsDaemon(node, puller))
     const verdict = chooseStrategy({
       setting: puller.strategy,
       serverKeepsVolumes: this.#serverKeepsVolumes,

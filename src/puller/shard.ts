@@ -20,10 +20,18 @@ export interface Member {
   readonly container: string
 }
 
-/** One DaemonSet: what it is for, its number within its kind from 1 on, and what it holds. */
+/**
+ * Which nodes a shard is for: '' for all that the puller serves, else the architectures of those that can run its images,
+ * in order, with `-` between (`amd64`, `amd64-arm64`).
+ */
+export type Where = string
+
+/** One DaemonSet: what it is for and where, its number within these from 1 on, and what it holds. */
 export interface Shard {
   readonly kind: ShardKind
   readonly index: number
+  /** Absent: all nodes that the puller serves. */
+  readonly where?: Where
   /** In the order of their container names. */
   readonly members: readonly Member[]
 }
@@ -33,8 +41,8 @@ export function isResident(kind: ShardKind): kind is ResidentKind {
 }
 
 /** Name of a shard's DaemonSet: the first holding shard has the plain name, which is KIP's. */
-export function shardName(base: string, kind: ShardKind, index: number): string {
-  const stem = kind === 'holding' ? base : `${base}-${kind}`
+export function shardName(base: string, kind: ShardKind, index: number, where: Where = ''): string {
+  const stem = [base, kind === 'holding' ? '' : kind, where].filter((part) => part !== '').join('-')
   return index === 1 ? stem : `${stem}-${index}`
 }
 

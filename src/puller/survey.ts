@@ -29,6 +29,9 @@ export interface Survey {
   readonly lost: ReadonlySet<string>
   /** Nodes where kip's own containers fail, so that no image can be asked for. */
   readonly blocked: ReadonlyMap<string, Failure>
+  /** Nodes that are to have an image. */
+  desired(reference: string): number
+  isMeant(node: string, reference: string): boolean
   tally(reference: string): Tally
   podsOf(shard: ObservedShard): readonly PodView[]
   /** Every node that answers has a pod of the shard's present template, and no older one. */
@@ -44,10 +47,23 @@ export interface Survey {
   verdict(pod: PodView, reference: string): Verdict | undefined
 }
 
+/** Which nodes are to have an image. */
+export interface Scope {
+  isMeant(node: string, reference: string): boolean
+  /** Whether a shard has its pods on the nodes that are to have an image, and on no others. */
+  isFor(shard: ObservedShard, reference: string): boolean
+}
+
+const everywhere: Scope = { isMeant: () => true, isFor: () => true }
+
 const nothing: Tally = Object.freeze({ held: 0, unstartable: 0, stalled: 0, failures: [] })
 
 /** Looks at all shards and pods once. */
-export function survey(observed: readonly ObservedShard[], pods: Iterable<PodView>): Survey {
+export function survey(
+  observed: readonly ObservedShard[],
+  pods: Iterable<PodView>,
+  scope: Scope = everywhere,
+): Survey {
   const byShard = new Map<string, PodView[]>()
   const byNode = new Map<string, PodView[]>()
   const lost = new Set<string>()
@@ -83,10 +99,16 @@ export function survey(observed: readonly ObservedShard[], pods: Iterable<PodVie
   const resident = new Set(
     observed.filter(({ kind }) => isResident(kind)).map(({ name }) => labelValue(name)),
   )
-  const { tallies, blocked } = count(byNode, lost, resident)
+  const { tallies, blocked } = count(byNode, lost, resident, scope)
+  const nodes = Math.max(0, ...observed.map(({ desired }) => desired))
   return {
     shards: observed,
-    nodes: Math.max(0, ...observed.map(({ desired }) => desired)),
+    nodes,
+    desired: (reference) => {
+      const own = observed.filter((shard) => scope.isFor(shard, reference))
+      return own.length === 0 ? nodes : Math.max(...own.map(({ desired }) => desired))
+    },
+    isMeant: (node, reference) => scope.isMeant(node, reference),
     lost,
     blocked,
     tally: (reference) => tallies.get(reference) ?? nothing,
@@ -115,6 +137,7 @@ function count(
   byNode: ReadonlyMap<string, readonly PodView[]>,
   lost: ReadonlySet<string>,
   resident: ReadonlySet<string>,
+  scope: Scope,
 ): Counted {
   const tallies = new Map<string, Tally>()
   const blocked = new Map<string, Failure>()
@@ -124,6 +147,8 @@ function count(
       if (pod.blocked !== undefined && !lost.has(node)) blocked.set(node, pod.blocked)
       for (const [place, reference] of pod.images.entries()) {
         const verdict = pod.verdicts[place] ?? 'pending'
+        // A node that cannot run an image is not to have it: what it says of it counts for nothing.
+        if (!scope.isMeant(node, reference)) continue
         if (verdict === 'unstartable' && resident.has(pod.shard) && !lost.has(node)) {
           tallyOf(tallies, reference).stalled += 1
         }

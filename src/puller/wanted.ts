@@ -4,6 +4,8 @@ import { decide } from '../decide/decide.ts'
 import type { Mapping } from '../images/mapping.ts'
 import type { ImageState } from '../state/cached-image.ts'
 import type { ImageStore } from '../state/store.ts'
+import { type Architectures, unknownArchitectures, whereOf } from './architectures.ts'
+import type { Where } from './shard.ts'
 
 /** One name that the nodes are to hold. */
 export interface Wanted {
@@ -13,6 +15,10 @@ export interface Wanted {
   readonly name?: string
   /** Its failure is no failure of an image. */
   readonly bestEffort: boolean
+  /** Which nodes can run it; absent: all. */
+  readonly where?: Where
+  /** How many pods use it: what is used most goes first. Absent: none that is known. */
+  readonly uses?: number
 }
 
 /** The IMAGES set. */
@@ -29,6 +35,8 @@ export interface WantedOptions {
   readonly store: ImageStore
   readonly settings: Settings
   readonly mapping: Mapping
+  /** Of the nodes that the puller serves; default: not known. */
+  readonly architectures?: Architectures
   /** Milliseconds since the epoch. */
   readonly now: number
   /** The set before: what is decided anew in a moment stays till then. */
@@ -40,16 +48,26 @@ export interface WantedOptions {
  * need no store (when it knows one of them, its decision counts).
  */
 export function wantedSet(options: WantedOptions): WantedSet {
-  const { store, settings, mapping, now, before } = options
+  const { store, settings, mapping, architectures = unknownArchitectures, now, before } = options
   const given = staticNames(settings)
   const references = new Map<string, Wanted>()
   const images = new Map<string, readonly string[]>()
   let recheckAt = Number.POSITIVE_INFINITY
-  const want = (reference: string, bestEffort: boolean, name: string | undefined): void => {
+  const want = (
+    reference: string,
+    bestEffort: boolean,
+    name: string | undefined,
+    image: ImageState | undefined,
+  ): void => {
+    const where = whereOf(image?.source?.platforms, architectures)
+    if (where === undefined) return
     const known = references.get(reference)
+    const uses = Math.max(known?.uses ?? 0, image?.usage?.pods ?? 0)
     references.set(reference, {
       reference,
       bestEffort: bestEffort && (known?.bestEffort ?? true),
+      ...(where === '' ? {} : { where }),
+      ...(uses === 0 ? {} : { uses }),
       ...(known?.name !== undefined ? { name: known.name } : name === undefined ? {} : { name }),
     })
   }
@@ -57,22 +75,20 @@ export function wantedSet(options: WantedOptions): WantedSet {
     const name = given.get(image.reference)
     const { cache } = decide({ reference: image.reference, image, mapping, settings, now })
     if (cache.act) {
+      const runs = whereOf(image.source?.platforms, architectures) !== undefined
       const names = cache.references.filter(({ bestEffort }) => !bestEffort)
-      images.set(
-        image.reference,
-        names.map(({ reference }) => reference),
-      )
+      images.set(image.reference, runs ? names.map(({ reference }) => reference) : [])
       for (const { reference, bestEffort } of cache.references) {
-        want(reference, bestEffort, bestEffort ? undefined : name)
+        want(reference, bestEffort, bestEffort ? undefined : name, image)
       }
     } else if (cache.recheckAt !== undefined) {
       recheckAt = Math.min(recheckAt, cache.recheckAt)
       for (const reference of before?.images.get(image.reference) ?? [])
-        want(reference, false, name)
+        want(reference, false, name, image)
     }
   }
   for (const [reference, name] of given) {
-    if (!isKnown(store.get(reference))) want(reference, false, name)
+    if (!isKnown(store.get(reference))) want(reference, false, name, undefined)
   }
   return { references, images, ...(Number.isFinite(recheckAt) ? { recheckAt } : {}) }
 }

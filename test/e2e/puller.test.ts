@@ -260,10 +260,20 @@ function suite(cluster: Cluster): void {
     const kip = (await shards()).get('kip')?.spec?.template?.spec
     assert.equal(kip?.containers?.length, 1)
     assert.equal(kip?.initContainers, undefined)
+    assert.deepEqual(
+      kip.volumes?.map(({ image }) => image?.pullPolicy),
+      [...good.slice(1), bad].map(() => 'IfNotPresent'),
+    )
     const path = resourcePath(pods)
-    const { items } = await admin.request<KubeList<Pod>>({ method: 'GET', path, signal })
-    const held = (items ?? []).flatMap(({ status }) => status?.containerStatuses ?? [])
-    assert.ok(held.length > 0 && held.every(({ ready }) => ready))
+    await waitUntil(
+      'one ready container a node',
+      async () => {
+        const { items } = await admin.request<KubeList<Pod>>({ method: 'GET', path, signal })
+        const held = (items ?? []).flatMap(({ status }) => status?.containerStatuses ?? [])
+        return held.length === cluster.nodes.length && held.every(({ ready }) => ready === true)
+      },
+      30_000,
+    )
   })
 
   it('holds the same images by init containers when told to', async () => {

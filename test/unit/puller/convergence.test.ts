@@ -163,6 +163,74 @@ describe('the way of an image', () => {
   })
 })
 
+describe('nodes of several architectures', () => {
+  const amd = 'r.test/amd:1'
+  const arm = 'r.test/arm:1'
+
+  function mixed(...references: readonly string[]): Driver {
+    const driver = start(2, amd, arm, ...references)
+    driver.cluster.addNode('a1', 'arm64')
+    driver.platforms.set(amd, ['linux/amd64'])
+    driver.platforms.set(arm, ['linux/arm64/v8', 'unknown/unknown'])
+    driver.cluster.behave = (reference, node) => {
+      const architecture = driver.cluster.nodes.get(node)?.architecture
+      if (reference === amd && architecture !== 'amd64') return 'missing'
+      return reference === arm && architecture !== 'arm64' ? 'missing' : 'good'
+    }
+    return driver
+  }
+
+  it('are not asked for what they cannot run', () => {
+    const driver = mixed(...images(5))
+    driver.run(400, () => {
+      for (const name of driver.cluster.daemonSets.keys()) assert.ok(!name.includes('apart'), name)
+    })
+    assert.deepEqual([...driver.cluster.daemonSets.keys()].sort(), [
+      'kip',
+      'kip-amd64',
+      'kip-arm64',
+    ])
+    assert.deepEqual(driver.cluster.members('kip-arm64'), [arm])
+    assert.ok(driver.cluster.isHeld('n1', amd) && driver.cluster.isHeld('n2', amd))
+    assert.ok(driver.cluster.isHeld('a1', arm))
+    assert.deepEqual(driver.cluster.losses, [])
+    const { seen } = driver.round()
+    assert.deepEqual(nodesOf([arm], seen, undefined, no), {
+      desired: 1,
+      cached: 1,
+      pulling: 0,
+      failed: 0,
+      failures: [],
+    })
+  })
+
+  for (const strategy of ['init', 'volume'] as const) {
+    it(`that join later take nothing from those that are there, under ${strategy}`, () => {
+      const driver = mixed(...images(5))
+      driver.strategy = strategy
+      driver.cluster.removeNode('a1')
+      driver.settle()
+      assert.deepEqual([...driver.cluster.daemonSets.keys()], ['kip'])
+      assert.deepEqual(driver.cluster.members('kip'), [amd, ...images(5)])
+      driver.cluster.addNode('a1', 'arm64')
+      driver.settle()
+      assert.deepEqual(driver.cluster.members('kip'), images(5))
+      assert.deepEqual(driver.cluster.members('kip-amd64'), [amd])
+      assert.deepEqual(driver.cluster.members('kip-arm64'), [arm])
+      assert.ok(driver.cluster.isHeld('a1', images(5)[4] ?? ''))
+      assert.deepEqual(
+        (driver.cluster.losses as readonly string[]).filter((loss) => !loss.startsWith('a1')),
+        [],
+      )
+      // And go again: what is for all that are left need not move.
+      driver.cluster.removeNode('a1')
+      const writes = driver.cluster.writes.length
+      driver.settle()
+      assert.deepEqual(driver.cluster.writes.slice(writes), ['-kip-arm64'])
+    })
+  }
+})
+
 describe('a bad image', () => {
   it('stops none of the others and is set apart, with its nodes and reasons told', () => {
     const driver = start(2, ...images(19), 'r.test/bad:1')

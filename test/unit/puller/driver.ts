@@ -1,4 +1,5 @@
 import type { PullerSettings } from '../../../src/config/settings.ts'
+import { type Architectures, whereOf } from '../../../src/puller/architectures.ts'
 import {
   buildDaemonSet,
   fingerprintOf,
@@ -51,6 +52,8 @@ export class Driver {
   readonly cluster: SimulatedCluster
   wanted: ReadonlyMap<string, Wanted> = new Map()
   settings = pullerSettings
+  /** Platforms of images that do not run everywhere. */
+  readonly platforms = new Map<string, readonly string[]>()
   strategy: StrategyName = 'init'
   pace: Pace = defaultPace
   last: Plan | undefined
@@ -83,8 +86,19 @@ export class Driver {
     )
     const names = new Set(shards.map(({ name }) => name))
     const vanished = [...this.#applied.values()].filter(({ name }) => !names.has(name))
+    const nodes = this.cluster.nodes
+    const architectures: Architectures = {
+      present: new Set([...nodes.values()].map(({ architecture }) => architecture)),
+      of: (node) => nodes.get(node)?.architecture,
+    }
+    const wanted = new Map<string, Wanted>()
+    for (const [reference, item] of this.wanted) {
+      const where = whereOf(this.platforms.get(reference), architectures)
+      if (where !== undefined) wanted.set(reference, where === '' ? item : { ...item, where })
+    }
     const next = plan({
-      wanted: this.wanted,
+      wanted,
+      architectures,
       shards: [
         ...shards,
         ...vanished.map((shard) => ({ ...shard, uid: '', fingerprint: '', desired: 0 })),

@@ -25,6 +25,7 @@ interface SimPod {
 }
 
 interface SimNode {
+  readonly architecture: string
   readonly images: Set<string>
   lost: boolean
 }
@@ -51,8 +52,8 @@ export class SimulatedCluster {
     for (const node of nodes) this.addNode(node)
   }
 
-  addNode(name: string): void {
-    this.nodes.set(name, { images: new Set(), lost: false })
+  addNode(name: string, architecture = 'amd64'): void {
+    this.nodes.set(name, { architecture, images: new Set(), lost: false })
   }
 
   removeNode(name: string): void {
@@ -120,10 +121,11 @@ export class SimulatedCluster {
       String(daemonSet.spec?.updateStrategy?.rollingUpdate?.maxSurge),
       10,
     )
-    let surge = Math.ceil((percent * this.nodes.size) / 100)
+    const nodes = this.#nodesOf(daemonSet)
+    let surge = Math.ceil((percent * nodes.length) / 100)
     const create: string[] = []
     const candidates: string[] = []
-    for (const node of this.nodes.keys()) {
+    for (const node of nodes) {
       const pods = this.#pods.filter((pod) => pod.daemonSet === name && pod.node === node)
       const isNew = (pod: SimPod): boolean =>
         pod.template.metadata?.annotations?.[templateAnnotation] === hash
@@ -165,11 +167,21 @@ export class SimulatedCluster {
       ...daemonSet,
       status: {
         observedGeneration: daemonSet.metadata?.generation ?? 0,
-        desiredNumberScheduled: this.nodes.size,
+        desiredNumberScheduled: nodes.length,
         updatedNumberScheduled: own.filter(isUpdated).length,
         numberReady: own.filter(({ ready }) => ready).length,
       },
     })
+  }
+
+  #nodesOf(daemonSet: DaemonSet): readonly string[] {
+    const where = daemonSet.metadata?.labels?.['images.kip/shard-architectures']
+    const affinity = JSON.stringify(daemonSet.spec?.template?.spec?.affinity ?? {})
+    return [...this.nodes]
+      .filter(
+        ([, { architecture }]) => where === undefined || affinity.includes(`"${architecture}"`),
+      )
+      .map(([name]) => name)
   }
 
   #end(pod: SimPod): void {

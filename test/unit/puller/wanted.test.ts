@@ -70,11 +70,32 @@ describe('wantedSet', () => {
     assert.deepEqual(
       [...references.values()],
       [
-        { reference: `${backup}@${digest}`, name: 'web', bestEffort: false },
-        { reference: 'docker.io/library/nginx:1', bestEffort: true },
+        { reference: `${backup}@${digest}`, name: 'web', bestEffort: false, uses: 1 },
+        { reference: 'docker.io/library/nginx:1', bestEffort: true, uses: 1 },
       ],
     )
     assert.deepEqual(images.get('docker.io/library/nginx:1'), [`${backup}@${digest}`])
+  })
+
+  it('asks those nodes alone that can run an image, and none for one that no node can', async () => {
+    const store = await storeOf('r.test/a:1', 'r.test/b:1')
+    for (const [name, platform] of [
+      ['a', 'linux/amd64'],
+      ['b', 'linux/s390x'],
+    ] as const) {
+      const image = store.get(`r.test/${name}:1`)
+      assert.ok(image)
+      const checkedAt = '2026-01-01T00:00:00Z'
+      const source = { state: 'Available', digest, platforms: [platform], checkedAt } as const
+      await store.putSource(image, source, signal)
+    }
+    const architectures = { present: new Set(['amd64', 'arm64']), of: () => undefined }
+    const set = wantedSet({ store, settings: settings(), mapping, architectures, now })
+    assert.deepEqual(
+      [...set.references.values()],
+      [{ reference: 'r.test/a:1', bestEffort: false, where: 'amd64', uses: 1 }],
+    )
+    assert.deepEqual(set.images.get('r.test/b:1'), [])
   })
 
   it('leaves out what nobody wants', async () => {
