@@ -469,6 +469,14 @@ export const settingsSchema: SectionSchema<Settings> = {
           description:
             "`auto`: `volume` where the API server and every node can, else `init`; `volume`: the same, and a warning where it is `init`: each image is a volume of one small container, and no process runs from it; `init`: each image is an init container that ends at once, and one small container stays; `sleep`: KIP's way, a sleeping container for each image.",
         },
+        podsPerNode: {
+          type: 'integer',
+          minimum: 2,
+          maximum: 100,
+          default: 3,
+          description:
+            'Puller pods that a node may have, each of one shard; the second pod of a shard that is being rolled out is not counted. What finds no room waits, the least used first. 3: with image volumes that is 500 images held and 50 on their way.',
+        },
         daemonSetName: {
           ...objectName,
           default: 'kubernetes-image-puller',

@@ -154,6 +154,8 @@ export interface PullerSettings {
   readonly images: readonly StaticImage[]
   /** `auto`: image volumes where the server and all nodes can, else `init`; so is `volume`, which says when it cannot. */
   readonly strategy: 'auto' | 'volume' | 'init' | 'sleep'
+  /** Puller pods that a node may have, at least 2. */
+  readonly podsPerNode: number
   readonly daemonSetName: string
   readonly daemonSetAnnotations: Readonly<Record<string, string>>
   /** Deployment that owns the DaemonSets, so that they go with it; empty: no owner. */

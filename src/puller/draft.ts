@@ -44,6 +44,8 @@ export interface DraftInput {
   /** The puller's DaemonSet name. */
   readonly base: string
   readonly strategy: StrategyName
+  /** Puller pods that a node may have, the second one of a shard that rolls not counted; at least 2. */
+  readonly podsPerNode: number
   /** The fingerprint that a shard's DaemonSet would get under the present settings. */
   readonly fingerprint: (shard: ObservedShard) => string
 }
@@ -61,9 +63,13 @@ const apartCapacity = 200
 export class Draft {
   readonly changes: Change[] = []
   readonly ejections: Map<string, Ejections>
+  /** References that no shard can take in, since nodes may have no more pods. */
+  readonly waiting = new Set<string>()
   readonly #input: DraftInput
   readonly #scene: Scene
   readonly #places: ReadonlyMap<string, Place>
+  /** Something that is to be made finds no room: what is on its way moves together. */
+  #isCrowded = false
   /** Repositories with images on their way, once asked for. */
   #arriving: ReadonlySet<string> | undefined
 
@@ -91,16 +97,35 @@ export class Draft {
     const missing = goal.filter(({ reference }) => !members.has(reference))
     for (const { reference } of missing) this.#countEjection(reference)
     if (primary === undefined) {
-      if (goal.length > 0) this.#create('apart', where, goal)
+      if (goal.length > 0) this.#makeApart(where, goal)
       return
     }
     // With a predecessor still there, no third one: the change is made in place, at the cost of a moment.
     const forced = older.length > 0 && missing.length > 0 && scene.seen.isRolledOut(primary)
     if (forced || isChangeable(scene, primary)) {
       this.#change(primary, missing)
-    } else if (older.length === 0 && (missing.length > 0 || this.#isDrifted(primary))) {
+    } else if (
+      older.length === 0 &&
+      (missing.length > 0 || this.#isDrifted(primary)) &&
+      this.#hasRoom('apart', where)
+    ) {
       this.#create('apart', where, goal)
     } else this.#deleteWhenEmpty(primary)
+  }
+
+  /** A shard for those that fail; where nodes may have no more pods, they stay with what is on its way. */
+  #makeApart(where: Where, goal: readonly Wanted[]): void {
+    if (this.#hasRoom('apart', where)) {
+      this.#create('apart', where, goal)
+      return
+    }
+    const beside = this.#ofKind('fresh', where)
+    const there = new Set(
+      beside.flatMap(({ members }) => members.map(({ reference }) => reference)),
+    )
+    const missing = goal.filter(({ reference }) => !there.has(reference))
+    const shard = beside.find((one) => isChangeable(this.#scene, one))
+    if (shard !== undefined && missing.length > 0) this.#change(shard, missing)
   }
 
   /** What holds for good: one shard a round, when none is rolling. */
@@ -124,7 +149,7 @@ export class Draft {
     for (const kind of ['holding', 'originals'] as const) {
       for (const where of this.#wheres) {
         const rest = additions.get(`${kind}/${where}`) ?? []
-        if (rest.length === 0) continue
+        if (rest.length === 0 || !this.#hasRoom(kind, where)) continue
         this.#create(kind, where, rest.slice(0, this.#capacity(kind)))
         return
       }
@@ -149,22 +174,85 @@ export class Draft {
     if (now < first + pace.gatherMs) waiting = []
     const capacity = this.#capacity('fresh')
     const shards = this.#ofKind('fresh', where)
+    const crowding = this.#isCrowded ? this.#crowding(shards) : []
     for (const shard of shards) {
+      if (this.#isChanged(shard)) continue
       if (!isChangeable(scene, shard)) {
         this.#deleteWhenEmpty(shard)
         continue
       }
       const gone = new Set([...this.#leaving(shard), ...this.#unwanted(shard)])
       const room = capacity - shard.members.length + gone.size
-      const entering = waiting.slice(0, Math.max(0, room))
-      waiting = waiting.slice(entering.length)
+      const candidates = shard === shards[0] ? [...crowding, ...waiting] : waiting
+      const entering = candidates.slice(0, Math.max(0, room))
+      waiting = waiting.filter((item) => !entering.includes(item))
       // What has gone on may stay beside the others till they go too: their pulls are not begun anew for it.
       if (entering.length > 0 || this.#isDrifted(shard)) this.#change(shard, entering)
       else this.#deleteWhenEmpty(shard)
     }
-    if (waiting.length > 0 && shards.length < freshShards) {
-      this.#create('fresh', where, waiting.slice(0, capacity))
+    if (waiting.length === 0) return
+    if (this.#hasRoom('fresh', where)) {
+      if (shards.length < freshShards) this.#create('fresh', where, waiting.slice(0, capacity))
+      return
     }
+    for (const { reference } of this.#letInElsewhere(where, waiting)) this.waiting.add(reference)
+  }
+
+  /** What later fresh shards hold and the first does not: it makes room by moving there. */
+  #crowding([first, ...others]: readonly ObservedShard[]): readonly Wanted[] {
+    const there = new Set(first?.members.map(({ reference }) => reference))
+    return others
+      .flatMap(({ members }) => members.map(({ reference }) => reference))
+      .filter((reference) => !there.has(reference))
+      .flatMap((reference) => this.#scene.wanted.get(reference) ?? [])
+  }
+
+  /**
+   * Where nodes may have no more pods: among those that fail, or beside what is on its way to more nodes. All stand side
+   * by side there too. Gives those for which that is full, or cannot be changed now.
+   */
+  #letInElsewhere(where: Where, waiting: readonly Wanted[]): readonly Wanted[] {
+    const shards = [
+      ...this.#ofKind('apart', where),
+      ...(where === '' ? [] : [...this.#ofKind('fresh', ''), ...this.#ofKind('apart', '')]),
+    ]
+    let rest = waiting
+    for (const shard of shards) {
+      if (this.#isChanged(shard) || !isChangeable(this.#scene, shard)) continue
+      const room = Math.max(0, this.#capacity('fresh') - shard.members.length)
+      if (room > 0) this.#change(shard, rest.slice(0, room))
+      rest = rest.slice(room)
+    }
+    return rest
+  }
+
+  /**
+   * Whether one more shard may be made there. Nodes may have so many pods, and neither what holds for good nor what is on
+   * its way takes the last one from the other: without both, no image could ever get where it is to stay.
+   */
+  #hasRoom(kind: ShardKind, where: Where): boolean {
+    const { shards, architectures } = this.#scene
+    const { podsPerNode } = this.#input
+    const made = this.changes.filter(({ action, observed }) => action === 'apply' && !observed)
+    const names = new Set(shards.map(({ name }) => name))
+    const all = [
+      ...shards,
+      ...made.filter(({ name }) => !names.has(name)).map(({ shard }) => shard),
+    ]
+    const everywhere = architectures.present.size === 0 ? [''] : [...architectures.present]
+    const hasRoom = everywhere
+      .filter((one) => includes(where, one))
+      .every((one) => {
+        const there = all.filter((shard) => includes(shard.where ?? '', one))
+        const alike = there.filter((shard) => isResident(shard.kind) === isResident(kind))
+        return there.length < podsPerNode && alike.length < podsPerNode - 1
+      })
+    this.#isCrowded ||= !hasRoom
+    return hasRoom
+  }
+
+  #isChanged({ name }: ObservedShard): boolean {
+    return this.changes.some((change) => change.name === name)
   }
 
   /** Gives each promoted image a shard with room, in order; those without one go under their kind. */
@@ -287,7 +375,13 @@ export class Draft {
       case 'resident':
         return homes.find(({ kind }) => kind === residentKind(item))
       case 'apart':
-        return homes.filter(({ kind }) => kind === 'apart').toSorted(newestFirst)[0]
+        return (
+          homes.filter(({ kind }) => kind === 'apart').toSorted(newestFirst)[0] ??
+          homes.find(({ kind }) => kind === 'fresh')
+        )
+      case 'fresh':
+      case 'proven':
+        return homes.find(({ kind }) => kind === 'fresh')
       default:
         return undefined
     }
@@ -357,6 +451,11 @@ export class Draft {
     while (used.has(shardName(base, kind, index, where))) index += 1
     return index
   }
+}
+
+/** Whether a place means the nodes of an architecture. */
+function includes(where: Where, architecture: string): boolean {
+  return where === '' || where.split('-').includes(architecture)
 }
 
 /** What must be there first, of these what is used most, then by reference. */

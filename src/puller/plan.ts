@@ -33,6 +33,8 @@ export interface Plan {
   readonly memory: Memory
   readonly seen: Survey
   readonly places: ReadonlyMap<string, Place>
+  /** References that wait, since nodes may have no more puller pods. */
+  readonly waiting: ReadonlySet<string>
   /** When time alone calls for another round. */
   readonly wakeAt: number
 }
@@ -88,6 +90,7 @@ export function plan(input: PlanInput): Plan {
     memory: { ...memory, provenSince, ejections: draft.ejections },
     seen,
     places,
+    waiting: draft.waiting,
     wakeAt,
   }
 }

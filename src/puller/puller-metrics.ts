@@ -6,7 +6,7 @@ import type { Survey } from './survey.ts'
 export interface PullerMetrics {
   written(action: 'apply' | 'delete'): void
   refused(reason: string): void
-  observe(places: Iterable<Place>, seen: Survey): void
+  observe(places: Iterable<Place>, seen: Survey, waiting: number): void
 }
 
 const placeNames: Readonly<Record<Place, string>> = {
@@ -30,7 +30,7 @@ export function declareMetrics(metrics: Metrics): PullerMetrics {
   )
   const images = metrics.gauge(
     'kip_puller_images',
-    'Names that the nodes are to hold: held for good, proven and waiting for that, on their way (fresh), failing (apart).',
+    'Names that the nodes are to hold: held for good, proven and waiting for that, on their way (fresh), failing (apart), without room (waiting).',
     ['state'],
   )
   const shards = metrics.gauge('kip_puller_shards', 'DaemonSets of the puller.', ['kind'])
@@ -38,12 +38,14 @@ export function declareMetrics(metrics: Metrics): PullerMetrics {
   return {
     written: (action) => writes.inc({ action }),
     refused: (reason) => refusals.inc({ reason }),
-    observe: (places, seen) => {
+    observe: (places, seen, waiting) => {
       const counts = new Map(Object.values(placeNames).map((name) => [name, 0]))
       for (const place of places) {
         const name = placeNames[place]
         counts.set(name, (counts.get(name) ?? 0) + 1)
       }
+      counts.set('waiting', waiting)
+      counts.set('fresh', Math.max(0, (counts.get('fresh') ?? 0) - waiting))
       for (const [state, count] of counts) images.set({ state }, count)
       for (const kind of ['holding', 'originals', 'fresh', 'apart'] as const) {
         shards.set({ kind }, seen.shards.filter((shard) => shard.kind === kind).length)

@@ -223,6 +223,7 @@ class Term {
       memory: this.#memory,
       base: settings.puller.daemonSetName,
       strategy,
+      podsPerNode: settings.puller.podsPerNode,
       fingerprint: (shard) => this.#fingerprint(shard),
       pace,
       now,
@@ -431,7 +432,9 @@ class Term {
     const { seen, places } = next
     for (const [image, references] of wanted.images) {
       const before = store.get(image)?.nodes
-      const nodes = nodesOf(references, seen, before, (name) => places.get(name) === 'apart')
+      const counts = nodesOf(references, seen, before, (name) => places.get(name) === 'apart')
+      const waits = references.some((name) => next.waiting.has(name))
+      const nodes = waits ? { ...counts, reason: 'NoRoom' } : counts
       // Before the first DaemonSet is there it is not known how many nodes there are.
       if (before !== undefined || nodes.desired > 0) this.#status.offer(image, nodes)
     }
@@ -442,7 +445,7 @@ class Term {
         nodesOf([], seen, nodes, () => false),
       )
     }
-    this.#metrics.observe(places.values(), seen)
+    this.#metrics.observe(places.values(), seen, next.waiting.size)
     this.#reporter.report(next, taken)
   }
 

@@ -16,7 +16,7 @@ export class Reporter {
   }
 
   /** @param taken names of DaemonSets that are somebody else's */
-  report({ seen, places }: Plan, taken: ReadonlySet<string>): void {
+  report({ seen, places, waiting }: Plan, taken: ReadonlySet<string>): void {
     const log = this.#log
     for (const [reference, place] of places) {
       if (place !== 'apart') continue
@@ -41,6 +41,15 @@ export class Reporter {
         log.error(
           { image: this.#settings.sleepImage, node, reason: failure.reason },
           'nodes cannot run the image with the sleep program; nothing is cached there',
+        ),
+      )
+    }
+    if (waiting.size === 0) this.#reported.delete('waiting')
+    else {
+      this.#once('waiting', () =>
+        log.warn(
+          { images: [...waiting].slice(0, 10), count: waiting.size },
+          'images wait: nodes have as many puller pods as they may have (puller.podsPerNode)',
         ),
       )
     }

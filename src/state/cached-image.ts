@@ -76,6 +76,8 @@ export interface Nodes {
   readonly cached: number
   readonly pulling: number
   readonly failed: number
+  /** Code: why the nodes are not asked for it. */
+  readonly reason?: string
   /** At most 10. */
   readonly failures: readonly NodeFailure[]
 }

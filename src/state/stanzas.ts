@@ -147,8 +147,16 @@ function mirroredVerdict(mirror: Mirror): Verdict {
 }
 
 function cachedVerdict(nodes: Nodes): Verdict {
-  const { desired, cached, failed, failures } = nodes
+  const { desired, cached, failed, failures, reason: held } = nodes
   const message = `${cached} of ${desired} nodes hold it`
+  if (held !== undefined) {
+    return {
+      type: 'Cached',
+      status: 'False',
+      reason: held,
+      message: `${message}, others are not asked`,
+    }
+  }
   if (failed > 0) {
     const reason = failures[0]?.reason ?? 'Failed'
     return { type: 'Cached', status: 'False', reason, message: `${message}, ${failed} failed` }

@@ -68,6 +68,7 @@ describe('the way of an image', () => {
 
   it('opens another holding shard when one is full', () => {
     const driver = start(2, ...images(230))
+    driver.settings = { ...pullerSettings, podsPerNode: 4 }
     driver.settle()
     assert.deepEqual([...driver.cluster.daemonSets.keys()].sort(), ['kip', 'kip-2', 'kip-3'])
     assert.deepEqual(
@@ -150,8 +151,27 @@ describe('the way of an image', () => {
     }
   })
 
+  it('waits for room where nodes may have no more pods, the least used first', () => {
+    const driver = start(2)
+    driver.settings = { ...pullerSettings, podsPerNode: 2 }
+    driver.wanted = want(
+      ...images(170).map((reference, index) => ({ reference, bestEffort: false, uses: index })),
+    )
+    driver.run(1000, ({ seen }) => assert.ok(seen.shards.length <= 2))
+    assert.deepEqual(driver.cluster.members('kip'), images(170).slice(70))
+    assert.deepEqual(driver.cluster.members('kip-fresh'), images(170).slice(20, 70))
+    assert.deepEqual([...driver.round().waiting].sort(), images(20))
+    // What leaves makes room.
+    driver.wanted = want(...images(160))
+    driver.run(600)
+    assert.equal(driver.round().waiting.size, 10)
+    const lost = driver.cluster.losses.map((loss) => loss.split(' ')[1] ?? '')
+    assert.ok(lost.every((reference) => !driver.wanted.has(reference)))
+  })
+
   it('goes the same way under the strategy sleep', () => {
     const driver = start(3, ...images(60), 'r.test/bad:1')
+    driver.settings = { ...pullerSettings, podsPerNode: 4 }
     driver.strategy = 'sleep'
     driver.cluster.behave = (reference) => (reference === 'r.test/bad:1' ? 'missing' : 'good')
     driver.settle()

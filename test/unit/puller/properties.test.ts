@@ -133,6 +133,10 @@ describe('whatever happens', () => {
                 assert.ok(!world.broken.has(reference), `${reference} is bad and was to be held`)
               }
             }
+            for (const node of driver.cluster.nodes.keys()) {
+              const pods = driver.cluster.shardsOn(node)
+              assert.ok(pods <= driver.settings.podsPerNode, `${pods} pods on ${node}`)
+            }
             const { losses } = driver.cluster
             for (const loss of losses.slice(known)) {
               const reference = loss.split(' ')[1] ?? ''

@@ -97,6 +97,11 @@ export class SimulatedCluster {
     return this.#pods.map((pod) => this.#render(pod))
   }
 
+  /** Shards that have pods on a node. */
+  shardsOn(node: string): number {
+    return new Set(this.#pods.filter((pod) => pod.node === node).map((pod) => pod.daemonSet)).size
+  }
+
   /** Whether a node has an image that a container keeps from garbage collection. */
   isHeld(node: string, reference: string): boolean {
     return this.#protected(node).has(reference)
