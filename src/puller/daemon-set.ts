@@ -36,6 +36,10 @@ const whereLabel = 'images.kip/shard-architectures'
 export const templateAnnotation = 'images.kip/template'
 /** Annotation of a DaemonSet: a hash of all that kip says of it, so that what is unchanged is not written again. */
 export const fingerprintAnnotation = 'images.kip/fingerprint'
+/** Annotation of a DaemonSet: what its tags were when the nodes were asked for them, by container, as JSON. */
+const digestsAnnotation = 'images.kip/digests'
+/** Annotation of a template: the same of tags that moved since, so that a new digest makes new pods. */
+const movedAnnotation = 'images.kip/moved'
 /** Annotation of a DaemonSet that took the place of another: which one it is in the row. */
 const revisionAnnotation = 'images.kip/revision'
 
@@ -123,6 +127,7 @@ export function buildDaemonSet(
     annotations: {
       ...settings.daemonSetAnnotations,
       ...(revision === 0 ? {} : { [revisionAnnotation]: String(revision) }),
+      ...noted(digestsAnnotation, shard.members, ({ digest }) => digest),
     },
     ...(owner === undefined ? {} : { ownerReferences: [owner] }),
   }
@@ -150,6 +155,7 @@ function buildTemplate(
     members: shard.members,
     sleepImage: settings.sleepImage,
     resources: { cpuRequest, cpuLimit, memoryRequest, memoryLimit },
+    pullPolicy: shard.kind === 'refresh' ? 'Always' : 'IfNotPresent',
   })
   const template = {
     metadata: {
@@ -160,6 +166,7 @@ function buildTemplate(
       },
       annotations: {
         [strategyAnnotation]: strategy.name,
+        ...noted(movedAnnotation, shard.members, ({ moved }) => moved),
         'linkerd.io/inject': 'disabled',
         'sidecar.istio.io/inject': 'false',
       },
@@ -218,8 +225,18 @@ export function readDaemonSet(daemonSet: DaemonSet, base: string): ObservedShard
   const name = shardName(base, kind, index, where)
   if (!objectNames(name).includes(object)) return undefined
   const template = spec?.template ?? {}
-  const members: readonly Member[] =
-    strategyOfTemplate(template)?.members(template.spec ?? {}) ?? []
+  const digests = readNoted(metadata?.annotations?.[digestsAnnotation])
+  const moves = readNoted(template.metadata?.annotations?.[movedAnnotation])
+  const named = strategyOfTemplate(template)?.members(template.spec ?? {}) ?? []
+  const members: readonly Member[] = named.map((member) => {
+    const digest = digests.get(member.container)
+    const moved = moves.get(member.container)
+    return {
+      ...member,
+      ...(digest === undefined ? {} : { digest }),
+      ...(moved === undefined ? {} : { moved }),
+    }
+  })
   return {
     name,
     object,
@@ -242,10 +259,35 @@ export function readDaemonSet(daemonSet: DaemonSet, base: string): ObservedShard
   }
 }
 
-const kinds: ReadonlySet<string> = new Set(['holding', 'originals', 'fresh', 'apart'])
+const kinds: ReadonlySet<string> = new Set(['holding', 'originals', 'fresh', 'apart', 'refresh'])
 
 function isKind(text: string | undefined): text is ShardKind {
   return text !== undefined && kinds.has(text)
+}
+
+function noted(
+  annotation: string,
+  members: readonly Member[],
+  noteOf: (member: Member) => string | undefined,
+): Readonly<Record<string, string>> {
+  const values = members.flatMap((member) => {
+    const value = noteOf(member)
+    return value === undefined ? [] : [[member.container, value]]
+  })
+  return values.length === 0 ? {} : { [annotation]: JSON.stringify(Object.fromEntries(values)) }
+}
+
+/** Whoever may edit the DaemonSet may have written anything there. */
+function readNoted(text: string | undefined): ReadonlyMap<string, string> {
+  try {
+    const value: unknown = JSON.parse(text ?? '{}')
+    const entries = Object.entries(typeof value === 'object' ? (value ?? {}) : {})
+    return new Map(
+      entries.filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+    )
+  } catch {
+    return new Map()
+  }
 }
 
 /** 64 bits of a SHA-256 over JSON whose keys stand in one order, whatever order settings came in. */

@@ -6,6 +6,7 @@ import {
   isChangeable,
   isFor,
   isMissing,
+  isPulled,
   isReleased,
   isStuck,
   type Place,
@@ -255,6 +256,72 @@ export class Draft {
     return this.changes.some((change) => change.name === name)
   }
 
+  /**
+   * Tags that moved: a shard whose pods ask the registry whatever is there (those that hold do not) has the nodes pull what
+   * they are now; then their holding shards follow, and it goes. It is made when nothing is on its way.
+   */
+  refresh(): void {
+    for (const where of this.#wheres) this.#refreshAt(where)
+  }
+
+  #refreshAt(where: Where): void {
+    const scene = this.#scene
+    const [shard, ...others] = this.#ofKind('refresh', where)
+    for (const other of others) this.#write(other, [], other)
+    const moved = sorted(this.#wantedAt(where).filter((item) => this.#hasMoved(item)))
+    if (shard === undefined) {
+      const busy = this.#ofKind('fresh', where).length > 0 || this.changes.length > 0
+      if (moved.length === 0 || busy || !this.#hasRoom('refresh', where)) return
+      this.#create('refresh', where, moved.slice(0, this.#capacity('refresh')))
+      return
+    }
+    if (isMissing(shard)) {
+      this.#write(shard, this.#named([], moved.slice(0, shard.members.length)), shard)
+      return
+    }
+    // It goes when those that hold have followed and are ready: till then only it keeps what it pulled.
+    const following = scene.shards.some((one) => isResident(one.kind) && !scene.seen.isSettled(one))
+    if (moved.length === 0) {
+      if (!following || isStuck(scene, shard)) this.#write(shard, [], shard)
+      return
+    }
+    const asked = new Map(shard.members.map(({ reference, digest }) => [reference, digest]))
+    const late = moved.filter(({ reference, digest }) => asked.get(reference) !== digest)
+    if (late.length === 0 || following || !isChangeable(scene, shard)) return
+    this.#write(shard, this.#named([], moved.slice(0, this.#capacity('refresh'))), shard)
+  }
+
+  /** Whether a tag that is held for good is something else by now. */
+  #hasMoved({ reference, digest }: Wanted): boolean {
+    if (digest === undefined) return false
+    return (this.#scene.homes.get(reference) ?? []).some(
+      ({ kind, members }) =>
+        isResident(kind) &&
+        members.some(
+          (member) =>
+            member.reference === reference &&
+            member.digest !== undefined &&
+            member.digest !== digest,
+        ),
+    )
+  }
+
+  /** A member as it is to be: what nodes are known to have pulled since its tag moved makes its pods anew. */
+  #upToDate(member: Member): Member {
+    const item = this.#scene.wanted.get(member.reference)
+    if (item?.digest === undefined || member.digest === item.digest) return member
+    if (member.digest === undefined) return { ...member, digest: item.digest }
+    const pulled = (this.#scene.homes.get(member.reference) ?? []).some(
+      (home) =>
+        home.kind === 'refresh' &&
+        home.members.some(
+          ({ reference, digest }) => reference === item.reference && digest === item.digest,
+        ) &&
+        isPulled(this.#scene, home, item.reference),
+    )
+    return pulled ? { ...member, digest: item.digest, moved: item.digest } : member
+  }
+
   /** Gives each promoted image a shard with room, in order; those without one go under their kind. */
   #allocate(
     promoted: readonly Wanted[],
@@ -284,9 +351,12 @@ export class Draft {
   #change(shard: ObservedShard, entering: readonly Wanted[]): boolean {
     const leaving = new Set(this.#leaving(shard))
     const drifted = this.#isDrifted(shard)
-    if (entering.length === 0 && leaving.size === 0 && !drifted) return false
+    const late = isResident(shard.kind) && shard.members.some((one) => this.#upToDate(one) !== one)
+    if (entering.length === 0 && leaving.size === 0 && !drifted && !late) return false
     const gone = new Set([...leaving, ...this.#unwanted(shard)])
-    const kept = shard.members.filter(({ reference }) => !gone.has(reference))
+    const kept = shard.members
+      .filter(({ reference }) => !gone.has(reference))
+      .map((member) => (isResident(shard.kind) ? this.#upToDate(member) : member))
     const members = this.#named(kept, entering)
     this.#write(shard, members, shard)
     return true
@@ -318,7 +388,12 @@ export class Draft {
     this.changes.push({
       action: empty ? 'delete' : 'apply',
       name,
-      shard: { kind, index, ...(where === undefined ? {} : { where }), members },
+      shard: {
+        kind,
+        index,
+        ...(where === undefined ? {} : { where }),
+        members: kind === 'refresh' ? members.map(asMoved) : members,
+      },
       ...(observed === undefined || isMissing(observed) ? {} : { observed }),
       added: [...after].filter((reference) => !before.has(reference)),
       removed: [...before].filter((reference) => !after.has(reference)),
@@ -391,10 +466,10 @@ export class Draft {
   #named(kept: readonly Member[], entering: readonly Wanted[]): readonly Member[] {
     const taken = new Set(kept.map(({ container }) => container))
     const members = [...kept]
-    for (const { reference, name } of entering) {
+    for (const { reference, name, digest } of entering) {
       const container = containerName(reference, name, taken)
       taken.add(container)
-      members.push({ reference, container })
+      members.push({ reference, container, ...(digest === undefined ? {} : { digest }) })
     }
     return sortMembers(members)
   }
@@ -451,6 +526,11 @@ export class Draft {
     while (used.has(shardName(base, kind, index, where))) index += 1
     return index
   }
+}
+
+/** So that pods are made anew when a tag moves once more. */
+function asMoved(member: Member): Member {
+  return member.digest === undefined ? member : { ...member, moved: member.digest }
 }
 
 /** Whether a place means the nodes of an architecture. */

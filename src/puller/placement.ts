@@ -84,21 +84,24 @@ function mayEject(scene: Scene, shard: ObservedShard): boolean {
  * to say of the image are not waited for.
  */
 export function isProven(scene: Scene, reference: string): boolean {
+  return (scene.homes.get(reference) ?? []).some((shard) => isPulled(scene, shard, reference))
+}
+
+/** The same, of the pods of one shard. */
+export function isPulled(scene: Scene, shard: ObservedShard, reference: string): boolean {
   const { seen } = scene
-  return (scene.homes.get(reference) ?? []).some((shard) => {
-    const stuck = isStuck(scene, shard)
-    if (isMissing(shard) || shard.desired === 0) return false
-    if (!stuck && !seen.isRolledOut(shard)) return false
-    const verdicts = seen
-      .podsOf(shard)
-      .filter(({ node, template }) => template === shard.template && !seen.lost.has(node))
-      .filter(({ node }) => seen.isMeant(node, reference))
-      .map((pod) => seen.verdict(pod, reference) ?? 'pending')
-    return (
-      verdicts.includes('started') &&
-      verdicts.every((verdict) => verdict === 'started' || (stuck && verdict === 'pending'))
-    )
-  })
+  const stuck = isStuck(scene, shard)
+  if (isMissing(shard) || shard.desired === 0) return false
+  if (!stuck && !seen.isRolledOut(shard)) return false
+  const verdicts = seen
+    .podsOf(shard)
+    .filter(({ node, template }) => template === shard.template && !seen.lost.has(node))
+    .filter(({ node }) => seen.isMeant(node, reference))
+    .map((pod) => seen.verdict(pod, reference) ?? 'pending')
+  return (
+    verdicts.includes('started') &&
+    verdicts.every((verdict) => verdict === 'started' || (stuck && verdict === 'pending'))
+  )
 }
 
 /**

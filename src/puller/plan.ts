@@ -85,6 +85,7 @@ export function plan(input: PlanInput): Plan {
   draft.setApart()
   draft.changeResidents(promoted)
   draft.letIn()
+  draft.refresh()
   return {
     changes: draft.changes,
     memory: { ...memory, provenSince, ejections: draft.ejections },
@@ -131,7 +132,7 @@ function homesOf(shards: readonly ObservedShard[]): ReadonlyMap<string, readonly
   return homes
 }
 
-const kindOrder: readonly ShardKind[] = ['holding', 'originals', 'fresh', 'apart']
+const kindOrder: readonly ShardKind[] = ['holding', 'originals', 'fresh', 'apart', 'refresh']
 
 function byKindAndIndex(a: ObservedShard, b: ObservedShard): number {
   return kindOrder.indexOf(a.kind) - kindOrder.indexOf(b.kind) || a.index - b.index

@@ -47,7 +47,7 @@ export function declareMetrics(metrics: Metrics): PullerMetrics {
       counts.set('waiting', waiting)
       counts.set('fresh', Math.max(0, (counts.get('fresh') ?? 0) - waiting))
       for (const [state, count] of counts) images.set({ state }, count)
-      for (const kind of ['holding', 'originals', 'fresh', 'apart'] as const) {
+      for (const kind of ['holding', 'originals', 'fresh', 'apart', 'refresh'] as const) {
         shards.set({ kind }, seen.shards.filter((shard) => shard.kind === kind).length)
       }
       nodes.set({ state: 'desired' }, seen.nodes)

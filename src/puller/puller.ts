@@ -208,6 +208,8 @@ class Term {
       settings,
       mapping,
       architectures,
+      // Where each change makes a successor, what a tag is cannot be noted without rolling all.
+      followTags: this.#mayPatch,
       now: epoch,
       ...(this.#wanted === undefined ? {} : { before: this.#wanted }),
     })

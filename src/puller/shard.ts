@@ -6,8 +6,9 @@ import { createHash } from 'node:crypto'
  * - `holding`: images that every node proved to pull and start; `originals`: the same for best-effort names.
  * - `fresh`: images not proven yet; `apart`: images that fail somewhere. In both each image has a container of its own
  *   beside the others, so that a bad one stops none.
+ * - `refresh`: tags that moved, there for as long as it takes the nodes to pull what they are now.
  */
-export type ShardKind = 'holding' | 'originals' | 'fresh' | 'apart'
+export type ShardKind = 'holding' | 'originals' | 'fresh' | 'apart' | 'refresh'
 
 /** The kinds that hold images for good, by the strategy that the user chose. */
 export type ResidentKind = 'holding' | 'originals'
@@ -18,6 +19,10 @@ export interface Member {
   readonly reference: string
   /** Name of the container that pulls it. */
   readonly container: string
+  /** What a tag was when the nodes were asked for it, as far as that is known. */
+  readonly digest?: string
+  /** What it was when it had moved: the pods were made anew for it. */
+  readonly moved?: string
 }
 
 /**

@@ -17,6 +17,8 @@ export interface Wanted {
   readonly bestEffort: boolean
   /** Which nodes can run it; absent: all. */
   readonly where?: Where
+  /** What the tag is at its source now, as far as that is known; of a pinned reference nothing. */
+  readonly digest?: string
   /** How many pods use it: what is used most goes first. Absent: none that is known. */
   readonly uses?: number
 }
@@ -37,6 +39,8 @@ export interface WantedOptions {
   readonly mapping: Mapping
   /** Of the nodes that the puller serves; default: not known. */
   readonly architectures?: Architectures
+  /** Whether moved tags are followed. Default false: nothing is said of what a tag is. */
+  readonly followTags?: boolean
   /** Milliseconds since the epoch. */
   readonly now: number
   /** The set before: what is decided anew in a moment stays till then. */
@@ -62,11 +66,14 @@ export function wantedSet(options: WantedOptions): WantedSet {
     const where = whereOf(image?.source?.platforms, architectures)
     if (where === undefined) return
     const known = references.get(reference)
+    const isTag = reference === image?.reference && !reference.includes('@')
+    const digest = isTag && options.followTags === true ? image.source?.digest : undefined
     const uses = Math.max(known?.uses ?? 0, image?.usage?.pods ?? 0)
     references.set(reference, {
       reference,
       bestEffort: bestEffort && (known?.bestEffort ?? true),
       ...(where === '' ? {} : { where }),
+      ...(digest === undefined ? {} : { digest }),
       ...(uses === 0 ? {} : { uses }),
       ...(known?.name !== undefined ? { name: known.name } : name === undefined ? {} : { name }),
     })

@@ -27,10 +27,11 @@ function beside(perImage: boolean): Strategy {
   return Object.freeze<Strategy>({
     name: 'sleep',
     capacity: 50,
-    layout: ({ members, sleepImage, resources }) => ({
+    layout: ({ members, sleepImage, resources, pullPolicy = 'IfNotPresent' }) => ({
       initContainers: [copySleep(sleepImage, resources)],
       containers: members.map(({ container, reference }) => ({
         ...sleeper(container, reference, foreverOf(sleepImage)),
+        imagePullPolicy: pullPolicy,
         resources: imageResources(perImage ? resources : undefined),
       })),
       volumes: [sleepVolume],

@@ -17,6 +17,8 @@ export interface Layout {
   readonly sleepImage: string
   /** `CACHING_*`; an empty string is unset. */
   readonly resources: ResourceSettings
+  /** Of the images, not of kip's own. Default `IfNotPresent`. */
+  readonly pullPolicy?: 'IfNotPresent' | 'Always'
 }
 
 /** The parts of a pod that a strategy decides; all else is the same for every shard. */

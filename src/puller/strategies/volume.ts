@@ -50,7 +50,7 @@ function volumes(
       containers: containersOf(layout),
       volumes: layout.members.map(({ container, reference }) => ({
         name: container,
-        image: { reference, pullPolicy: 'IfNotPresent' },
+        image: { reference, pullPolicy: layout.pullPolicy ?? 'IfNotPresent' },
       })),
     }),
     members: (spec) =>

@@ -183,6 +183,76 @@ describe('the way of an image', () => {
   })
 })
 
+describe('a tag that moves', () => {
+  const tag = 'r.test/tag:1'
+  const others = images(5)
+
+  for (const strategy of ['init', 'volume', 'sleep'] as const) {
+    it(`is pulled anew beside what is held, and then held as it is now, under ${strategy}`, () => {
+      const driver = start(3, ...others)
+      const { cluster } = driver
+      driver.strategy = strategy
+      const at = (digest: string): void => {
+        cluster.registry.set(tag, digest)
+        driver.wanted = want(...others, { reference: tag, bestEffort: false, digest })
+      }
+      at('one')
+      driver.settle()
+      const writes = cluster.writes.length
+      at('two')
+      let without = 0
+      driver.run(400, () => {
+        for (const node of cluster.nodes.keys()) {
+          if (cluster.digestsOn(node, tag).length === 0) without += 1
+        }
+      })
+      assert.equal(without, 0)
+      assert.deepEqual(cluster.losses, [])
+      assert.deepEqual(cluster.writes.slice(writes), ['kip-refresh', 'kip', '-kip-refresh'])
+      for (const node of cluster.nodes.keys()) {
+        assert.deepEqual(cluster.digestsOn(node, tag), ['two'])
+      }
+      driver.restart()
+      driver.run(300)
+      assert.equal(cluster.writes.length, writes + 3)
+    })
+  }
+
+  it('stays as it was while its registry is down, and is followed as often as it moves', () => {
+    const driver = start(2, tag)
+    const { cluster } = driver
+    const at = (digest: string): void => {
+      cluster.registry.set(tag, digest)
+      driver.wanted = want({ reference: tag, bestEffort: false, digest })
+    }
+    at('one')
+    driver.settle()
+    cluster.behave = () => 'missing'
+    at('two')
+    driver.run(60)
+    at('three')
+    driver.run(60)
+    assert.deepEqual(cluster.digestsOn('n1', tag), ['one'])
+    assert.deepEqual(cluster.members('kip'), [tag])
+    cluster.behave = () => 'good'
+    driver.run(300)
+    assert.deepEqual(cluster.digestsOn('n1', tag), ['three'])
+    assert.deepEqual([...cluster.daemonSets.keys()], ['kip'])
+    assert.deepEqual(cluster.losses, [])
+  })
+
+  it('is noted without touching a pod when it was not known before', () => {
+    const driver = start(2, tag)
+    driver.settle()
+    const { cluster } = driver
+    const generation = cluster.daemonSets.get('kip')?.metadata?.generation
+    driver.wanted = want({ reference: tag, bestEffort: false, digest: 'one' })
+    driver.settle()
+    assert.equal(cluster.daemonSets.get('kip')?.metadata?.generation, generation)
+    assert.deepEqual([...cluster.daemonSets.keys()], ['kip'])
+  })
+})
+
 describe('nodes of several architectures', () => {
   const amd = 'r.test/amd:1'
   const arm = 'r.test/arm:1'

@@ -17,6 +17,8 @@ interface SimPod {
   readonly born: number
   readonly template: NonNullable<NonNullable<DaemonSet['spec']>['template']>
   readonly states: Map<string, 'pulling' | 'failed' | 'unstartable' | 'started'>
+  /** What a reference was when the pod's container was made of it. */
+  readonly made: Map<string, string>
   /** Ticks until its sandbox stands. */
   starting: number
   /** Ticks that the pull under way still takes. */
@@ -25,6 +27,8 @@ interface SimPod {
 }
 
 interface SimNode {
+  /** What a tag is on the node, by reference. */
+  readonly tags: Map<string, string>
   readonly architecture: string
   readonly images: Set<string>
   lost: boolean
@@ -44,6 +48,8 @@ export class SimulatedCluster {
   readonly writes: string[] = []
   behave: (reference: string, node: string) => Behaviour = () => 'good'
   pullTicks: (reference: string) => number = () => 1
+  /** What tags are at their registry now. */
+  readonly registry = new Map<string, string>()
   #pods: SimPod[] = []
   #serial = 0
   #time = 0
@@ -53,7 +59,7 @@ export class SimulatedCluster {
   }
 
   addNode(name: string, architecture = 'amd64'): void {
-    this.nodes.set(name, { architecture, images: new Set(), lost: false })
+    this.nodes.set(name, { architecture, tags: new Map(), images: new Set(), lost: false })
   }
 
   removeNode(name: string): void {
@@ -95,6 +101,13 @@ export class SimulatedCluster {
 
   pods(): readonly Pod[] {
     return this.#pods.map((pod) => this.#render(pod))
+  }
+
+  /** What a node's ready pods of a shard were made of when they were asked for a reference. */
+  digestsOn(node: string, reference: string): readonly string[] {
+    return this.#pods
+      .filter((pod) => pod.node === node && pod.ready)
+      .flatMap(({ made }) => made.get(reference) ?? [])
   }
 
   /** Shards that have pods on a node. */
@@ -154,6 +167,7 @@ export class SimulatedCluster {
         born: this.#time,
         template,
         states: new Map(),
+        made: new Map(),
         starting: 2,
         pull: 0,
         ready: false,
@@ -201,8 +215,9 @@ export class SimulatedCluster {
     }
     const spec = pod.template.spec ?? {}
     // All volumes of a pod are pulled, one after the other, before a container is made.
-    for (const { name, reference } of imageVolumes(spec)) {
-      if (this.#pull(pod, `volume ${name}`, reference) === 'pulling') return
+    for (const { name, reference, pullPolicy } of imageVolumes(spec)) {
+      const key = `volume ${name}`
+      if (this.#pull(pod, key, reference, pullPolicy === 'Always') === 'pulling') return
     }
     for (const container of spec.initContainers ?? []) {
       if (pod.states.get(container.name) === 'started') continue
@@ -227,7 +242,7 @@ export class SimulatedCluster {
       pod.states.set(container.name, 'failed')
       return 'failed'
     }
-    const pulled = this.#pull(pod, container.name, image)
+    const pulled = this.#pull(pod, container.name, image, container.imagePullPolicy === 'Always')
     if (pulled !== 'pulled') return pulled
     const next = this.behave(image, pod.node) === 'unstartable' ? 'unstartable' : 'started'
     pod.states.set(container.name, next)
@@ -235,8 +250,15 @@ export class SimulatedCluster {
   }
 
   /** One step of a pull. */
-  #pull(pod: SimPod, key: string, image: string): 'pulling' | 'failed' | 'pulled' {
+  #pull(pod: SimPod, key: string, image: string, always: boolean): 'pulling' | 'failed' | 'pulled' {
     const node = this.nodes.get(pod.node)
+    if (always && !pod.made.has(image)) {
+      if (this.behave(image, pod.node) === 'missing') {
+        pod.states.set(key, 'failed')
+        return 'failed'
+      }
+      node?.tags.set(image, this.registry.get(image) ?? '')
+    }
     if (node?.images.has(image) !== true) {
       if (this.behave(image, pod.node) === 'missing') {
         pod.states.set(key, 'failed')
@@ -247,7 +269,9 @@ export class SimulatedCluster {
       pod.pull -= 1
       if (pod.pull >= 0) return 'pulling'
       node?.images.add(image)
+      node?.tags.set(image, this.registry.get(image) ?? '')
     }
+    if (!pod.made.has(image)) pod.made.set(image, node?.tags.get(image) ?? '')
     if (key.startsWith('volume ')) pod.states.delete(key)
     return 'pulled'
   }
@@ -350,9 +374,15 @@ function containersOf(pod: SimPod): readonly Container[] {
   return [...initContainers, ...containers]
 }
 
-function imageVolumes(spec: PodSpec = {}): readonly { name: string; reference: string }[] {
+function imageVolumes(spec: PodSpec = {}): readonly {
+  name: string
+  reference: string
+  pullPolicy: string | undefined
+}[] {
   return (spec.volumes ?? []).flatMap(({ name, image }) =>
-    image?.reference === undefined ? [] : [{ name, reference: image.reference }],
+    image?.reference === undefined
+      ? []
+      : [{ name, reference: image.reference, pullPolicy: image.pullPolicy }],
   )
 }
 
