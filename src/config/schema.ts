@@ -469,6 +469,22 @@ export const settingsSchema: SectionSchema<Settings> = {
           description:
             "`auto`: `volume` where the API server and every node can, else `init`; `volume`: the same, and a warning where it is `init`: each image is a volume of one small container, and no process runs from it; `init`: each image is an init container that ends at once, and one small container stays; `sleep`: KIP's way, a sleeping container for each image.",
         },
+        startupTaintSeconds: {
+          type: 'integer',
+          minimum: 0,
+          maximum: 86_400,
+          default: 0,
+          description:
+            'Nodes that are registered with the taint `images.kip/not-ready` are released of it when they hold the images, and at the latest when they are so old. 0: kip touches no node. See [the puller](puller.md).',
+        },
+        priorityClass: {
+          type: 'string',
+          pattern: `^$|${dnsSubdomain}`,
+          'x-expects': 'the name of a PriorityClass',
+          default: '',
+          description:
+            "PriorityClass of the pods that hold the images, such as `kip-puller` of the component `puller-priority`. Empty: the cluster's default.",
+        },
         podsPerNode: {
           type: 'integer',
           minimum: 2,

@@ -156,6 +156,10 @@ export interface PullerSettings {
   readonly strategy: 'auto' | 'volume' | 'init' | 'sleep'
   /** Puller pods that a node may have, at least 2. */
   readonly podsPerNode: number
+  /** Nodes with the startup taint are released when they hold the images, or are so old; 0: taints are left alone. */
+  readonly startupTaintSeconds: number
+  /** PriorityClass of the puller's pods; empty: the cluster's default. */
+  readonly priorityClass: string
   readonly daemonSetName: string
   readonly daemonSetAnnotations: Readonly<Record<string, string>>
   /** Deployment that owns the DaemonSets, so that they go with it; empty: no owner. */

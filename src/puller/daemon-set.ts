@@ -8,6 +8,7 @@ import type {
   Toleration,
 } from '../kube/types.ts'
 import { affinityFor } from './architectures.ts'
+import { startupTaint } from './node-view.ts'
 import {
   labelValue,
   type Member,
@@ -179,7 +180,11 @@ function buildTemplate(
 
 /** All of a pod that no image and no strategy changes; Pod Security `restricted`. */
 function podSettings(settings: PullerSettings, where: Where, assignsUsers: boolean): PodSpec {
-  const { tolerations, imagePullSecrets } = settings
+  const { imagePullSecrets } = settings
+  const tolerations: readonly Toleration[] = [
+    ...settings.tolerations,
+    ...(settings.startupTaintSeconds === 0 ? [] : [{ key: startupTaint, operator: 'Exists' }]),
+  ]
   const affinity = affinityFor(settings.affinity, where)
   return {
     automountServiceAccountToken: false,
@@ -187,7 +192,8 @@ function podSettings(settings: PullerSettings, where: Where, assignsUsers: boole
     terminationGracePeriodSeconds: 1,
     nodeSelector: { 'kubernetes.io/os': 'linux', ...settings.nodeSelector },
     ...(Object.keys(affinity).length === 0 ? {} : { affinity }),
-    ...(tolerations.length === 0 ? {} : { tolerations: tolerations as readonly Toleration[] }),
+    ...(settings.priorityClass === '' ? {} : { priorityClassName: settings.priorityClass }),
+    ...(tolerations.length === 0 ? {} : { tolerations }),
     ...(imagePullSecrets.length === 0
       ? {}
       : { imagePullSecrets: imagePullSecrets.map((name) => ({ name })) }),

@@ -1,5 +1,5 @@
 import type { Toleration } from '../kube/types.ts'
-import type { NodeView, Taint } from './node-view.ts'
+import { type NodeView, startupTaint, type Taint } from './node-view.ts'
 
 /** A core/v1 Affinity, as far as nodes alone decide it. */
 interface NodeAffinity {
@@ -36,6 +36,8 @@ const borneByDaemons: ReadonlySet<string> = new Set([
   'node.kubernetes.io/memory-pressure',
   'node.kubernetes.io/pid-pressure',
   'node.kubernetes.io/unschedulable',
+  // Nobody sets it but who has kip release it, and then kip's pods bear it.
+  startupTaint,
 ])
 
 /**

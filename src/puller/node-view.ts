@@ -12,7 +12,14 @@ export interface NodeView {
   readonly runtime: string
   readonly os: string
   readonly architecture: string
+  /** It has the startup taint ({@link startupTaint}). */
+  readonly gated: boolean
+  /** Milliseconds since the epoch. */
+  readonly created: number
 }
+
+/** Key of the taint with which nodes may be registered, to be released when they hold the images. */
+export const startupTaint = 'images.kip/not-ready'
 
 export interface Taint {
   readonly key: string
@@ -27,6 +34,8 @@ export function projectNode({ metadata, spec, status }: Node): NodeView {
   return {
     name: metadata?.name ?? '',
     labels,
+    gated: (spec?.taints ?? []).some(({ key }) => key === startupTaint),
+    created: Date.parse(metadata?.creationTimestamp ?? ''),
     taints: (spec?.taints ?? [])
       .filter(({ effect }) => effect === 'NoSchedule' || effect === 'NoExecute')
       .map(({ key, value, effect }) => ({

@@ -8,7 +8,7 @@ import type { Log } from '../kube/log.ts'
 import type { DaemonSet, OwnerReference } from '../kube/types.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { ImageStore } from '../state/store.ts'
-import { architecturesOf, isLinux } from './architectures.ts'
+import { type Architectures, architecturesOf, isLinux } from './architectures.ts'
 import { ClusterView } from './cluster-view.ts'
 import { buildDaemonSet, fingerprintOf, type ObservedShard, readDaemonSet } from './daemon-set.ts'
 import { daemonSetsIn } from './daemon-set-source.ts'
@@ -24,6 +24,7 @@ import { declareMetrics, type PullerMetrics } from './puller-metrics.ts'
 import { Reporter } from './reporter.ts'
 import { isPatchForbidden, learnRights, type Rights } from './rights.ts'
 import type { Shard } from './shard.ts'
+import { openGate, releaseNode } from './startup-gate.ts'
 import { StatusWriter } from './status-writer.ts'
 import type { StrategyName } from './strategies/strategies.ts'
 import { chooseStrategy, type StrategyVerdict } from './strategy-choice.ts'
@@ -246,6 +247,7 @@ class Term {
       nextMs = Math.min(nextMs, await this.#repair(shard, signal))
     }
     nextMs = Math.min(nextMs, await this.#endSuperseded(generations, changed, signal))
+    nextMs = Math.min(nextMs, await this.#releaseNodes(next, architectures, signal))
     return Math.max(0, nextMs)
   }
 
@@ -385,6 +387,36 @@ class Term {
         log.info({ daemonset: one.object, successor: shard.object }, 'predecessor ended')
       }
       if (leftMs > 0) nextMs = Math.min(nextMs, leftMs)
+    }
+    return nextMs
+  }
+
+  /** Takes the startup taint off nodes that hold what they are to hold. */
+  async #releaseNodes(
+    { seen }: Plan,
+    architectures: Architectures,
+    signal: AbortSignal,
+  ): Promise<number> {
+    const { client, settings, log } = this.#options
+    const { puller } = settings
+    const nodes = this.#view.nodes()
+    if (puller.startupTaintSeconds === 0 || nodes === undefined) return Number.POSITIVE_INFINITY
+    const gate = openGate({
+      nodes,
+      shards: seen.shards,
+      seen,
+      architectures,
+      demand: puller,
+      deadlineMs: puller.startupTaintSeconds * 1000,
+      now: this.#now(),
+    })
+    let { nextMs } = gate
+    for (const { node, why } of gate.releases) {
+      const retryMs = await this.#attempt(`node ${node}`, async () => {
+        await releaseNode(client, node, signal)
+        log.info({ node, why }, 'node released of its startup taint')
+      })
+      nextMs = Math.min(nextMs, retryMs)
     }
     return nextMs
   }

@@ -20,8 +20,8 @@ export interface RoleOptions {
   readonly namespace: string
   readonly manifest?: string
   readonly rules?: readonly Rule[]
-  /** Also what the manifest's ClusterRole allows; it goes with the namespace, which owns it. */
-  readonly clusterWide?: boolean
+  /** Manifests whose ClusterRole is granted too; what is made for it goes with the namespace, which owns it. */
+  readonly clusterWide?: readonly string[]
 }
 
 /**
@@ -76,7 +76,7 @@ export async function roleKubeconfig(options: RoleOptions): Promise<string> {
     } as KubeObject,
     apply,
   )
-  if (options.clusterWide === true) await allowClusterWide(options, name)
+  if (options.clusterWide !== undefined) await allowClusterWide(options, name)
   const { status } = await client.request<{ readonly status: { readonly token: string } }>({
     method: 'POST',
     path: resourcePath(accounts, name, 'token'),
@@ -90,7 +90,7 @@ export async function roleKubeconfig(options: RoleOptions): Promise<string> {
 }
 
 async function allowClusterWide(
-  { client, namespace, manifest = '' }: RoleOptions,
+  { client, namespace, clusterWide = [] }: RoleOptions,
   account: string,
 ): Promise<void> {
   const { signal } = new AbortController()
@@ -105,7 +105,9 @@ async function allowClusterWide(
   )
   const owner = { apiVersion: 'v1', kind: 'Namespace', name: namespace, uid: home?.metadata?.uid }
   const metadata = { name: `under-test-${namespace}`, ownerReferences: [owner] }
-  const rules = await rulesOf(manifest, 'ClusterRole')
+  const rules = (
+    await Promise.all(clusterWide.map((manifest) => rulesOf(manifest, 'ClusterRole')))
+  ).flat()
   const role = { apiVersion, kind: 'ClusterRole', metadata, rules } as KubeObject
   await applyObject(client, { ...rbac, plural: 'clusterroles' }, role, apply)
   const binding = {

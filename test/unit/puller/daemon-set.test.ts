@@ -140,12 +140,14 @@ describe('buildDaemonSet', () => {
       tolerations: [{ operator: 'Exists' }],
       imagePullSecrets: ['regcred'],
       daemonSetAnnotations: { team: 'x' },
+      priorityClass: 'kip-puller',
     }
     const owner = { apiVersion: 'apps/v1', kind: 'Deployment', name: 'kip', uid: 'u' }
     const made = buildDaemonSet(shard('holding'), { ...options, settings: set, owner })
     const spec = made.spec?.template?.spec
     assert.deepEqual(spec?.nodeSelector, { 'kubernetes.io/os': 'linux', disk: 'ssd' })
     assert.deepEqual(spec?.affinity, { nodeAffinity: {} })
+    assert.equal(spec?.priorityClassName, 'kip-puller')
     assert.deepEqual(spec?.tolerations, [{ operator: 'Exists' }])
     assert.deepEqual(spec?.imagePullSecrets, [{ name: 'regcred' }])
     assert.equal(made.metadata?.annotations?.team, 'x')

@@ -23,6 +23,8 @@ export const pullerSettings: PullerSettings = Object.freeze({
   images: [],
   strategy: 'init',
   podsPerNode: 3,
+  priorityClass: '',
+  startupTaintSeconds: 0,
   daemonSetName: 'kip',
   daemonSetAnnotations: {},
   deploymentName: '',

@@ -1,0 +1,93 @@
+import { getObject } from '../kube/apply.ts'
+import type { KubeClient } from '../kube/client.ts'
+import { resourcePath } from '../kube/resource.ts'
+import type { Node } from '../kube/types.ts'
+import { type Architectures, isMeant } from './architectures.ts'
+import type { ObservedShard } from './daemon-set.ts'
+import { admitsDaemon, type NodeDemand } from './node-fit.ts'
+import { type NodeView, startupTaint } from './node-view.ts'
+import { isMissing } from './placement.ts'
+import { nodesPath } from './rights.ts'
+import type { Survey } from './survey.ts'
+
+export interface GateInput {
+  readonly nodes: readonly NodeView[]
+  readonly shards: readonly ObservedShard[]
+  readonly seen: Survey
+  readonly architectures: Architectures
+  /** Where the shards have pods. */
+  readonly demand: NodeDemand
+  /** How old a node may be that is not released yet. */
+  readonly deadlineMs: number
+  /** Milliseconds since the epoch. */
+  readonly now: number
+}
+
+export interface Release {
+  readonly node: string
+  readonly why: 'ready' | 'deadline' | 'not served'
+}
+
+export interface GateVerdict {
+  readonly releases: readonly Release[]
+  /** Milliseconds until time alone releases another one. */
+  readonly nextMs: number
+}
+
+/**
+ * Which nodes with the startup taint are to be released: where every holding shard that is for the node has a ready pod
+ * of its present template, where none will ever come, and where the deadline has passed. Pure.
+ */
+export function openGate(input: GateInput): GateVerdict {
+  const { nodes, deadlineMs, now } = input
+  const releases: Release[] = []
+  let nextMs = Number.POSITIVE_INFINITY
+  for (const node of nodes) {
+    if (!node.gated) continue
+    const leftMs = node.created + deadlineMs - now
+    const why = reason(node, leftMs, input)
+    if (why !== undefined) releases.push({ node: node.name, why })
+    else nextMs = Math.min(nextMs, leftMs)
+  }
+  return { releases, nextMs }
+}
+
+function reason(node: NodeView, leftMs: number, input: GateInput): Release['why'] | undefined {
+  const { shards, seen, architectures, demand } = input
+  if (!admitsDaemon(node, demand)) return 'not served'
+  const critical = shards.filter(
+    (shard) =>
+      shard.kind === 'holding' &&
+      !isMissing(shard) &&
+      isMeant(node.name, shard.where ?? '', architectures),
+  )
+  const holds = critical.every((shard) =>
+    seen
+      .podsOf(shard)
+      .some((pod) => pod.node === node.name && pod.ready && pod.template === shard.template),
+  )
+  if (holds) return 'ready'
+  return leftMs > 0 ? undefined : 'deadline'
+}
+
+/** Takes the taint off, and nothing that somebody else put on meanwhile. */
+export async function releaseNode(
+  client: KubeClient,
+  name: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const node = await getObject<Node>(client, nodesPath, name, { signal })
+  const taints = node?.spec?.taints ?? []
+  const left = taints.filter(({ key }) => key !== startupTaint)
+  if (node === undefined || left.length === taints.length) return
+  await client.request({
+    method: 'PATCH',
+    path: resourcePath(nodesPath, name),
+    contentType: 'application/merge-patch+json',
+    body: {
+      metadata: { resourceVersion: node.metadata?.resourceVersion },
+      spec: { taints: left },
+    },
+    signal,
+  })
+}
