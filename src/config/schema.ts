@@ -469,6 +469,14 @@ export const settingsSchema: SectionSchema<Settings> = {
           description:
             "`auto`: `volume` where the API server and every node can, else `init`; `volume`: the same, and a warning where it is `init`: each image is a volume of one small container, and no process runs from it; `init`: each image is an init container that ends at once, and one small container stays; `sleep`: KIP's way, a sleeping container for each image.",
         },
+        diskPercent: {
+          type: 'integer',
+          minimum: 1,
+          maximum: 100,
+          default: 50,
+          description:
+            "Share of a node's disk that the images may take together, by the smallest node; beyond it those are left out that are worth least. 100: no bound. 50: kubelets collect images from 85 on, and the nodes' other images and files need room.",
+        },
         startupTaintSeconds: {
           type: 'integer',
           minimum: 0,

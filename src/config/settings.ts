@@ -158,6 +158,8 @@ export interface PullerSettings {
   readonly podsPerNode: number
   /** Nodes with the startup taint are released when they hold the images, or are so old; 0: taints are left alone. */
   readonly startupTaintSeconds: number
+  /** Share of the smallest node's disk that images may take, in percent; 100: no bound. */
+  readonly diskPercent: number
   /** PriorityClass of the puller's pods; empty: the cluster's default. */
   readonly priorityClass: string
   readonly daemonSetName: string

@@ -37,6 +37,7 @@ export const reasons = Object.freeze({
   CopyOutdated: 'the tag has moved at the source, and its new image is not copied yet',
   DigestDiffers: 'the digest of the copy is not the one that the reference names',
 
+  NoDisk: 'the share of the disk that images may take on a node is full',
   NoRoom: 'the pods that the puller may have on a node are full',
 
   WaitingForCopy: 'the nodes wait for the copy, to pull it from the backup',

@@ -312,6 +312,7 @@ export interface Node extends KubeObject {
     }[]
   }
   readonly status?: {
+    readonly capacity?: Readonly<Record<string, string>>
     readonly conditions?: readonly { readonly type: string; readonly status: string }[]
     readonly images?: readonly { readonly names?: readonly string[]; readonly sizeBytes?: number }[]
     readonly nodeInfo?: {

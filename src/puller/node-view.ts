@@ -1,3 +1,4 @@
+import { quantityValue } from '../config/quantity.ts'
 import type { Node } from '../kube/types.ts'
 
 /** What is kept of a node: what decides which pods it runs, and how they may be laid out. */
@@ -12,6 +13,8 @@ export interface NodeView {
   readonly runtime: string
   readonly os: string
   readonly architecture: string
+  /** Bytes of the disk that the kubelet reports; 0: not reported. */
+  readonly diskBytes: number
   /** It has the startup taint ({@link startupTaint}). */
   readonly gated: boolean
   /** Milliseconds since the epoch. */
@@ -34,6 +37,7 @@ export function projectNode({ metadata, spec, status }: Node): NodeView {
   return {
     name: metadata?.name ?? '',
     labels,
+    diskBytes: quantityValue(status?.capacity?.['ephemeral-storage'] ?? '') || 0,
     gated: (spec?.taints ?? []).some(({ key }) => key === startupTaint),
     created: Date.parse(metadata?.creationTimestamp ?? ''),
     taints: (spec?.taints ?? [])

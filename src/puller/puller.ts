@@ -12,6 +12,7 @@ import { type Architectures, architecturesOf, isLinux } from './architectures.ts
 import { ClusterView } from './cluster-view.ts'
 import { buildDaemonSet, fingerprintOf, type ObservedShard, readDaemonSet } from './daemon-set.ts'
 import { daemonSetsIn } from './daemon-set-source.ts'
+import { budgetBytes, overBudget } from './disk-budget.ts'
 import { type Generations, superseded } from './generations.ts'
 import { blank, type Memory } from './memory.ts'
 import { admitsDaemon } from './node-fit.ts'
@@ -217,8 +218,14 @@ class Term {
     const now = this.#clock.now()
     const taken = this.#view.taken()
     const strategy = this.#choose(now)
-    const next = plan({
+    const out = overBudget({
       wanted: this.#wanted.references,
+      held: new Set(shards.flatMap(({ members }) => members.map(({ reference }) => reference))),
+      bytes: budgetBytes(this.#view.nodes(), settings.puller, settings.puller.diskPercent),
+    })
+    const references = [...this.#wanted.references].filter(([reference]) => !out.has(reference))
+    const next = plan({
+      wanted: new Map(references),
       shards,
       taken,
       pods: this.#view.pods(),
@@ -232,7 +239,7 @@ class Term {
       now,
     })
     this.#memory = next.memory
-    this.#tell(next, this.#wanted, taken)
+    this.#tell(next, this.#wanted, { taken, out })
     this.#lookMs = this.#clock.now() - now
     let nextMs = next.wakeAt - now
     if (this.#wanted.recheckAt !== undefined) {
@@ -461,14 +468,19 @@ class Term {
   }
 
   /** Tells the store, the log and the metrics where things stand. */
-  #tell(next: Plan, wanted: WantedSet, taken: ReadonlySet<string>): void {
+  #tell(
+    next: Plan,
+    wanted: WantedSet,
+    { taken, out }: { readonly taken: ReadonlySet<string>; readonly out: ReadonlySet<string> },
+  ): void {
     const { store } = this.#options
     const { seen, places } = next
     for (const [image, references] of wanted.images) {
       const before = store.get(image)?.nodes
       const counts = nodesOf(references, seen, before, (name) => places.get(name) === 'apart')
-      const waits = references.some((name) => next.waiting.has(name))
-      const nodes = waits ? { ...counts, reason: 'NoRoom' } : counts
+      const isIn = (set: ReadonlySet<string>) => references.some((name) => set.has(name))
+      const reason = isIn(out) ? 'NoDisk' : isIn(next.waiting) ? 'NoRoom' : undefined
+      const nodes = reason === undefined ? counts : { ...counts, reason }
       // Before the first DaemonSet is there it is not known how many nodes there are.
       if (before !== undefined || nodes.desired > 0) this.#status.offer(image, nodes)
     }
@@ -479,8 +491,8 @@ class Term {
         nodesOf([], seen, nodes, () => false),
       )
     }
-    this.#metrics.observe(places.values(), seen, next.waiting.size)
-    this.#reporter.report(next, taken)
+    this.#metrics.observe(places.values(), seen, next.waiting.size + out.size)
+    this.#reporter.report(next, taken, out)
   }
 
   /** The fingerprint that a shard is to have, '' for one that is not as it was made; computed once for each generation of its spec. */

@@ -15,8 +15,15 @@ export class Reporter {
     this.#settings = options.settings
   }
 
-  /** @param taken names of DaemonSets that are somebody else's */
-  report({ seen, places, waiting }: Plan, taken: ReadonlySet<string>): void {
+  /**
+   * @param taken names of DaemonSets that are somebody else's
+   * @param out references that the disk has no room for
+   */
+  report(
+    { seen, places, waiting }: Plan,
+    taken: ReadonlySet<string>,
+    out: ReadonlySet<string>,
+  ): void {
     const log = this.#log
     for (const [reference, place] of places) {
       if (place !== 'apart') continue
@@ -50,6 +57,15 @@ export class Reporter {
         log.warn(
           { images: [...waiting].slice(0, 10), count: waiting.size },
           'images wait: nodes have as many puller pods as they may have (puller.podsPerNode)',
+        ),
+      )
+    }
+    if (out.size === 0) this.#reported.delete('out')
+    else {
+      this.#once('out', () =>
+        log.warn(
+          { images: [...out].slice(0, 10), count: out.size },
+          'images are left out: the smallest node has no disk for them (puller.diskPercent)',
         ),
       )
     }

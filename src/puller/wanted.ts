@@ -19,6 +19,8 @@ export interface Wanted {
   readonly where?: Where
   /** What the tag is at its source now, as far as that is known; of a pinned reference nothing. */
   readonly digest?: string
+  /** Compressed bytes of one platform, as far as that is known. */
+  readonly sizeBytes?: number
   /** How many pods use it: what is used most goes first. Absent: none that is known. */
   readonly uses?: number
 }
@@ -68,6 +70,7 @@ export function wantedSet(options: WantedOptions): WantedSet {
     const known = references.get(reference)
     const isTag = reference === image?.reference && !reference.includes('@')
     const digest = isTag && options.followTags === true ? image.source?.digest : undefined
+    const sizeBytes = sizeOf(image)
     const uses = Math.max(known?.uses ?? 0, image?.usage?.pods ?? 0)
     references.set(reference, {
       reference,
@@ -75,6 +78,7 @@ export function wantedSet(options: WantedOptions): WantedSet {
       ...(where === '' ? {} : { where }),
       ...(digest === undefined ? {} : { digest }),
       ...(uses === 0 ? {} : { uses }),
+      ...(sizeBytes === undefined ? {} : { sizeBytes }),
       ...(known?.name !== undefined ? { name: known.name } : name === undefined ? {} : { name }),
     })
   }
@@ -98,6 +102,14 @@ export function wantedSet(options: WantedOptions): WantedSet {
     if (!isKnown(store.get(reference))) want(reference, false, name, undefined)
   }
   return { references, images, ...(Number.isFinite(recheckAt) ? { recheckAt } : {}) }
+}
+
+/** Of an index all platforms are counted together, and a node pulls one. */
+function sizeOf(image: ImageState | undefined): number | undefined {
+  const { sizeBytes, platforms = [] } = image?.source ?? {}
+  if (sizeBytes === undefined) return undefined
+  const real = platforms.filter((platform) => !platform.startsWith('unknown'))
+  return Math.round(sizeBytes / Math.max(1, real.length))
 }
 
 /** Whether the store tells that a static image is wanted, so that it is decided there. */
