@@ -86,9 +86,11 @@ export function createPuller(options: PullerOptions): Puller {
       if (rights === undefined || signal.aborted) return
       log.info({ ...rights }, 'what kip may do')
       const building = { namespace, settings: puller, owner }
+      // OpenShift's constraints name the kinds of volumes that a pod may have, and not all name images.
+      const asks =
+        puller.strategy === 'volume' || (puller.strategy === 'auto' && !rights.assignsUsers)
       const serverKeepsVolumes =
-        (puller.strategy === 'auto' || puller.strategy === 'volume') &&
-        (await keepsImageVolumes({ client, building, log, clock }, signal))
+        asks && (await keepsImageVolumes({ client, building, log, clock }, signal))
       if (signal.aborted) return
       await new Term(options, metrics, { owner, rights, serverKeepsVolumes }).run(signal)
     },
