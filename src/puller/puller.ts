@@ -90,7 +90,7 @@ export function createPuller(options: PullerOptions): Puller {
       const asks =
         puller.strategy === 'volume' || (puller.strategy === 'auto' && !rights.assignsUsers)
       const serverKeepsVolumes =
-        asks && (await keepsImageVolumes({ client, building, log, clock }, signal))
+        asks && rights.nodes && (await keepsImageVolumes({ client, building, log, clock }, signal))
       if (signal.aborted) return
       await new Term(options, metrics, { owner, rights, serverKeepsVolumes }).run(signal)
     },
