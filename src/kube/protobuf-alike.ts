@@ -11,10 +11,10 @@ import { StringTable } from './string-table.ts'
 import type { KubeObject } from './types.ts'
 import { compactUidOf } from './uid.ts'
 
-/** Kinds of objects that are remembered; at half a kilobyte each, some 30 MB at most. */
-const remembered = 50_000
+/** Outlines that are remembered, with what is decoded of them counted as much again: some 30,000 of pods. */
+const rememberedBytes = 32 * 1024 * 1024
 /** A sum of fields beyond this is some huge annotation's, and shared by nobody. */
-const longestOutline = 64 * 1024
+const longestOutline = 16 * 1024
 
 /** What is done with a field: compiled, so that the walk over a pod's hundred fields asks no names. */
 interface Step {
@@ -54,7 +54,7 @@ export class AlikeReader<T> {
   #words = new Int32Array(this.#outline.buffer)
   #length = 0
   #isAlone = false
-  #count = 0
+  #remembered = 0
 
   constructor(schema: ProtoMessage, projection: Projection<T>) {
     this.#schema = schema
@@ -71,14 +71,23 @@ export class AlikeReader<T> {
     this.#isAlone = false
     this.#walk(this.#steps, 0, start, end)
     if (own[0] === own[1]) throw new TypeError('an object without metadata.name')
-    const { ofOne } = this.#projection
     const shared = this.#shared(start, end)
     const nodeName = this.#strings.read(bytes, own[8] as number, own[9] as number)
     return {
       key: this.#key(),
       uid: compactUidOf(bytes, own[4] as number, own[5] as number),
       resourceVersion: bytes.toString('utf8', own[6], own[7]),
-      value: shared === undefined || ofOne === undefined ? shared : ofOne(shared, nodeName),
+      value: shared === undefined ? undefined : this.#valueOf(shared, nodeName),
+    }
+  }
+
+  #valueOf(shared: T, nodeName: string): T | undefined {
+    const { ofOne } = this.#projection
+    try {
+      return ofOne === undefined ? shared : ofOne(shared, nodeName)
+    } catch (error) {
+      this.#faulty(error)
+      return undefined
     }
   }
 
@@ -116,11 +125,11 @@ export class AlikeReader<T> {
     const outline = Buffer.allocUnsafeSlow(length)
     this.#outline.copy(outline, 0, 0, length)
     const value = this.#decode(withoutOwn(this.#schema), start, end)
-    if (this.#count >= remembered) {
+    if (this.#remembered > rememberedBytes) {
       this.#known.clear()
-      this.#count = 0
+      this.#remembered = 0
     }
-    this.#count += 1
+    this.#remembered += 2 * length
     this.#known.set(hash, { outline, value, next: this.#known.get(hash) })
     return value
   }
@@ -146,13 +155,18 @@ export class AlikeReader<T> {
     try {
       return this.#projection.project(raw as KubeObject)
     } catch (error) {
-      const [nameStart, nameEnd, namespaceStart, namespaceEnd] = this.#own
-      this.#projection.onFault(error, {
-        namespace: bytes.toString('utf8', namespaceStart, namespaceEnd),
-        name: bytes.toString('utf8', nameStart, nameEnd),
-      })
+      this.#faulty(error)
       return undefined
     }
+  }
+
+  #faulty(error: unknown): void {
+    const { bytes } = this.#cursor
+    const [nameStart, nameEnd, namespaceStart, namespaceEnd] = this.#own
+    this.#projection.onFault(error, {
+      namespace: bytes.toString('utf8', namespaceStart, namespaceEnd),
+      name: bytes.toString('utf8', nameStart, nameEnd),
+    })
   }
 
   /**

@@ -273,6 +273,28 @@ describe('protobuf', () => {
     assert.deepEqual((seen[0] as Pod).metadata, { namespace: 'a' })
   })
 
+  test('one odd object is told of and left out, whether it is odd by itself or like many', () => {
+    const told: unknown[] = []
+    const some = protobufDecoder<string>(podMessage, {
+      project: ({ metadata }) => {
+        if (metadata?.labels?.odd === 'all') throw new Error('odd')
+        return metadata?.labels?.odd ?? ''
+      },
+      ofOne: (alike) => {
+        if (alike === 'one') throw new Error('odd')
+        return alike
+      },
+      onFault: (_error, object) => told.push(object.name),
+    })
+    const items = ['all', 'one', 'none'].map((odd) =>
+      bytes(2, podBytes({ namespace: 'a', name: odd, images: [], labels: { odd } })),
+    )
+    const seen: unknown[] = []
+    some.readList(type, wrap(Buffer.concat(items)), ({ value }) => seen.push(value))
+    assert.deepEqual(seen, [undefined, undefined, 'none'])
+    assert.deepEqual(told, ['all', 'one'])
+  })
+
   test('an outline longer than any buffer, and one too long to remember', () => {
     const images = Array.from({ length: 60 }, (_, at) => `${at}${'x'.repeat(200)}`)
     const huge = { ...{ namespace: 'a', name: 'b', images }, labels: { l: 'y'.repeat(70_000) } }
