@@ -15,10 +15,8 @@ export async function benchWatch(options: BenchOptions): Promise<BenchResult> {
   await using world = await createWorld(options)
   const results: CaseResult[] = []
   for (const one of chosen) {
-    if (one.server === 'real') await world.real.fill(options.signal)
-    results.push(
-      one.does === 'list' ? await list(one, world, options) : await churn(one, world, options),
-    )
+    options.signal.throwIfAborted()
+    results.push(await run[one.does](one, world, options))
   }
   return {
     bench: 'watch',
@@ -29,7 +27,12 @@ export async function benchWatch(options: BenchOptions): Promise<BenchResult> {
   }
 }
 
-function list(one: WatchCase, world: World, options: BenchOptions): Promise<CaseResult> {
+type Run = (one: WatchCase, world: World, options: BenchOptions) => Promise<CaseResult>
+
+const run: Readonly<Record<WatchCase['does'], Run>> = { list, churn }
+
+async function list(one: WatchCase, world: World, options: BenchOptions): Promise<CaseResult> {
+  if (one.server === 'real') await world.real.fill(options.signal)
   const target = world[one.server]
   const contenders = async () =>
     ([OURS, 'client-go'] as const).map((name) => listContender(world, target, name))
@@ -42,6 +45,7 @@ async function churn(one: WatchCase, world: World, options: BenchOptions): Promi
     server === 'replay'
       ? () => world.replay.change(CHURN_SECONDS)
       : (signal: AbortSignal) => world.real.change(CHANGES_PER_SECOND, CHURN_SECONDS, signal)
+  if (server === 'real') await world.real.fill(options.signal)
   const rounds: Round[] = []
   for (let number = 0; number < Math.min(CHURN_ROUNDS, options.rounds); number += 1) {
     const target = world[server]

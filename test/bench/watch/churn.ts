@@ -9,8 +9,9 @@ import { formatMeasurement, type Measurement, type Round } from '../harness/meas
 import type { ClientReport } from './client-report.ts'
 import type { ClientName, Target, World } from './world.ts'
 
-/** How the first part of a time is called where its memory stands beside the whole's. */
+/** How the parts of the time are called where their memory is compared. */
 export const BEGINNING = 'kip, first third'
+export const END = 'kip, last third'
 /** What a client does after its list, and the collector after that. */
 const SETTLE_MS = 3_000
 const SAMPLE_MS = 250
@@ -59,18 +60,11 @@ export async function churnRound(options: ChurnOptions): Promise<Round> {
     rssMib: after[index]?.peakMib ?? 0,
   })
   const third = Math.ceil(rss.length / 3)
+  const thirdMs = (options.seconds * 1000) / 3
   const round: Round = {
-    [OURS]: {
-      ...measurementOf(0),
-      rssMib: Math.max(...rss.slice(-third)),
-      blockMs: ours.blockMs ?? 0,
-      bytes: ours.beyondBytes ?? 0,
-    },
-    [BEGINNING]: {
-      wallMs: (options.seconds * 1000) / 3,
-      cpuMs: 0,
-      rssMib: Math.max(...rss.slice(0, third)),
-    },
+    [OURS]: { ...measurementOf(0), blockMs: ours.blockMs ?? 0, bytes: ours.beyondBytes ?? 0 },
+    [BEGINNING]: { wallMs: thirdMs, rssMib: Math.max(...rss.slice(0, third)) },
+    [END]: { wallMs: thirdMs, rssMib: Math.max(...rss.slice(-third)) },
     'client-go': measurementOf(1),
   }
   for (const [name, measurement] of Object.entries(round)) {

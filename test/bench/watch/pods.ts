@@ -12,7 +12,7 @@ export function namespaceNames(): readonly string[] {
 }
 
 /**
- * A pod of 7 to 8 KB, as the API server gives it in JSON: on a node, with pull secret, tolerations and a volume whose name no
+ * A pod of 8 to 9 KB, as the API server gives it in JSON: on a node, with pull secret, tolerations and a volume whose name no
  * other pod has.
  *
  * @param number of the pod; it belongs to the workload of the rest by {@link WORKLOADS}

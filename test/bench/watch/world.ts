@@ -38,7 +38,7 @@ export async function createWorld({ report, signal }: BenchOptions): Promise<Wor
   const folder = await mkdtemp(join(tmpdir(), 'kip-bench-'))
   cleanup.defer(() => rm(folder, { recursive: true, force: true }))
   // As it is shipped: one bundle, run by the Node that runs this, with the flags of the image.
-  await bundle(join(folder, 'kip'), 'test/bench/watch/client.ts')
+  await bundle(join(folder, 'client'), 'test/bench/watch/client.ts')
   const authority = await openAuthority(folder)
   const issued = await authority.issue({ commonName: 'replay', hosts: ['127.0.0.1'] })
   await writeFile(join(folder, 'tls.crt'), issued.certificate)
@@ -53,7 +53,7 @@ export async function createWorld({ report, signal }: BenchOptions): Promise<Wor
   )
   const disposal = cleanup.move()
   const node = [process.execPath, ...nodeFlags()]
-  const main = join(folder, 'kip', 'main.js')
+  const main = join(folder, 'client', 'main.js')
   return {
     measure,
     command: (client, { url, folder }, stay) => {

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import { judge } from '../../bench/harness/goals.ts'
 import type { Measurement, Round } from '../../bench/harness/measurement.ts'
 import { cases } from '../../bench/watch/cases.ts'
-import { BEGINNING } from '../../bench/watch/churn.ts'
+import { BEGINNING, END } from '../../bench/watch/churn.ts'
 import { benchPod, namespaceNames, runningStatus, WORKLOADS } from '../../bench/watch/pods.ts'
 
 describe('the bench of watching', () => {
@@ -27,7 +27,12 @@ describe('the bench of watching', () => {
     const measured: Measurement = {
       ...{ wallMs: 1, cpuMs: 1, rssMib: 1, blockMs: 1, bytes: 1 },
     }
-    const round: Round = { kip: measured, 'client-go': measured, [BEGINNING]: measured }
+    const round: Round = {
+      kip: measured,
+      'client-go': measured,
+      [BEGINNING]: measured,
+      [END]: measured,
+    }
     const goals = cases.flatMap(({ name, goals }) =>
       goals.map((goal) => judge(name, goal, [round])),
     )
