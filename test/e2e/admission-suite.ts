@@ -29,6 +29,8 @@ export interface AdmissionSuiteOptions {
   readonly namespace: string
   readonly image: (name: string, tag?: string) => string
   readonly copyOf: (reference: string) => string
+  /** Namespaces for which the settings have another policy; do not exist. */
+  readonly policies: { readonly never: string; readonly failover: string }
   /** Names a webhook's authority: the one that kip was deployed with, which is due. */
   readonly firstAuthority: () => string
 }
@@ -39,7 +41,7 @@ const coreV1 = (plural: string, namespace?: string): ResourcePath => ({
 })
 
 export function admissionSuite(options: AdmissionSuiteOptions): void {
-  const { cluster, namespace, image, copyOf, firstAuthority } = options
+  const { cluster, namespace, image, copyOf, policies, firstAuthority } = options
   const { signal } = new AbortController()
   const backup = cluster.registries.backup.host
   const steady = 'steady'
@@ -65,7 +67,7 @@ export function admissionSuite(options: AdmissionSuiteOptions): void {
 
   after(async () => {
     await stream?.stop()
-    for (const name of [steady, injected])
+    for (const name of [steady, injected, policies.never])
       await deleteObject(client, coreV1('namespaces'), name, { signal })
     await client.close()
   })
@@ -116,6 +118,14 @@ export function admissionSuite(options: AdmissionSuiteOptions): void {
     const copies = [...Array.from({ length: 3 }, () => copyOf(busybox)), copyOf(image('content'))]
     for (const [index, copy] of copies.entries())
       assert.match(named[index] ?? '', new RegExp(`^${RegExp.escape(copy)}@sha256:`))
+  })
+
+  it('leaves images alone by policy: never, or while the origin has them', async () => {
+    for (const name of [policies.never, policies.failover]) {
+      await makeNamespace(name)
+      const pod = await create(name, one(image('busybox')), { dryRun: true })
+      assert.equal(pod.spec?.containers?.[0]?.image, image('busybox'), name)
+    }
   })
 
   it('rewrites a dry run, which leaves no trace', async () => {

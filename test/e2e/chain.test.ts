@@ -13,6 +13,9 @@ import { acquireCluster, noNodes } from '../support/cluster.ts'
 import { deployKip, kipNamespace, removeKip } from '../support/kip.ts'
 import { admissionSuite } from './admission-suite.ts'
 
+/** Namespaces of another policy than the default. */
+const policies = { never: 'policy-never', failover: 'policy-failover' } as const
+
 const skip = noNodes()
 const cluster = skip === false ? await acquireCluster({ nodes: 2 }) : undefined
 const report = (line: string) => void process.stderr.write(`${line}\n`)
@@ -51,6 +54,12 @@ function suite(cluster: Cluster): void {
         KIP_MIRROR_REGISTRY: `${backup.host}/mirror`,
         IMAGES: `static=${image('static')};broken;bad=${image('no-such-image')}`,
         KIP_LOG_LEVEL: 'debug',
+        // 18 s: the loss of an image at its origin is to be noticed.
+        KIP_PULLER_INTERVAL_HOURS: '0.005',
+        KIP_ADMISSION_RULES: JSON.stringify([
+          { namespaces: [policies.never], rewrite: 'never' },
+          { namespaces: [policies.failover], rewrite: 'failover' },
+        ]),
       },
     })
   })
@@ -63,6 +72,7 @@ function suite(cluster: Cluster): void {
       'namespace',
       'shop',
       'quiet',
+      policies.failover,
       '--ignore-not-found',
       '--wait=false',
     ])
@@ -262,7 +272,7 @@ function suite(cluster: Cluster): void {
 
   describe('its webhook', () =>
     admissionSuite({
-      ...{ cluster, namespace: 'shop', image, copyOf },
+      ...{ cluster, namespace: 'shop', image, copyOf, policies },
       firstAuthority: () => firstAuthority,
     }))
 
@@ -388,6 +398,24 @@ function suite(cluster: Cluster): void {
       ),
       'the new node took the bytes from the backup',
     )
+  })
+
+  it('points a namespace under failover at the copy once the origin has lost the image', async () => {
+    await apply(cluster, [
+      { apiVersion: 'v1', kind: 'Namespace', metadata: { name: policies.failover } },
+    ])
+    const created = await eventually(
+      'pod that fails over',
+      async () => {
+        const text = await cluster.kubectl(
+          ['create', '--dry-run=server', '-o', 'jsonpath={.spec.containers[0].image}', '-f', '-'],
+          { input: JSON.stringify(podOf(policies.failover, 'tried', image('nginx'))) },
+        )
+        return text !== image('nginx') && text
+      },
+      { timeoutMs: 60_000, everyMs: 1_000 },
+    )
+    assert.ok(created.startsWith(copyOf(image('nginx'))))
   })
 
   async function known(reference: string): Promise<CachedImageObject | undefined> {
