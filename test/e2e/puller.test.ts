@@ -15,9 +15,11 @@ import { defaultPace } from '../../src/puller/pace.ts'
 import { createPuller } from '../../src/puller/puller.ts'
 import type { Nodes } from '../../src/state/cached-image.ts'
 import { createMemoryStore } from '../../src/state/memory-store.ts'
+import { benchProgram } from '../bench/peers/build.ts'
 import { testImages } from '../cluster/images/catalogue.ts'
 import { imageOf, layerOf } from '../cluster/images/image.ts'
 import { tinyImage } from '../cluster/images/tiny.ts'
+import { upstreamPullerImage } from '../cluster/images/upstream-puller.ts'
 import { type Cluster, reportToStderr } from '../cluster/index.ts'
 import { sleepProgram } from '../cluster/sleep-program.ts'
 import { acquireCluster, noNodes } from '../support/cluster.ts'
@@ -33,6 +35,8 @@ const pods = { group: '', version: 'v1', plural: 'pods', namespace }
 const namespaces = { group: '', version: 'v1', plural: 'namespaces' }
 const accounts = { group: '', version: 'v1', plural: 'serviceaccounts', namespace }
 const repository = `puller-${process.pid}`
+/** By this name an image is taken for KIP's own. */
+const upstream = 'kubernetes-image-puller'
 const { signal } = new AbortController()
 
 describe('the puller on real nodes', { skip }, () => {
@@ -56,6 +60,8 @@ function suite(cluster: Cluster): void {
     const content = await readFile(program)
     const holder = layerOf([{ kind: 'file', path: '/kip/sleep', content, mode: 0o755 }])
     await origin.push(imageOf({ layers: [holder] }), `${repository}/sleep`, '1')
+    const goSleep = await readFile(await benchProgram('go-sleep', { report: reportToStderr }))
+    await origin.push(await upstreamPullerImage(goSleep), `${repository}/${upstream}`, '1')
     for (const [number, name] of tiny.entries()) {
       await origin.push(tinyImage(number), `${repository}/${name}`, '1')
     }
@@ -311,6 +317,25 @@ function suite(cluster: Cluster): void {
       },
       { KIP_PULLER_STRATEGY: 'sleep', TOLERATIONS: '[{"operator":"Exists"}]' },
     )
+  })
+
+  it("takes the sleep program out of an image of upstream's shape, by its shell", async () => {
+    const wanted = [...good.slice(1), bad]
+    for (const strategy of ['sleep', 'init']) {
+      await withPuller(
+        wanted,
+        async () => {
+          await waitUntil(
+            'the other image',
+            async () => JSON.stringify((await shards()).get('kip')).includes(reference(upstream)),
+            20_000,
+          )
+          await untilHeld(wanted, 'kip')
+        },
+        { KIP_PULLER_STRATEGY: strategy, KIP_IMAGE: reference(upstream) },
+      )
+      assert.deepEqual(await lacking(wanted), [])
+    }
   })
 
   it('lets go of everything when nothing is wanted', async () => {
