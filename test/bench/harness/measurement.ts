@@ -15,6 +15,9 @@ export interface Measurement {
   readonly reservedMib?: number
   /** What a node uses more than before: pods, their shims, containerd. */
   readonly nodeMib?: number
+  readonly podsMib?: number
+  readonly shimsMib?: number
+  readonly containerdMib?: number
   /** Containers made anew, of images that did not change and had nothing to do with what did. */
   readonly restarts?: number
   /** Containers made in all. */
@@ -38,6 +41,9 @@ export const figures = [
   'reservedCpu',
   'reservedMib',
   'nodeMib',
+  'podsMib',
+  'shimsMib',
+  'containerdMib',
   'restarts',
   'containers',
   'blockMs',
@@ -56,6 +62,9 @@ export const figureNames: Readonly<Record<Figure, string>> = {
   reservedCpu: 'CPU reserved',
   reservedMib: 'memory reserved',
   nodeMib: 'memory used',
+  podsMib: 'by pods',
+  shimsMib: 'by shims',
+  containerdMib: 'by containerd',
   restarts: 'restarts',
   containers: 'containers',
   blockMs: 'longest block',
@@ -65,10 +74,17 @@ export const figureNames: Readonly<Record<Figure, string>> = {
 /** One round's measurements, by contender; a contender may have been left out of it. */
 export type Round = Readonly<Record<string, Measurement>>
 
+const memoryParts: ReadonlySet<Figure> = new Set([
+  'nodeMib',
+  'podsMib',
+  'shimsMib',
+  'containerdMib',
+])
+
 /** `4.08 s`, `12.4 ms`, `53 MiB`, `186` */
 export function formatFigure(figure: Figure, value: number): string {
   if (figure === 'reservedCpu') return `${value.toFixed(0)}m`
-  if (figure === 'nodeMib') return `${value.toFixed(1)} MiB`
+  if (memoryParts.has(figure)) return `${value.toFixed(1)} MiB`
   if (figure.endsWith('Mib')) return `${value.toFixed(0)} MiB`
   if (figure === 'bytes') return `${value.toFixed(0)} B`
   if (!figure.endsWith('Ms')) return String(Math.round(value * 100) / 100)
