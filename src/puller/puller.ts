@@ -497,11 +497,12 @@ class Term {
     this.#reporter.report(next, taken, out)
   }
 
-  /** The fingerprint that a shard is to have, '' for one that is not as it was made; computed once for each generation of its spec. */
+  /** The fingerprint that a shard is to have, '' for one that is not as it was made; computed once for each state of it. */
   #fingerprint(shard: ObservedShard): string {
     // Nobody but kip makes successors, and kip does not edit them: who did is to be undone by another one.
     if (shard.uid !== '' && shard.revision > 0 && shard.generation > 1) return ''
-    const key = `${shard.uid}/${shard.generation}`
+    // What tags were is noted without a new generation.
+    const key = `${shard.uid}/${shard.generation}/${shard.fingerprint}`
     const known = this.#fingerprints.get(shard.name)
     if (known?.key === key) return known.fingerprint
     const fingerprint = fingerprintOf(shard, this.#building)

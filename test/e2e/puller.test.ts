@@ -9,7 +9,7 @@ import { createObject, deleteObject, getObject } from '../../src/kube/apply.ts'
 import type { KubeClient } from '../../src/kube/client.ts'
 import { connectCluster } from '../../src/kube/connect.ts'
 import { resourcePath } from '../../src/kube/resource.ts'
-import type { DaemonSet, KubeList, Pod } from '../../src/kube/types.ts'
+import type { DaemonSet, KubeList, Node, Pod } from '../../src/kube/types.ts'
 import { createMetrics } from '../../src/metrics/metrics.ts'
 import { defaultPace } from '../../src/puller/pace.ts'
 import { createPuller } from '../../src/puller/puller.ts'
@@ -81,7 +81,7 @@ function suite(cluster: Cluster): void {
       kubeconfig: cluster.kubeconfig,
       namespace,
       manifest: 'rbac-puller.yaml',
-      clusterWide: ['rbac-puller.yaml'],
+      clusterWide: ['rbac-puller.yaml', 'components/startup-gate/rbac.yaml'],
     })
   })
 
@@ -103,6 +103,8 @@ function suite(cluster: Cluster): void {
   interface Running {
     readonly log: ReturnType<typeof silentLog>
     nodes(reference: string): Nodes | undefined
+    /** What the resolver would say of a tag: it is this image now. */
+    resolve(reference: string, pushed: string): Promise<void>
   }
 
   /** Runs a puller on `images` while `work` works. */
@@ -137,7 +139,18 @@ function suite(cluster: Cluster): void {
       pace: { ...defaultPace, judgeMs: 5000, promoteMs: 2000, removeMs: 5000, removeAlongMs: 2000 },
     }).run(controller.signal)
     try {
-      await work({ log, nodes: (image) => store.get(image)?.nodes })
+      await work({
+        log,
+        nodes: (image) => store.get(image)?.nodes,
+        resolve: async (image, pushed) => {
+          const state = store.get(image)
+          assert.ok(state)
+          const [, digest = ''] = pushed.split('@')
+          const checkedAt = new Date().toISOString()
+          const platforms = ['linux/amd64']
+          await store.putSource(state, { state: 'Available', digest, platforms, checkedAt }, signal)
+        },
+      })
     } finally {
       controller.abort()
       await ended
@@ -280,6 +293,64 @@ function suite(cluster: Cluster): void {
       },
       30_000,
     )
+  })
+
+  it('has the nodes pull a tag that moved, and then hold what it is now', async () => {
+    const wanted = [...good.slice(1), bad]
+    const moving = reference('t2')
+    const push = async (number: number): Promise<string> =>
+      await origin.push(tinyImage(number), `${repository}/t2`, '1')
+    await withPuller(
+      wanted,
+      async ({ resolve }) => {
+        const before = (await shards()).get('kip')?.metadata
+        await resolve(moving, await push(1))
+        const digests = async (): Promise<string> =>
+          (await shards()).get('kip')?.metadata?.annotations?.['images.kip/digests'] ?? ''
+        await waitUntil('the note', async () => (await digests()) !== '', 20_000)
+        assert.equal((await shards()).get('kip')?.metadata?.generation, before?.generation)
+
+        const pushed = await push(77)
+        await resolve(moving, pushed)
+        const [, digest = ''] = pushed.split('@')
+        await waitUntil('the new digest', async () => (await digests()).includes(digest), 60_000)
+        await untilHeld(wanted, 'kip')
+        for (const { name } of cluster.nodes) {
+          const lines = (await cluster.ctr(name, ['images', 'ls'])).split('\n')
+          const line = lines.find((one) => one.startsWith(`${moving} `)) ?? ''
+          assert.ok(line.includes(digest), line)
+        }
+      },
+      { TOLERATIONS: '[{"operator":"Exists"}]' },
+    )
+  })
+
+  it('releases a node of its startup taint when it holds the images', async () => {
+    const nodes = { group: '', version: 'v1', plural: 'nodes' }
+    const name = cluster.nodes[0]?.name ?? ''
+    const taints = async (): Promise<string> => {
+      const node = await getObject<Node>(admin, nodes, name, { signal })
+      return (node?.spec?.taints ?? []).map(({ key }) => key).join()
+    }
+    const patch = async (spec: object): Promise<void> => {
+      const contentType = 'application/merge-patch+json'
+      const path = resourcePath(nodes, name)
+      await admin.request({ method: 'PATCH', path, contentType, body: { spec }, signal })
+    }
+    await patch({ taints: [{ key: 'images.kip/not-ready', effect: 'NoSchedule' }] })
+    try {
+      const wanted = [...good.slice(1), bad]
+      await withPuller(
+        wanted,
+        async () => {
+          await untilHeld(wanted, 'kip')
+          await waitUntil('no taint', async () => (await taints()) === '', 60_000)
+        },
+        { TOLERATIONS: '[{"operator":"Exists"}]', KIP_PULLER_STARTUP_TAINT_SECONDS: '86400' },
+      )
+    } finally {
+      await patch({ taints: null })
+    }
   })
 
   it('holds the same images by init containers when told to', async () => {
