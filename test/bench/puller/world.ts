@@ -178,11 +178,8 @@ function isOnItsWay({ metadata }: Pod): boolean {
   return /-(fresh|apart)(-|$)/.test(metadata?.labels?.['images.kip/shard'] ?? '')
 }
 
+/** By whatever strategy: an image stands in the spec of a pod that holds it. */
 function holdsAll(pods: readonly Pod[], images: readonly string[]): boolean {
-  const held = new Set(
-    pods.flatMap(({ spec }) =>
-      [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])].map(({ image }) => image),
-    ),
-  )
-  return images.every((image) => held.has(image))
+  const held = JSON.stringify(pods.map(({ spec }) => spec))
+  return images.every((image) => held.includes(`"${image}"`))
 }
