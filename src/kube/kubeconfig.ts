@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import type { RequestOptions } from 'node:https'
 import { delimiter, dirname, resolve } from 'node:path'
 import type { KubeConfig } from '@kubernetes/client-node'
+import { parse } from 'yaml'
 import type { ClusterAccess, Credentials, TlsMaterial } from './access.ts'
 import { KubeConfigError } from './errors.ts'
 
@@ -64,7 +65,6 @@ export async function kubeconfigAccess(paths: string): Promise<ClusterAccess> {
 
 /** `tokenFile` of a user, which the library passes over; beside `token` the file counts. */
 async function findTokenFile(paths: string, user: string | undefined): Promise<string | undefined> {
-  const { parse } = await import('yaml')
   for (const path of paths.split(delimiter)) {
     if (path === '') continue
     const config: { users?: { name?: string; user?: { tokenFile?: unknown } }[] } | null = parse(
