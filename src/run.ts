@@ -190,6 +190,7 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
         })
       : undefined
   let seePod: ((pod: Pod) => void) | undefined
+  let lookAgain: ((reference: string) => void) | undefined
   const discovery = createDiscovery({
     client,
     store,
@@ -200,6 +201,7 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
     metrics,
     events,
     onLeaving: (pod) => seePod?.(pod),
+    onUnpulled: (reference) => lookAgain?.(reference),
   })
   const everywhere: Part[] = [
     store.run,
@@ -227,8 +229,10 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
           log: component('resolver'),
           metrics,
         })
+        lookAgain = resolver.hasten
         await resolver.run(signal)
       } finally {
+        lookAgain = undefined
         await registry.close()
       }
     },

@@ -1,3 +1,4 @@
+import { formatReference, parseReference } from '@containers/image-copy'
 import { podKind } from '../images/templates.ts'
 import { type ImageUse, imagesOf } from '../images/walker.ts'
 import type { KubeObject, LabelSelector, Pod, PodSpec } from '../kube/types.ts'
@@ -41,6 +42,24 @@ export interface PodReader {
 }
 
 const none: readonly never[] = []
+
+/** What a kubelet says of a container whose image it could not pull, and while it waits to try again. */
+const unpulled: ReadonlySet<string> = new Set(['ErrImagePull', 'ImagePullBackOff'])
+
+/** Normalised references of the images that a node could not pull. */
+export function unpulledImages({ waiting, images }: PodShape): readonly string[] {
+  const containers = waiting.filter(({ reason }) => unpulled.has(reason))
+  if (containers.length === 0) return none
+  const names = new Set(containers.map(({ container }) => container))
+  return images.flatMap(({ name, place, reference }) => {
+    if (place === 'volume' || !names.has(name)) return none
+    try {
+      return formatReference(parseReference(reference))
+    } catch {
+      return none
+    }
+  })
+}
 
 /**
  * Reads pods as a reflector asks for them.

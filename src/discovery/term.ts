@@ -18,7 +18,7 @@ import { followCopies } from './copies.ts'
 import { InvalidReferences } from './invalid-references.ts'
 import { Inventory, type Users } from './inventory.ts'
 import { type Content, NamespaceLimit, type NamespaceLimits } from './namespace-limit.ts'
-import { createPodReader, type PodUse } from './pod.ts'
+import { createPodReader, type PodUse, unpulledImages } from './pod.ts'
 import {
   createReader,
   ownerKeyOf,
@@ -60,6 +60,8 @@ export interface DiscoveryOptions {
   readonly events?: EventRecorder
   /** Told of every pod that is being deleted, also of its end; takes what it needs and keeps nothing of it. */
   readonly onLeaving?: (pod: Pod) => void
+  /** Told of each image that a node could not pull, by its normalised reference; must return at once. */
+  readonly onUnpulled?: (reference: string) => void
   readonly clock?: Clock
   /** Milliseconds since the epoch; default `Date.now`. */
   readonly now?: () => number
@@ -181,6 +183,7 @@ export class Term {
         else {
           this.#tellInvalid(podKind, key, uid, used)
           this.#inventory.changePod(key, used, previous?.shape.used)
+          for (const reference of unpulledImages(value.shape)) this.#options.onUnpulled?.(reference)
         }
         this.#inUse.set(this.#inventory.size)
       },

@@ -12,6 +12,11 @@ import { firstLookMs, nextLookMs } from './schedule.ts'
 
 /** Looks at a time at one registry: docker.io answers a HEAD in some 100 ms, so that 1,000 images take half a minute. */
 const looksPerHost = 4
+/**
+ * From one hint that an image cannot be pulled to the next that counts: a node says so at every try, also when the fault is its
+ * own, and a look is one request.
+ */
+const hintsEveryMs = 60_000
 /** Changes by others while we looked; more means that somebody writes in a loop. */
 const writeTries = 5
 
@@ -26,6 +31,8 @@ export interface KeepLookingOptions {
   readonly now?: () => number
   /** [0, 1); default `Math.random`. */
   readonly random?: () => number
+  /** Takes hints, see `Resolver.hasten`: handed over once at the begin, by this function. */
+  readonly onHints?: (hasten: (reference: string) => void) => void
 }
 
 /**
@@ -48,7 +55,7 @@ class Term {
   readonly #lanes = new Map<string, WorkQueue>()
   readonly #running = new Set<Promise<void>>()
   /** Images that have a time for their next look, and how often they failed in a row. */
-  readonly #known = new Map<string, { failures: number }>()
+  readonly #known = new Map<string, { failures: number; hintedAt?: number }>()
 
   constructor(options: KeepLookingOptions, signal: AbortSignal) {
     this.#options = options
@@ -66,6 +73,7 @@ class Term {
   async run(): Promise<void> {
     const { store } = this.#options
     const stop = store.onChange((reference) => this.#consider(reference))
+    this.#options.onHints?.((reference) => this.#hasten(reference))
     const ended = Promise.withResolvers<void>()
     const onAbort = (): void => ended.resolve()
     this.#signal.addEventListener('abort', onAbort)
@@ -93,6 +101,19 @@ class Term {
     this.#known.set(reference, { failures: 0 })
     const wait = image.source === undefined ? 0 : firstLookMs(this.#intervalMs, this.#random())
     this.#lane(host).addAfter(reference, wait)
+  }
+
+  /** Only where a source is taken for well: what failed is looked at again soon enough. */
+  #hasten(reference: string): void {
+    if (this.#signal.aborted) return
+    const known = this.#known.get(reference)
+    const host = hostOf(reference)
+    if (known === undefined || host === undefined) return
+    if (this.#options.store.get(reference)?.source?.state !== 'Available') return
+    const now = (this.#options.clock ?? systemClock).now()
+    if (known.hintedAt !== undefined && now - known.hintedAt < hintsEveryMs) return
+    known.hintedAt = now
+    this.#lane(host).addAfter(reference, 1)
   }
 
   #lane(host: string): WorkQueue {

@@ -29,6 +29,7 @@ describe('discovery', () => {
   let log: ReturnType<typeof silentLog>
   let events: EventNote[]
   let discovery: Discovery
+  let unpulled: string[]
   let stop: () => Promise<void>
 
   const resource = (group: string, plural: string, namespace?: string): ResourcePath => ({
@@ -81,6 +82,7 @@ describe('discovery', () => {
       log,
       metrics: createMetrics({ processMetrics: false }),
       events: { record: (note) => events.push(note), close: async () => {} },
+      onUnpulled: (reference) => unpulled.push(reference),
       clock,
       now: () => now,
     })
@@ -119,6 +121,7 @@ describe('discovery', () => {
     now = Date.parse('2026-03-01T12:00:00Z')
     log = silentLog()
     events = []
+    unpulled = []
     for (const name of ['shop', 'lone', 'kube-system', 'k8s-image-puller', 'left-out']) {
       namespace(name)
     }
@@ -150,6 +153,21 @@ describe('discovery', () => {
     assert.deepEqual(users(library('busybox:1')), ['CronJob shop/nightly'])
     assert.equal(store.get(library('redis:7'))?.usage?.pods, 0)
     assert.deepEqual(discovery.waiting(), [])
+  })
+
+  it('tells of an image that a node could not pull', async () => {
+    await run()
+    const waiting = (reason: string) => ({
+      metadata: { name: 'web' },
+      spec: spec('nginx:1'),
+      status: { containerStatuses: [{ name: 'c0', state: { waiting: { reason } } }] },
+    })
+    put('', 'pods', 'shop', waiting('ContainerCreating'))
+    await become('pod is known', () => known().length === 1)
+    assert.deepEqual(unpulled, [])
+    put('', 'pods', 'shop', waiting('ErrImagePull'))
+    await become('failed pull is told', () => unpulled.length > 0)
+    assert.deepEqual(unpulled, [library('nginx:1')])
   })
 
   it('follows what comes, changes and goes, and keeps the unused for a while', async () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { createPodReader } from '../../../src/discovery/pod.ts'
+import { createPodReader, unpulledImages } from '../../../src/discovery/pod.ts'
 import { createReader } from '../../../src/discovery/reader.ts'
 import { createMapping } from '../../../src/images/mapping.ts'
 import type { KubeObject } from '../../../src/kube/types.ts'
@@ -18,6 +18,32 @@ const pod = (spec: object, status: object = {}): KubeObject =>
   ({ metadata: { namespace: 'shop' }, spec, status }) as KubeObject
 
 describe('pods', () => {
+  it('tell which of their images a node could not pull', () => {
+    const { project } = readerOf()
+    const waits = (name: string, reason: string) => ({ name, state: { waiting: { reason } } })
+    const { shape } = project(
+      pod(
+        {
+          containers: ['nginx', 'quay.io/a:1', 'Not An Image', 'busybox'].map((image, index) => ({
+            ...{ name: `c${index}`, image },
+          })),
+          initContainers: [{ name: 'init', image: 'quay.io/init:1' }],
+          volumes: [{ name: 'c3', image: { reference: 'quay.io/volume:1' } }],
+        },
+        {
+          initContainerStatuses: [waits('init', 'ImagePullBackOff')],
+          containerStatuses: [
+            waits('c0', 'ErrImagePull'),
+            waits('c1', 'ContainerCreating'),
+            waits('c2', 'ErrImagePull'),
+            { name: 'c3', state: { running: {} } },
+          ],
+        },
+      ),
+    )
+    assert.deepEqual(unpulledImages(shape), ['docker.io/library/nginx:latest', 'quay.io/init:1'])
+  })
+
   it('are kept with all that placing, pulling and healing need, one shape for all that are alike', () => {
     const { project, ofOne } = readerOf()
     const matchExpressions = [{ key: 'zone', operator: 'In', values: ['a'] }]

@@ -33,6 +33,7 @@ describe('keep looking', () => {
   let looked: string[]
   let answer: (reference: string) => Outcome | Promise<Outcome>
   let log: ReturnType<typeof silentLog>
+  let hasten: (reference: string) => void
   let stop: () => Promise<void>
   const { signal } = new AbortController()
 
@@ -51,6 +52,9 @@ describe('keep looking', () => {
         clock,
         now: () => Date.parse('2026-03-01T12:00:00Z') + clock.now(),
         random: () => 0.5,
+        onHints: (take) => {
+          hasten = take
+        },
       },
       controller.signal,
     )
@@ -159,6 +163,32 @@ describe('keep looking', () => {
     assert.deepEqual(looked, ['quay.io/new:1'])
     await advance(150_000)
     assert.deepEqual(looked, ['quay.io/new:1', 'quay.io/known:1'])
+  })
+
+  it('sees at once that a source lost an image that a node could not pull', async () => {
+    run()
+    await want('quay.io/a:1')
+    await settle()
+    answer = () => ({ state: 'Missing', message: 'COPY_NOT_FOUND: why' })
+    hasten('quay.io/a:1')
+    await advance(1)
+    assert.equal(looked.length, 2)
+    assert.equal(store.get('quay.io/a:1')?.source?.state, 'Missing')
+    hasten('quay.io/a:1')
+    hasten('quay.io/unknown:1')
+    await advance(1)
+    assert.equal(looked.length, 2)
+  })
+
+  it('looks once a minute, however often nodes fail to pull what is there', async () => {
+    run()
+    await want('quay.io/a:1')
+    await settle()
+    for (let second = 0; second < 120; second++) {
+      hasten('quay.io/a:1')
+      await advance(1_000)
+    }
+    assert.equal(looked.length, 3)
   })
 
   it('writes onto what others wrote meanwhile', async () => {
