@@ -5,6 +5,7 @@ import { WorkQueue } from '../kube/work-queue.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { ImageState } from '../state/cached-image.ts'
 import { ConflictError, type ImageStore } from '../state/store.ts'
+import { OpenCopies } from './open-copies.ts'
 import { COLLISION, dueAt, type MirrorDecision, mirrorOf, planMirror } from './plan.ts'
 import type { CopyOutcome } from './worker.ts'
 
@@ -15,9 +16,10 @@ export interface MirrorOptions {
   readonly registry: string
   /** The shared decision, for one image. */
   readonly decide: (image: ImageState) => MirrorDecision
-  /** Keeps a copying worker running until the signal aborts; says who works and what came of each try. */
+  /** Keeps a copying worker running while there is work, until the signal aborts; says who works and what came of each try. */
   readonly keepWorker: (
     hooks: {
+      readonly work: OpenCopies
       readonly onWorker: (id: string) => void
       readonly onOutcome: (outcome: CopyOutcome) => void
     },
@@ -40,6 +42,7 @@ export async function runMirror(options: MirrorOptions, signal: AbortSignal): Pr
     metrics: metrics.workQueue('mirror'),
   })
   const live = new Set<string>()
+  const work = new OpenCopies({ store, registry })
   const copies = metrics.counter(
     'kip_mirror_copies_total',
     'Tries to copy an image to the backup, by result.',
@@ -95,6 +98,7 @@ export async function runMirror(options: MirrorOptions, signal: AbortSignal): Pr
       queue.run(plan, { concurrency: 4, signal }),
       keepWorker(
         {
+          work,
           onWorker: (id) => {
             live.clear()
             live.add(id)
@@ -110,6 +114,7 @@ export async function runMirror(options: MirrorOptions, signal: AbortSignal): Pr
     ])
   } finally {
     stop()
+    work.close()
   }
 }
 

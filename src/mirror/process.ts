@@ -4,6 +4,7 @@ import { constants, setPriority } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Settings } from '../config/settings.ts'
 import type { Log } from '../kube/log.ts'
+import type { OpenCopies } from './open-copies.ts'
 import type { CopyOutcome } from './worker.ts'
 
 /** A worker that dies is started again after this wait, doubled with each death up to the last. */
@@ -13,6 +14,8 @@ const LAST_RESTART_MS = 60_000
 const HEALTHY_MS = 120_000
 /** From SIGTERM to SIGKILL: a worker only has to cancel its uploads. */
 const STOP_MS = 5_000
+/** A worker with nothing to do is ended after this time: it takes as much memory as all the rest, and is back in half a second. */
+const IDLE_MS = 60_000
 
 /** What the parent tells its worker, once, at its start. */
 export interface StartMessage {
@@ -32,6 +35,10 @@ export interface MirrorProcessOptions {
   readonly settings: Settings
   /** Identity of this replica; claims of its workers begin with it. */
   readonly identity: string
+  /** What there is to do: without any no worker runs. */
+  readonly work: Pick<OpenCopies, 'follow'>
+  /** Default: a minute. */
+  readonly idleMs?: number
   readonly log: Log
   /** A worker of this id took over from all earlier ones. */
   readonly onWorker: (id: string) => void
@@ -39,7 +46,8 @@ export interface MirrorProcessOptions {
 }
 
 /**
- * Keeps one copying worker running as a child process, until `signal` aborts and the child has gone.
+ * Keeps one copying worker running as a child process while there is something to copy, until `signal` aborts and the child
+ * has gone.
  *
  * Copying stands apart so that hashing at full rate never delays an admission; settings go by IPC, never by argument or
  * environment, since they hold credentials.
@@ -50,12 +58,18 @@ export async function keepMirrorProcess(
 ): Promise<void> {
   const { identity, log } = options
   let wait = FIRST_RESTART_MS
-  for (let generation = 1; !signal.aborted; generation++) {
+  for (let generation = 1; ; generation++) {
+    await untilOpen(options.work, signal)
+    if (signal.aborted) return
     const id = `${identity}/${generation}`
     const started = performance.now()
     options.onWorker(id)
     const ended = await runOnce(options, id, signal)
     if (signal.aborted) return
+    if (ended === undefined) {
+      log.debug({ worker: id }, 'nothing to copy, the mirror worker ended')
+      continue
+    }
     log.error({ worker: id, ended }, 'mirror worker died, starting another')
     wait = performance.now() - started > HEALTHY_MS ? FIRST_RESTART_MS : wait
     await sleep(wait, undefined, { signal }).catch(() => undefined)
@@ -63,18 +77,28 @@ export async function keepMirrorProcess(
   }
 }
 
-/** Runs one child to its end; resolves to how it ended. */
+/** Runs one child to its end; resolves to how it ended, or undefined when it was ended for want of work. */
 async function runOnce(
   options: MirrorProcessOptions,
   id: string,
   signal: AbortSignal,
-): Promise<string> {
+): Promise<string | undefined> {
   const child = fork(options.program, ['mirror-worker'], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   })
   const exited = once(child, 'exit')
   const stop = () => void stopChild(child)
   signal.addEventListener('abort', stop, { once: true })
+  let isIdle = false
+  let timer: NodeJS.Timeout | undefined
+  const end = () => {
+    isIdle = true
+    stop()
+  }
+  const unfollow = options.work.follow((isOpen) => {
+    clearTimeout(timer)
+    timer = isOpen ? undefined : setTimeout(end, options.idleMs ?? IDLE_MS)
+  })
   child.on('error', (error) => options.log.error({ err: error }, 'mirror worker cannot be reached'))
   child.on('message', (message: WorkerMessage) => {
     if (message.type === 'outcome') options.onOutcome(message.outcome)
@@ -84,10 +108,25 @@ async function runOnce(
     child.send({ type: 'start', id, settings: options.settings } satisfies StartMessage)
     if (signal.aborted) stop()
     const [code, killedBy] = await exited
+    if (isIdle) return undefined
     return killedBy ? `signal ${killedBy}` : `exit code ${code}`
   } finally {
+    unfollow()
+    clearTimeout(timer)
     signal.removeEventListener('abort', stop)
   }
+}
+
+function untilOpen(work: Pick<OpenCopies, 'follow'>, signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const done = () => resolve()
+  const unfollow = work.follow((isOpen) => isOpen && done())
+  signal.addEventListener('abort', done, { once: true })
+  if (signal.aborted) done()
+  return promise.finally(() => {
+    unfollow()
+    signal.removeEventListener('abort', done)
+  })
 }
 
 function yieldToAdmission(child: ChildProcess): void {
