@@ -39,6 +39,7 @@ export const reasons = Object.freeze({
 
   NoDisk: 'the share of the disk that images may take on a node is full',
   NoRoom: 'the pods that the puller may have on a node are full',
+  PodsRefused: "the API server refuses the puller's pods on some node",
 
   WaitingForCopy: 'the nodes wait for the copy, to pull it from the backup',
 })

@@ -6,7 +6,8 @@ import type { Survey } from './survey.ts'
 export interface PullerMetrics {
   written(action: 'apply' | 'delete'): void
   refused(reason: string): void
-  observe(places: Iterable<Place>, seen: Survey, waiting: number): void
+  /** @param waiting references without room, whether they have a place or not */
+  observe(places: ReadonlyMap<string, Place>, seen: Survey, waiting: ReadonlySet<string>): void
 }
 
 const placeNames: Readonly<Record<Place, string>> = {
@@ -40,12 +41,12 @@ export function declareMetrics(metrics: Metrics): PullerMetrics {
     refused: (reason) => refusals.inc({ reason }),
     observe: (places, seen, waiting) => {
       const counts = new Map(Object.values(placeNames).map((name) => [name, 0]))
-      for (const place of places) {
+      for (const [reference, place] of places) {
+        if (waiting.has(reference)) continue
         const name = placeNames[place]
         counts.set(name, (counts.get(name) ?? 0) + 1)
       }
-      counts.set('waiting', waiting)
-      counts.set('fresh', Math.max(0, (counts.get('fresh') ?? 0) - waiting))
+      counts.set('waiting', waiting.size)
       for (const [state, count] of counts) images.set({ state }, count)
       for (const kind of ['holding', 'originals', 'fresh', 'apart', 'refresh'] as const) {
         shards.set({ kind }, seen.shards.filter((shard) => shard.kind === kind).length)

@@ -22,6 +22,7 @@ import { defaultPace, type Pace } from './pace.ts'
 import { isMissing } from './placement.ts'
 import { type Change, type Plan, plan } from './plan.ts'
 import { declareMetrics, type PullerMetrics } from './puller-metrics.ts'
+import { Refusals } from './refusals.ts'
 import { Reporter } from './reporter.ts'
 import { isPatchForbidden, learnRights, type Rights } from './rights.ts'
 import type { Shard } from './shard.ts'
@@ -121,6 +122,7 @@ class Term {
   /** When a node was last seen that cannot mount images. */
   #poorAt = Number.NEGATIVE_INFINITY
   readonly #reporter: Reporter
+  readonly #refusals: Refusals
   readonly #fingerprints = new Map<string, { readonly key: string; readonly fingerprint: string }>()
   #memory: Memory = blank
   /** How long the last look at the cluster took. */
@@ -166,6 +168,12 @@ class Term {
     )
     this.#status = new StatusWriter({ store, log, clock: this.#clock })
     this.#reporter = new Reporter({ log, settings: settings.puller })
+    this.#refusals = new Refusals({
+      client,
+      namespace: settings.namespace,
+      log,
+      clock: this.#clock,
+    })
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -257,6 +265,8 @@ class Term {
     }
     nextMs = Math.min(nextMs, await this.#endSuperseded(generations, changed, signal))
     nextMs = Math.min(nextMs, await this.#releaseNodes(next, architectures, signal))
+    // After all that is written: nobody waits for an explanation.
+    nextMs = Math.min(nextMs, await this.#refusals.look(shards, signal))
     return Math.max(0, nextMs)
   }
 
@@ -477,11 +487,24 @@ class Term {
   ): void {
     const { store } = this.#options
     const { seen, places } = next
+    const refusals = this.#refusals.found
+    const refused = new Set(
+      seen.shards
+        .filter(({ name }) => refusals.has(name))
+        .flatMap(({ members }) => members.map(({ reference }) => reference)),
+    )
     for (const [image, references] of wanted.images) {
       const before = store.get(image)?.nodes
       const counts = nodesOf(references, seen, before, (name) => places.get(name) === 'apart')
       const isIn = (set: ReadonlySet<string>) => references.some((name) => set.has(name))
-      const reason = isIn(out) ? 'NoDisk' : isIn(next.waiting) ? 'NoRoom' : undefined
+      const isShort = counts.cached + counts.failed < counts.desired && isIn(refused)
+      const reason = isIn(out)
+        ? 'NoDisk'
+        : isIn(next.waiting)
+          ? 'NoRoom'
+          : isShort
+            ? 'PodsRefused'
+            : undefined
       const nodes = reason === undefined ? counts : { ...counts, reason }
       // Before the first DaemonSet is there it is not known how many nodes there are.
       if (before !== undefined || nodes.desired > 0) this.#status.offer(image, nodes)
@@ -493,8 +516,8 @@ class Term {
         nodesOf([], seen, nodes, () => false),
       )
     }
-    this.#metrics.observe(places.values(), seen, next.waiting.size + out.size)
-    this.#reporter.report(next, taken, out)
+    this.#metrics.observe(places, seen, next.waiting.union(out))
+    this.#reporter.report(next, { taken, out, refusals })
   }
 
   /** The fingerprint that a shard is to have, '' for one that is not as it was made; computed once for each state of it. */

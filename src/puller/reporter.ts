@@ -4,6 +4,16 @@ import { failureText } from './failure-text.ts'
 import type { Plan } from './plan.ts'
 import { shardName } from './shard.ts'
 
+/** What a plan does not tell. */
+export interface Circumstances {
+  /** Names of DaemonSets that are somebody else's. */
+  readonly taken: ReadonlySet<string>
+  /** References that the disk has no room for. */
+  readonly out: ReadonlySet<string>
+  /** Why the API server refuses the pods of shards, by their names. */
+  readonly refusals: ReadonlyMap<string, string>
+}
+
 /** Says in the log what people should know of, once each time that it comes to be. */
 export class Reporter {
   readonly #log: Log
@@ -15,15 +25,7 @@ export class Reporter {
     this.#settings = options.settings
   }
 
-  /**
-   * @param taken names of DaemonSets that are somebody else's
-   * @param out references that the disk has no room for
-   */
-  report(
-    { seen, places, waiting }: Plan,
-    taken: ReadonlySet<string>,
-    out: ReadonlySet<string>,
-  ): void {
+  report({ seen, places, waiting }: Plan, { taken, out, refusals }: Circumstances): void {
     const log = this.#log
     for (const [reference, place] of places) {
       if (place !== 'apart') continue
@@ -35,6 +37,7 @@ export class Reporter {
         log.warn(fields, `image set apart: ${text}`)
       })
     }
+    this.#reportRefusals(refusals)
     for (const key of this.#reported) {
       const reference = key.startsWith('apart ') ? key.slice('apart '.length) : undefined
       if (reference === undefined || places.get(reference) === 'apart') continue
@@ -77,6 +80,23 @@ export class Reporter {
           'a DaemonSet of this name is not of this kip; it is left alone, and another name is used',
         ),
       )
+    }
+  }
+
+  #reportRefusals(refusals: ReadonlyMap<string, string>): void {
+    for (const [daemonset, text] of refusals) {
+      this.#once(`refused ${daemonset} ${text}`, () =>
+        this.#log.error(
+          { daemonset },
+          `pods are refused: ${text}; see kubectl describe daemonset, and docs/puller.md for the quota needed`,
+        ),
+      )
+    }
+    for (const key of this.#reported) {
+      const [, daemonset = '', text] = /^refused (\S+) (.*)$/.exec(key) ?? []
+      if (text === undefined || refusals.get(daemonset) === text) continue
+      this.#reported.delete(key)
+      if (!refusals.has(daemonset)) this.#log.info({ daemonset }, 'pods are no longer refused')
     }
   }
 

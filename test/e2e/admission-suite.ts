@@ -1,16 +1,7 @@
 /** The webhook as users run it: two pods behind the Service of kip's manifests, under its roles. A part of the chain. */
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { after, before, describe, it, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-import { issueAuthority, issueServing } from '../../certs/issue.ts'
-import { defaultLifetimes } from '../../certs/lifetimes.ts'
 import type { CertsReport } from '../../src/cli/certs/show.ts'
 import { createObject, deleteObject, getObject } from '../../src/kube/apply.ts'
 import type { KubeClient } from '../../src/kube/client.ts'
@@ -22,6 +13,7 @@ import { readCachedImages } from '../support/cached-images.ts'
 import { failOpenCount } from '../support/fail-open-count.ts'
 import { kipNamespace } from '../support/kip.ts'
 import { PodStream } from '../support/pod-stream.ts'
+import { startSidecarWebhook } from '../support/sidecar.ts'
 
 export interface AdmissionSuiteOptions {
   readonly cluster: Cluster
@@ -256,59 +248,14 @@ export function admissionSuite(options: AdmissionSuiteOptions): void {
 
   /** A webhook that the API server calls after kip's: it goes by the names of the configurations. */
   async function otherWebhook(t: TestContext): Promise<void> {
-    const folder = await mkdtemp(join(tmpdir(), 'kip-sidecar-'))
-    t.after(() => rm(folder, { recursive: true }))
-    const context = { now: Date.now(), lifetimes: defaultLifetimes, names: ['127.0.0.1'] }
-    const authority = await issueAuthority(context)
-    const pair = await issueServing(authority, context)
-    await writeFile(join(folder, 'tls.crt'), pair.certificate)
-    await writeFile(join(folder, 'tls.key'), pair.key, { mode: 0o600 })
-    const program = fileURLToPath(new URL('../support/sidecar-webhook.ts', import.meta.url))
-    const files = [join(folder, 'tls.crt'), join(folder, 'tls.key')]
-    const port = await listening(t, [process.execPath, program, ...files, image('redis', '7')])
-    const configurations: ResourcePath = {
-      group: 'admissionregistration.k8s.io',
-      version: 'v1',
-      plural: 'mutatingwebhookconfigurations',
-    }
-    const name = 'zz-sidecar'
-    const webhook = {
-      name: 'sidecar.kip.test',
-      admissionReviewVersions: ['v1'],
-      clientConfig: {
-        url: `https://127.0.0.1:${port}/`,
-        caBundle: Buffer.from(authority.certificate).toString('base64'),
-      },
-      rules: [
-        { apiGroups: [''], apiVersions: ['v1'], operations: ['CREATE'], resources: ['pods'] },
-      ],
-      sideEffects: 'None',
-      namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': injected } },
-    }
-    const object = {
-      apiVersion: 'admissionregistration.k8s.io/v1',
-      kind: 'MutatingWebhookConfiguration',
-      metadata: { name },
-      webhooks: [webhook],
-    }
-    await createObject(client, configurations, object, { signal })
-    t.after(() => deleteObject(client, configurations, name, { signal }))
-  }
-
-  /** Runs a program where the API server is; resolves to the port that it listens on. */
-  async function listening(t: TestContext, command: readonly string[]): Promise<string> {
-    const [program = '', ...args] = cluster.enter(command)
-    const child: ChildProcess = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] })
-    t.after(async () => {
-      child.kill('SIGKILL')
-      if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+    const remove = await startSidecarWebhook({
+      client,
+      enter: (command) => cluster.enter(command),
+      name: 'zz-sidecar',
+      image: image('redis', '7'),
+      selector: { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': injected } } },
     })
-    if (child.stdout === null) throw new Error('no output')
-    for await (const line of createInterface({ input: child.stdout })) {
-      const port = /^listening (\d+)$/.exec(line)?.[1]
-      if (port !== undefined) return port
-    }
-    throw new Error(`${command.join(' ')}: ended before it served`)
+    t.after(remove)
   }
 
   async function replicas(): Promise<readonly string[]> {

@@ -8,7 +8,7 @@ import { applyObject, createObject, deleteObject, getObject } from '../../../src
 import type { KubeClient } from '../../../src/kube/client.ts'
 import { connectCluster } from '../../../src/kube/connect.ts'
 import { resourcePath } from '../../../src/kube/resource.ts'
-import type { DaemonSet, KubeList, KubeObject } from '../../../src/kube/types.ts'
+import type { DaemonSet, KubeList, KubeObject, Pod } from '../../../src/kube/types.ts'
 import { createMetrics } from '../../../src/metrics/metrics.ts'
 import { buildDaemonSet } from '../../../src/puller/daemon-set.ts'
 import { createPuller } from '../../../src/puller/puller.ts'
@@ -18,6 +18,7 @@ import { createMemoryStore } from '../../../src/state/memory-store.ts'
 import type { ImageStore } from '../../../src/state/store.ts'
 import { acquireCluster } from '../../support/cluster.ts'
 import { roleClient } from '../../support/role-client.ts'
+import { startSidecarWebhook } from '../../support/sidecar.ts'
 import { silentLog } from '../../support/silent-log.ts'
 import { waitUntil } from '../../support/wait-until.ts'
 import { startFakeKubelets } from './fake-kubelets.ts'
@@ -135,6 +136,72 @@ describe('the puller on a real API server', () => {
     await deleteObject(admin, daemonSets, 'kip', { signal })
   })
 
+  it('gets no sidecar from webhooks that keep to the opt-outs of Istio and Linkerd', async (t) => {
+    const injected = `${namespace}-injected`
+    const namespaces = { group: '', version: 'v1', plural: 'namespaces' }
+    const pods = { group: '', version: 'v1', plural: 'pods', namespace: injected }
+    await createObject(
+      admin,
+      namespaces,
+      { apiVersion: 'v1', kind: 'Namespace', metadata: { name: injected } },
+      { signal },
+    )
+    t.after(() => deleteObject(admin, namespaces, injected, { signal }))
+    await waitUntil('the default service account', () =>
+      getObject(admin, { ...pods, plural: 'serviceaccounts' }, 'default', { signal }),
+    )
+    const istio = {
+      objectSelector: {
+        matchExpressions: [
+          { key: 'sidecar.istio.io/inject', operator: 'NotIn', values: ['false'] },
+        ],
+      },
+    }
+    const linkerd = {
+      matchConditions: [
+        {
+          name: 'enabled',
+          expression:
+            "!has(object.metadata.annotations) || !('linkerd.io/inject' in object.metadata.annotations) || object.metadata.annotations['linkerd.io/inject'] != 'disabled'",
+        },
+      ],
+    }
+    const containersOf = async (metadata: object, spec: object): Promise<readonly string[]> => {
+      const pod = { apiVersion: 'v1', kind: 'Pod', metadata, spec } as KubeObject
+      const made = await createObject<Pod>(admin, pods, pod, { dryRun: true, signal })
+      const { initContainers = [], containers = [] } = made.spec ?? {}
+      return [...initContainers, ...containers].map(({ name }) => name)
+    }
+    for (const [mesh, selector] of Object.entries({ istio, linkerd })) {
+      const remove = await startSidecarWebhook({
+        client: admin,
+        enter: (command) => cluster.enter(command),
+        name: `${injected}-${mesh}`,
+        image: 'origin.test:5000/sidecar:1',
+        selector: {
+          ...selector,
+          namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': injected } },
+        },
+      })
+      try {
+        const plain = { containers: [{ name: 'main', image: 'origin.test:5000/a:1' }] }
+        await waitUntil('the webhook', async () =>
+          (await containersOf({ name: 'plain' }, plain)).includes('sidecar'),
+        )
+        for (const strategy of ['volume', 'init', 'sleep']) {
+          for (const kind of ['holding', 'fresh', 'apart', 'refresh'] as const) {
+            const object = build(shard(kind, 'a'), settings({ KIP_PULLER_STRATEGY: strategy }))
+            const { metadata, spec = {} } = object.spec?.template ?? {}
+            const names = await containersOf({ ...metadata, name: 'one' }, spec)
+            assert.ok(!names.includes('sidecar'), `${mesh}, ${strategy}, ${kind}: ${names}`)
+          }
+        }
+      } finally {
+        await remove()
+      }
+    }
+  })
+
   describe('under the Role of its manifest alone', () => {
     const bad = 'origin.test:5000/bad:1'
     let client: KubeClient
@@ -226,6 +293,39 @@ describe('the puller on a real API server', () => {
         assert.equal(metadata?.generation, before.get(name)?.metadata?.generation)
         assert.equal(metadata?.uid, before.get(name)?.metadata?.uid)
       }
+    })
+
+    it('says that pods are refused, and goes on when they no longer are', async () => {
+      const late = 'origin.test:5000/late:1'
+      const limits = { group: '', version: 'v1', plural: 'limitranges', namespace }
+      const limit = { type: 'Container', min: { cpu: '100m' } }
+      await createObject(
+        admin,
+        limits,
+        {
+          apiVersion: 'v1',
+          kind: 'LimitRange',
+          metadata: { name: 'least' },
+          spec: { limits: [limit] },
+        } as KubeObject,
+        { signal },
+      )
+      let refused = false
+      const log = await run({ IMAGES: `${all};late=${late}` }, async (store) => {
+        const nodes = store.get(late)?.nodes
+        if (!refused && nodes?.reason === 'PodsRefused') {
+          refused = true
+          assert.equal(nodes.cached, 0)
+          await deleteObject(admin, limits, 'least', { signal })
+        }
+        return refused && nodes?.cached === 2 && nodes.reason === undefined
+      })
+      const told = log.lines.filter(({ level }) => level === 'error')
+      assert.deepEqual(
+        told.map(({ fields }) => fields),
+        [{ daemonset: 'kip-fresh' }],
+      )
+      assert.match(told[0]?.message ?? '', /^pods are refused: a LimitRange does not allow/)
     })
 
     it('puts right what was edited while it was away', async () => {

@@ -136,6 +136,7 @@ const expected: Readonly<Record<string, readonly string[]>> = {
     'k8s-image-puller: apps/daemonsets get,list,watch,create,patch,delete',
     'k8s-image-puller: apps/deployments get',
     'k8s-image-puller: pods get,list,watch',
+    'k8s-image-puller: events.k8s.io/events list',
     '*: nodes get,list,watch',
     '*: images.kip/cachedimages/status patch',
   ],
