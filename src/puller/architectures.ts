@@ -69,10 +69,15 @@ export function effectiveWhere(where: Where, { present }: Architectures): Where 
   return [...present].every((one) => own.has(one)) ? '' : where
 }
 
+/** Whether a place means the nodes of an architecture. */
+export function includes(where: Where, architecture: string): boolean {
+  return where === '' || where.split('-').includes(architecture)
+}
+
 /** Whether a node is one that a place means. */
 export function isMeant(node: string, where: Where, architectures: Architectures): boolean {
   const own = architectures.of(node)
-  return where === '' || own === undefined || where.split('-').includes(own)
+  return own === undefined || includes(where, own)
 }
 
 interface Term {

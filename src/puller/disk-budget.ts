@@ -2,18 +2,13 @@ import { isLinux } from './architectures.ts'
 import { admitsDaemon, type NodeDemand } from './node-fit.ts'
 import type { NodeView } from './node-view.ts'
 import type { Wanted } from './wanted.ts'
+import { byWorth } from './worth.ts'
 
 /**
  * Bytes on a node's disk for each compressed byte: containerd keeps the compressed layers, and unpacked they take about two
  * and a half times as much (gzip on file systems of programs and libraries).
  */
 const diskBytesPerByte = 3.5
-
-/** What a pull costs besides its bytes, as bytes: about a second of asking and unpacking at 20 MB/s. */
-const pullOverheadBytes = 20e6
-
-/** How much more is made of what nodes hold: uses come and go, and at the edge images must not change places for that. */
-const heldFactor = 2
 
 export interface BudgetInput {
   readonly wanted: ReadonlyMap<string, Wanted>
@@ -30,18 +25,8 @@ export interface BudgetInput {
 export function overBudget({ wanted, held, bytes }: BudgetInput): ReadonlySet<string> {
   const out = new Set<string>()
   if (bytes === undefined) return out
-  const worth = ({ reference, uses = 0, sizeBytes = 0 }: Wanted): number =>
-    (uses + 1) * (sizeBytes + pullOverheadBytes) * (held.has(reference) ? heldFactor : 1)
-  const items = [...wanted.values()].toSorted(
-    (a, b) =>
-      Number(a.bestEffort) - Number(b.bestEffort) ||
-      // What a user gave a name is asked for by name.
-      Number(a.name === undefined) - Number(b.name === undefined) ||
-      worth(b) - worth(a) ||
-      (a.reference < b.reference ? -1 : 1),
-  )
   let left = bytes
-  for (const { reference, bestEffort, sizeBytes = 0 } of items) {
+  for (const { reference, bestEffort, sizeBytes = 0 } of byWorth(wanted, held)) {
     // The same bytes under another name.
     const own = bestEffort ? 0 : sizeBytes * diskBytesPerByte
     if (own > left) out.add(reference)

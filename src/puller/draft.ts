@@ -1,4 +1,4 @@
-import { effectiveWhere } from './architectures.ts'
+import { effectiveWhere, includes } from './architectures.ts'
 import { containerName } from './container-names.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import { type Ejections, eject } from './memory.ts'
@@ -425,7 +425,7 @@ export class Draft {
 
   #isUnwantedFor(ms: number, reference: string): boolean {
     const { memory, now, wake } = this.#scene
-    if (!this.#isReplaced(reference)) return false
+    if (!this.#scene.displaced.has(reference) && !this.#isReplaced(reference)) return false
     const at = (memory.unwantedSince.get(reference) ?? now) + ms
     wake(at)
     return now >= at
@@ -531,11 +531,6 @@ export class Draft {
 /** So that pods are made anew when a tag moves once more. */
 function asMoved(member: Member): Member {
   return member.digest === undefined ? member : { ...member, moved: member.digest }
-}
-
-/** Whether a place means the nodes of an architecture. */
-function includes(where: Where, architecture: string): boolean {
-  return where === '' || where.split('-').includes(architecture)
 }
 
 /** What must be there first, of these what is used most, then by reference. */

@@ -12,6 +12,8 @@ import type { Wanted } from './wanted.ts'
 /** All that placing looks at, once per round. */
 export interface Scene {
   readonly wanted: ReadonlyMap<string, Wanted>
+  /** References that would be wanted, had something else not more need of their room. */
+  readonly displaced: ReadonlySet<string>
   /** Shards that are there or are to be made again; none that is being deleted. */
   readonly shards: readonly ObservedShard[]
   readonly seen: Survey

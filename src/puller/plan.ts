@@ -10,6 +10,7 @@ import { type Memory, remember, since } from './memory.ts'
 import type { Pace } from './pace.ts'
 import { isMissing, type Place, placeOf, type Scene } from './placement.ts'
 import type { PodView } from './pod-view.ts'
+import { overRoom } from './room.ts'
 import type { ShardKind, Where } from './shard.ts'
 import { type Survey, survey } from './survey.ts'
 import type { Wanted } from './wanted.ts'
@@ -51,17 +52,27 @@ export interface Plan {
  * shard of those set apart (and out of where it was when the nodes that had it have it there); when it is well again,
  * into a holding shard as before.
  *
+ * What a node's pods have no room for at all is left out; what is held and worth less makes way for what is worth more.
+ *
  * A shard is changed only when that takes no image from a node; where a pod is not ready and alone holds something, its
  * successor is made beside it first. Of the shards that hold for good, one rolls at a time.
  */
 export function plan(input: PlanInput): Plan {
-  const { wanted, architectures = unknownArchitectures, pace, now } = input
+  const { architectures = unknownArchitectures, strategy, podsPerNode, pace, now } = input
+  const displaced = overRoom({
+    wanted: input.wanted,
+    held: new Set(input.shards.flatMap(({ members }) => members.map((one) => one.reference))),
+    strategy,
+    podsPerNode,
+    architectures,
+  })
+  const wanted = new Map([...input.wanted].filter(([reference]) => !displaced.has(reference)))
   const shards = input.shards
     .filter(({ deleting }) => !deleting)
     .map((shard) => (isMissing(shard) ? onlyWanted(shard, wanted) : shard))
     .filter((shard) => !isMissing(shard) || shard.members.length > 0)
     .toSorted(byKindAndIndex)
-  const whereOf = (reference: string): Where => wanted.get(reference)?.where ?? ''
+  const whereOf = (reference: string): Where => input.wanted.get(reference)?.where ?? ''
   const seen = survey(input.shards, input.pods, {
     isMeant: (node, reference) => isMeant(node, whereOf(reference), architectures),
     isFor: (shard, reference) =>
@@ -73,7 +84,18 @@ export function plan(input: PlanInput): Plan {
   }
   const memory = remember(input.memory, wanted, shards, seen, now)
   const homes = homesOf(shards)
-  const scene: Scene = { wanted, shards, seen, memory, pace, now, homes, architectures, wake }
+  const scene: Scene = {
+    wanted,
+    displaced,
+    shards,
+    seen,
+    memory,
+    pace,
+    now,
+    homes,
+    architectures,
+    wake,
+  }
 
   const places = new Map<string, Place>()
   for (const [reference, item] of wanted) places.set(reference, placeOf(scene, item))
@@ -91,7 +113,7 @@ export function plan(input: PlanInput): Plan {
     memory: { ...memory, provenSince, ejections: draft.ejections },
     seen,
     places,
-    waiting: draft.waiting,
+    waiting: displaced.union(draft.waiting),
     wakeAt,
   }
 }

@@ -169,6 +169,41 @@ describe('the way of an image', () => {
     assert.ok(lost.every((reference) => !driver.wanted.has(reference)))
   })
 
+  for (const [symptom, uses, tagged] of [
+    ['gives what is used far more the room of what is used least', 20, false],
+    ['gives a tag the room of another one of its repository', 20, true],
+    ['does not exchange what is held for what is used a little more', 3, false],
+  ] as const) {
+    it(symptom, () => {
+      const driver = start(2)
+      driver.settings = { ...pullerSettings, podsPerNode: 2 }
+      const held = tagged
+        ? Array.from({ length: 150 }, (_, index) => `r.test/one:${1000 + index}`)
+        : images(150)
+      const least = held[70] ?? ''
+      const set = held.map((reference) => ({
+        reference,
+        bestEffort: false,
+        uses: reference === least ? 1 : 9,
+      }))
+      driver.wanted = want(...set)
+      driver.run(600)
+      assert.equal(driver.round().waiting.size, 0)
+      const late = tagged ? 'r.test/one:late' : 'r.test/late:1'
+      driver.wanted = want(...set, { reference: late, bestEffort: false, uses })
+      driver.run(600, ({ seen }) => assert.ok(seen.shards.length <= 2))
+      const [loser, winner] = uses === 20 ? [least, late] : [late, least]
+      assert.deepEqual([...driver.round().waiting], [loser])
+      assert.ok(heldEverywhere(driver, winner))
+      const lost = new Set(driver.cluster.losses.map((loss) => loss.split(' ')[1]))
+      assert.deepEqual([...lost], loser === least ? [least] : [])
+      const writes = driver.cluster.writes.length
+      driver.restart()
+      driver.run(600)
+      assert.equal(driver.cluster.writes.length, writes, 'and that is all')
+    })
+  }
+
   it('goes the same way under the strategy sleep', () => {
     const driver = start(3, ...images(60), 'r.test/bad:1')
     driver.settings = { ...pullerSettings, podsPerNode: 4 }

@@ -1,0 +1,52 @@
+import { type Architectures, includes } from './architectures.ts'
+import { residentKind } from './placement.ts'
+import { type StrategyName, strategyOf } from './strategies/strategies.ts'
+import type { Wanted } from './wanted.ts'
+import { byWorth } from './worth.ts'
+
+export interface RoomInput {
+  readonly wanted: ReadonlyMap<string, Wanted>
+  /** References that shards hold. */
+  readonly held: ReadonlySet<string>
+  readonly strategy: StrategyName
+  readonly podsPerNode: number
+  readonly architectures: Architectures
+}
+
+/**
+ * References for which the puller pods of a node have no room, even when all that is to stay has moved to where it is to
+ * stay: those worth least. One that is held is among them when something else is worth more, and makes way for it. Pure.
+ *
+ * On a node all pods but one hold for good, each images of one kind and place; that one has what is on its way, and what
+ * there is no more room for elsewhere.
+ */
+export function overRoom(input: RoomInput): ReadonlySet<string> {
+  const { wanted, held, strategy, podsPerNode, architectures } = input
+  const residents = podsPerNode - 1
+  const capacity = strategyOf('holding', strategy).capacity
+  const beside = strategyOf('fresh', strategy).capacity
+  const out = new Set<string>()
+  if (wanted.size <= beside) return out
+  const classes = architectures.present.size === 0 ? [''] : [...architectures.present]
+  const nodes = classes.map((architecture) => ({
+    architecture,
+    /** Images by kind and place. */
+    counts: new Map<string, number>(),
+    overflow: 0,
+  }))
+  for (const item of byWorth(wanted, held)) {
+    const { reference, where = '' } = item
+    const key = `${residentKind(item)}/${where}`
+    const there = nodes.filter(({ architecture }) => includes(where, architecture))
+    const fits = there.every(({ counts }) => {
+      let shards = 0
+      for (const [other, count] of counts) if (other !== key) shards += Math.ceil(count / capacity)
+      return shards + Math.ceil(((counts.get(key) ?? 0) + 1) / capacity) <= residents
+    })
+    if (fits) for (const { counts } of there) counts.set(key, (counts.get(key) ?? 0) + 1)
+    else if (there.every(({ overflow }) => overflow < beside)) {
+      for (const node of there) node.overflow += 1
+    } else out.add(reference)
+  }
+  return out
+}
