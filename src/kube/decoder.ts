@@ -37,8 +37,8 @@ export interface EventReader<T> {
  * one is read.
  */
 export interface Decoder<T> {
-  /** Accept header. */
-  readonly accept: string
+  /** Accept headers. */
+  readonly accept: { readonly list: string; readonly watch: string }
   readList(contentType: string, body: Buffer, onObject: (object: Decoded<T>) => void): DecodedList
   eventReader(contentType: string): EventReader<T>
 }

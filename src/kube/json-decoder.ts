@@ -14,10 +14,12 @@ const newline = 0x0a
 /** An object is at most 1.5 MiB in etcd; as JSON inside an event this is far above any. */
 const maxEventBytes = 64 * 1024 * 1024
 
-/** meta/v1 PartialObjectMetadata, of a list and of the objects in a watch: each request takes the one that fits it. */
-const partialMetadata = ['PartialObjectMetadataList', 'PartialObjectMetadata']
-  .map((kind) => `application/json;as=${kind};g=meta.k8s.io;v=v1`)
-  .join(',')
+/** Of metadata alone. A watch that is asked for the list's kind is opened, and ended at its first event. */
+const partialMetadata = {
+  list: 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1',
+  watch: 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1',
+}
+const whole = { list: 'application/json', watch: 'application/json' }
 
 /** Reads JSON, which every resource has; `metadataOnly`: of metadata alone. */
 export function jsonDecoder<T>(
@@ -25,7 +27,7 @@ export function jsonDecoder<T>(
   { metadataOnly = false }: { readonly metadataOnly?: boolean } = {},
 ): Decoder<T> {
   return {
-    accept: metadataOnly ? partialMetadata : 'application/json',
+    accept: metadataOnly ? partialMetadata : whole,
     readList: (_contentType, body, onObject) => readJsonList(body, projection, onObject),
     eventReader: () => new JsonEventReader(projection),
   }

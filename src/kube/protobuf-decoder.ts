@@ -16,6 +16,7 @@ import { StringTable } from './string-table.ts'
 import type { KubeObject, ListMeta, Status } from './types.ts'
 
 export const protobufType = 'application/vnd.kubernetes.protobuf'
+const accepted = `${protobufType}, application/json`
 
 /** Before each object: `k8s` and a zero, then a runtime.Unknown around it. */
 const magic = Buffer.from('k8s\0')
@@ -31,7 +32,7 @@ const maxFrameBytes = 64 * 1024 * 1024
 export function protobufDecoder<T>(schema: ProtoMessage, projection: Projection<T>): Decoder<T> {
   const read = objectReader(schema, projection)
   return {
-    accept: `${protobufType}, application/json`,
+    accept: { list: accepted, watch: accepted },
     readList: (contentType, body, onObject) =>
       contentType.startsWith(protobufType)
         ? readProtobufList(body, read, onObject)

@@ -232,7 +232,7 @@ export class Reflector<T> {
       method: 'GET',
       path: this.#path,
       query: { ...this.#selectors(), limit: '1' },
-      accept: this.#decoder.accept,
+      accept: this.#decoder.accept.list,
       // One object; a connection that is dead is to be found out soon.
       timeoutMs: Math.min(this.#timing.listTimeoutMs, versionTimeoutMs),
       signal,
@@ -266,7 +266,7 @@ export class Reflector<T> {
             limit,
             continue: continueToken === '' ? undefined : continueToken,
           },
-          accept: this.#decoder.accept,
+          accept: this.#decoder.accept.list,
           timeoutMs: this.#timing.listTimeoutMs,
           signal,
         })

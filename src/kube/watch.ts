@@ -71,7 +71,7 @@ export async function readWatch<T>(options: ReadWatchOptions<T>): Promise<void> 
           allowWatchBookmarks: 'true',
           timeoutSeconds: String(Math.max(1, Math.round(watchMs / 1000))),
         },
-        accept: options.decoder.accept,
+        accept: options.decoder.accept.watch,
         timeoutMs: timing.listTimeoutMs,
         signal: stop.signal,
       },

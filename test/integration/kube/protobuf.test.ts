@@ -213,7 +213,7 @@ describe('protobuf of a real API server', () => {
           method: 'GET',
           path: resourcePath(path),
           query,
-          accept: decoder.accept,
+          accept: decoder.accept.list,
           signal,
         })
         assert.match(answer.contentType, /protobuf/)
@@ -299,7 +299,7 @@ describe('protobuf of a real API server', () => {
           'base64',
         ),
       },
-      accept: decoder.accept,
+      accept: decoder.accept.list,
       signal,
     })
     await assert.rejects(refusal, (error: unknown) => {

@@ -110,6 +110,24 @@ describe('reflector at a real API server', () => {
     })
   }
 
+  for (const watchList of [true, false]) {
+    test(`metadata alone, by ${watchList ? 'WatchList' : 'pages'}`, async () => {
+      await create('m0', 'first')
+      const { reflector, log } = reflect({
+        ...{ watchList, metadataOnly: true },
+        project: (raw) => `${raw.metadata?.name} ${'data' in raw}`,
+      })
+      await reflector.synced
+      await create('m1', 'later')
+      await waitUntil('the later one', () => reflector.size === 2)
+      assert.deepEqual([...reflector.entries()].map(([, value]) => value).sort(), [
+        `${label}-m0 false`,
+        `${label}-m1 false`,
+      ])
+      assert.deepEqual(log.lines, [])
+    })
+  }
+
   test('the API server restarts amid changes: in the end all is as a fresh list says', async () => {
     for (let at = 0; at < 20; at += 1) await create(`m${at}`, 'first')
     const { reflector } = reflect()
