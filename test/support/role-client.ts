@@ -1,12 +1,12 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parse, parseAllDocuments, stringify } from 'yaml'
+import { parseAllDocuments } from 'yaml'
 import { applyObject, getObject } from '../../src/kube/apply.ts'
 import type { KubeClient } from '../../src/kube/client.ts'
 import { connectCluster } from '../../src/kube/connect.ts'
-import { resourcePath } from '../../src/kube/resource.ts'
 import type { KubeObject } from '../../src/kube/types.ts'
+import { accountKubeconfig } from './account-client.ts'
 
 export interface Rule {
   readonly apiGroups: readonly string[]
@@ -77,16 +77,7 @@ export async function roleKubeconfig(options: RoleOptions): Promise<string> {
     apply,
   )
   if (options.clusterWide !== undefined) await allowClusterWide(options, name)
-  const { status } = await client.request<{ readonly status: { readonly token: string } }>({
-    method: 'POST',
-    path: resourcePath(accounts, name, 'token'),
-    body: { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec: {} },
-    signal,
-  })
-  const config = parse(await readFile(options.kubeconfig, 'utf8'))
-  const user = { name, user: { token: status.token } }
-  const context = { name, context: { ...config.contexts[0].context, user: name } }
-  return stringify({ ...config, users: [user], contexts: [context], 'current-context': name })
+  return await accountKubeconfig({ client, kubeconfig: options.kubeconfig, namespace, name })
 }
 
 async function allowClusterWide(

@@ -3,7 +3,11 @@ import { createServer } from 'node:net'
 import type { Lifetimes } from '../../certs/lifetimes.ts'
 import { createSecretSource, servingNames } from '../../certs/secret-source.ts'
 import type { CertificateSource } from '../../certs/source.ts'
-import { type Admission, createAdmission } from '../../src/admission/admission.ts'
+import {
+  type Admission,
+  type AdmissionOptions,
+  createAdmission,
+} from '../../src/admission/admission.ts'
 import { keepWebhookConfiguration } from '../../src/admission/configuration-keeper.ts'
 import { loadSettings } from '../../src/config/load.ts'
 import type { Settings } from '../../src/config/settings.ts'
@@ -31,6 +35,8 @@ export interface WebhookBedOptions {
   readonly namespace: string
   readonly lifetimes?: Lifetimes
   readonly pollMs?: number
+  /** What else admission is to know. */
+  readonly also?: Pick<AdmissionOptions, 'stopped' | 'pullSecret'>
 }
 
 /** Puts together what `kip run` does, as far as admission goes, and runs it until closed. */
@@ -82,6 +88,7 @@ export async function webhookBed(options: WebhookBedOptions): Promise<WebhookBed
       log,
       metrics,
       sight: (reference, where) => sighted.push(`${where} ${reference}`),
+      ...options.also,
     })
     await admission.start()
   }
