@@ -39,10 +39,9 @@ import { keepMirrorProcess } from './mirror/process.ts'
 import { chooseMode, mayElect } from './mode.ts'
 import { runMultiCluster } from './multi-cluster.ts'
 import { createExternalPuller } from './puller/external.ts'
-import { createPuller } from './puller/puller.ts'
+import { createPuller, type PullerOptions } from './puller/puller.ts'
 import { createRegistries } from './registries.ts'
 import { createResolver } from './resolver/resolver.ts'
-import { settleHeap } from './settle-heap.ts'
 import { createClusterStore } from './state/cluster-store.ts'
 import { createExclusions } from './state/exclusions.ts'
 import { createFlaggedWorkloads } from './state/flagged-workloads.ts'
@@ -112,7 +111,7 @@ export async function run(invocation: Invocation): Promise<number> {
     const parts = await untilAnswered(() => assemble(context, signal), log, signal)
     if (parts === undefined) return 0
     waiting = parts.waiting
-    await serve(context, { ...parts, everywhere: [...parts.everywhere, settleHeap] }, signal)
+    await serve(context, parts, signal)
     return 0
   } finally {
     await status.close()
@@ -241,7 +240,10 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
   if (settings.puller.enabled)
     leading.push(
       live.part((settings) =>
-        pullerPart({ client: leaderClient, settings, log, metrics, store, mapping }),
+        pullerPart({
+          ...{ client: leaderClient, settings, log, metrics, store, mapping },
+          pullIdentities: (references) => discovery.pullIdentities(references),
+        }),
       ),
     )
   if (settings.mirror.registry !== '')
@@ -365,6 +367,7 @@ function pullerPart(options: {
   readonly metrics: Metrics
   readonly store: ImageStore
   readonly mapping: ReturnType<typeof createMapping>
+  readonly pullIdentities?: NonNullable<PullerOptions['pullIdentities']>
 }): Part {
   const create = options.settings.puller.mode === 'external' ? createExternalPuller : createPuller
   const puller = create({ ...options, log: options.log.child({ component: 'puller' }) })

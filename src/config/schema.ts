@@ -485,6 +485,13 @@ export const settingsSchema: SectionSchema<Settings> = {
           description:
             'Nodes that are registered with the taint `images.kip/not-ready` are released of it when they hold the images, and at the latest when they are so old. 0: kip touches no node. See [the puller](puller.md).',
         },
+        privateImages: {
+          type: 'string',
+          enum: ['off', 'verified', 'all'],
+          default: 'off',
+          description:
+            'Images that need credentials: `verified`: are held with the pull secrets of the pods that use them, where every kubelet checks whether a pod may use what another pulled (1.35 or later); `all`: on older nodes too, where then any pod of the node may use them. Needs the component `private-images`: kip may read all Secrets then. See [the puller](puller.md#private-images).',
+        },
         priorityClass: {
           type: 'string',
           pattern: `^$|${dnsSubdomain}`,

@@ -160,6 +160,8 @@ export interface PullerSettings {
   readonly startupTaintSeconds: number
   /** Share of the smallest node's disk that images may take, in percent; 100: no bound. */
   readonly diskPercent: number
+  /** Images that need credentials, with those of their users: where all kubelets check who may use an image, or anywhere. */
+  readonly privateImages: 'off' | 'verified' | 'all'
   /** PriorityClass of the puller's pods; empty: the cluster's default. */
   readonly priorityClass: string
   readonly daemonSetName: string

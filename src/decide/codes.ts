@@ -38,6 +38,10 @@ export const reasons = Object.freeze({
   DigestDiffers: 'the digest of the copy is not the one that the reference names',
 
   NoDisk: 'the share of the disk that images may take on a node is full',
+  NotVerified:
+    'the image needs credentials, and a kubelet does not check who may use what another pod pulled',
+  NoCredentials:
+    'the image needs credentials, and some of the pods that use it name no pull secret for it',
   NoRoom: 'the pods that the puller may have on a node are full',
   PodsRefused: "the API server refuses the puller's pods on some node",
 

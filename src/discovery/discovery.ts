@@ -1,6 +1,7 @@
+import type { PullIdentity } from './pull-identities.ts'
 import { type DiscoveryOptions, Term } from './term.ts'
 
-export type { DiscoveryOptions }
+export type { DiscoveryOptions, PullIdentity }
 
 export interface Discovery {
   /** Watches and writes until the signal aborts. May be called again afterwards; it starts from nothing then. */
@@ -12,6 +13,15 @@ export interface Discovery {
    * @param references normalised
    */
   sight(...references: readonly string[]): void
+  /**
+   * With which pull secrets the pods come that use images, opted-out ones left out. Looks at all pods.
+   *
+   * @param references normalised
+   * @returns undefined until everything was read once
+   */
+  pullIdentities(
+    references: Iterable<string>,
+  ): ReadonlyMap<string, readonly PullIdentity[]> | undefined
   /** Resources that were not read to the end yet; empty while not running. */
   waiting(): readonly string[]
 }
@@ -35,6 +45,7 @@ export function createDiscovery(options: DiscoveryOptions): Discovery {
       }
     },
     sight: (...references) => term?.sight(references),
+    pullIdentities: (references) => term?.pullIdentities(references),
     waiting: () => term?.waiting() ?? [],
   }
 }

@@ -19,6 +19,7 @@ import { InvalidReferences } from './invalid-references.ts'
 import { Inventory, type Users } from './inventory.ts'
 import { type Content, NamespaceLimit, type NamespaceLimits } from './namespace-limit.ts'
 import { createPodReader, type PodUse, unpulledImages } from './pod.ts'
+import { findPullIdentities, type PullIdentity } from './pull-identities.ts'
 import {
   createReader,
   ownerKeyOf,
@@ -90,6 +91,7 @@ export class Term {
   /** Namespaces that were named as exceeding the limit. */
   readonly #exceeding = new Set<string>()
   readonly #inUse: { set(value: number): void }
+  #pods: Reflector<PodUse> | undefined
   #live = false
 
   constructor(options: DiscoveryOptions) {
@@ -129,10 +131,9 @@ export class Term {
       filter: this.#filter,
     })
     const kinds = [...allWorkloadKinds(settings.discovery.templates), revisionKind]
-    const reflectors = [
-      this.#reflectPods(reader),
-      ...kinds.map((kind) => this.#reflectWorkloads(kind, reader)),
-    ]
+    const pods = this.#reflectPods(reader)
+    this.#pods = pods
+    const reflectors = [pods, ...kinds.map((kind) => this.#reflectWorkloads(kind, reader))]
     const stops = [
       copies.stop,
       store.onChange((reference) => this.#storeChanged(reference)),
@@ -161,6 +162,20 @@ export class Term {
   sight(references: readonly string[]): void {
     if (!this.#live) return
     for (const reference of references) this.#queue.add(reference)
+  }
+
+  /** undefined until everything was read once. */
+  pullIdentities(
+    references: Iterable<string>,
+  ): ReadonlyMap<string, readonly PullIdentity[]> | undefined {
+    if (!this.#live || this.#pods === undefined) return undefined
+    const { exclusions } = this.#options
+    const counted = (namespace: string): boolean => !exclusions.excluded(namespace)
+    const asked = [...references].map((reference) => {
+      const { namespaces } = this.#inventory.usersOf(reference, counted)
+      return [reference, new Set(namespaces)] as const
+    })
+    return findPullIdentities(new Map(asked), this.#pods.entries())
   }
 
   waiting(): readonly string[] {

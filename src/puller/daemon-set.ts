@@ -41,6 +41,8 @@ export const fingerprintAnnotation = 'images.kip/fingerprint'
 const digestsAnnotation = 'images.kip/digests'
 /** Annotation of a template: the same of tags that moved since, so that a new digest makes new pods. */
 const movedAnnotation = 'images.kip/moved'
+/** Annotation of a DaemonSet: Secrets that earlier pods pulled with, to be removed when these are gone. */
+const formerAnnotation = 'images.kip/former-credentials'
 /** Annotation of a DaemonSet that took the place of another: which one it is in the row. */
 const revisionAnnotation = 'images.kip/revision'
 
@@ -66,6 +68,10 @@ export interface ObservedShard extends Shard {
   readonly updated: number
   readonly created: string
   readonly deleting: boolean
+  /** Names of the Secrets that its new pods pull with. */
+  readonly pullSecrets: readonly string[]
+  /** Of those that its earlier pods pulled with. */
+  readonly formerSecrets: readonly string[]
 }
 
 export interface DaemonSetOptions {
@@ -76,6 +82,10 @@ export interface DaemonSetOptions {
   readonly owner: OwnerReference | undefined
   /** The cluster chooses the user of pods; default false: they name theirs. */
   readonly assignsUsers?: boolean
+  /** Secrets that the pods pull with besides those of the settings. */
+  readonly pullSecrets?: readonly string[]
+  /** Secrets that pods of earlier templates may still pull with. */
+  readonly formerSecrets?: readonly string[]
 }
 
 /** Which DaemonSet of a shard is meant: see {@link ObservedShard}. Default: the first, changed in place. */
@@ -93,7 +103,8 @@ export function buildDaemonSet(
   shard: Shard & Partial<ShardObject>,
   options: DaemonSetOptions,
 ): DaemonSet {
-  const { namespace, settings, owner, strategy, assignsUsers = false } = options
+  const { namespace, settings, owner, strategy, assignsUsers = false, pullSecrets = [] } = options
+  const { formerSecrets = [] } = options
   const { object, revision = 0 } = shard
   const name = object ?? shardName(settings.daemonSetName, shard.kind, shard.index, shard.where)
   const resident = shard.kind === 'holding' || shard.kind === 'originals'
@@ -114,7 +125,11 @@ export function buildDaemonSet(
       type: 'RollingUpdate',
       rollingUpdate: { maxSurge: resident ? '25%' : '100%', maxUnavailable: 0 },
     },
-    template: buildTemplate(shard, labels, settings, { chosen: strategy, assignsUsers }),
+    template: buildTemplate(shard, labels, settings, {
+      chosen: strategy,
+      assignsUsers,
+      pullSecrets,
+    }),
   }
   const metadata = {
     name,
@@ -129,6 +144,7 @@ export function buildDaemonSet(
       ...settings.daemonSetAnnotations,
       ...(revision === 0 ? {} : { [revisionAnnotation]: String(revision) }),
       ...noted(digestsAnnotation, shard.members, ({ digest }) => digest),
+      ...(formerSecrets.length === 0 ? {} : { [formerAnnotation]: formerSecrets.join(' ') }),
     },
     ...(owner === undefined ? {} : { ownerReferences: [owner] }),
   }
@@ -148,7 +164,15 @@ function buildTemplate(
   shard: Shard,
   labels: Readonly<Record<string, string>>,
   settings: PullerSettings,
-  { chosen, assignsUsers }: { readonly chosen: StrategyName; readonly assignsUsers: boolean },
+  {
+    chosen,
+    assignsUsers,
+    pullSecrets,
+  }: {
+    readonly chosen: StrategyName
+    readonly assignsUsers: boolean
+    readonly pullSecrets: readonly string[]
+  },
 ): PodTemplateSpec {
   const strategy = strategyOf(shard.kind, chosen)
   const { cpuRequest, cpuLimit, memoryRequest, memoryLimit } = settings
@@ -172,15 +196,20 @@ function buildTemplate(
         'sidecar.istio.io/inject': 'false',
       },
     },
-    spec: { ...parts, ...podSettings(settings, shard.where ?? '', assignsUsers) },
+    spec: { ...parts, ...podSettings(settings, shard.where ?? '', assignsUsers, pullSecrets) },
   }
   const annotations = { ...template.metadata.annotations, [templateAnnotation]: hash(template) }
   return { ...template, metadata: { ...template.metadata, annotations } }
 }
 
 /** All of a pod that no image and no strategy changes; Pod Security `restricted`. */
-function podSettings(settings: PullerSettings, where: Where, assignsUsers: boolean): PodSpec {
-  const { imagePullSecrets } = settings
+function podSettings(
+  settings: PullerSettings,
+  where: Where,
+  assignsUsers: boolean,
+  pullSecrets: readonly string[],
+): PodSpec {
+  const imagePullSecrets = [...settings.imagePullSecrets, ...pullSecrets]
   const tolerations: readonly Toleration[] = [
     ...settings.tolerations,
     ...(settings.startupTaintSeconds === 0 ? [] : [{ key: startupTaint, operator: 'Exists' }]),
@@ -262,10 +291,21 @@ export function readDaemonSet(daemonSet: DaemonSet, base: string): ObservedShard
     updated: status?.updatedNumberScheduled ?? 0,
     created: metadata?.creationTimestamp ?? '',
     deleting: metadata?.deletionTimestamp !== undefined,
+    pullSecrets: (template.spec?.imagePullSecrets ?? []).flatMap(({ name }) => name ?? []),
+    formerSecrets: (metadata?.annotations?.[formerAnnotation] ?? '')
+      .split(' ')
+      .filter((name) => name !== ''),
   }
 }
 
-const kinds: ReadonlySet<string> = new Set(['holding', 'originals', 'fresh', 'apart', 'refresh'])
+const kinds: ReadonlySet<string> = new Set([
+  'holding',
+  'originals',
+  'fresh',
+  'apart',
+  'refresh',
+  'private',
+])
 
 function isKind(text: string | undefined): text is ShardKind {
   return text !== undefined && kinds.has(text)

@@ -1,4 +1,5 @@
 import type { Settings } from '../config/settings.ts'
+import type { PullIdentity } from '../discovery/discovery.ts'
 import type { Mapping } from '../images/mapping.ts'
 import { deleteObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
@@ -7,6 +8,7 @@ import { isAlreadyExists, isConflict, KubeApiError } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
 import type { DaemonSet, OwnerReference } from '../kube/types.ts'
 import type { Metrics } from '../metrics/metrics.ts'
+import type { Nodes } from '../state/cached-image.ts'
 import type { ImageStore } from '../state/store.ts'
 import { type Architectures, architecturesOf, isLinux } from './architectures.ts'
 import { ClusterView } from './cluster-view.ts'
@@ -21,11 +23,14 @@ import { findOwner } from './owner.ts'
 import { defaultPace, type Pace } from './pace.ts'
 import { isMissing } from './placement.ts'
 import { type Change, type Plan, plan } from './plan.ts'
+import type { PodView } from './pod-view.ts'
+import { type PrivateChange, PrivateImages, type PrivateScene } from './private-images.ts'
+import { mayHoldPrivate, privateLayers, privateWanted } from './private-wanted.ts'
 import { declareMetrics, type PullerMetrics } from './puller-metrics.ts'
 import { Refusals } from './refusals.ts'
 import { Reporter } from './reporter.ts'
 import { isPatchForbidden, learnRights, type Rights } from './rights.ts'
-import type { Shard } from './shard.ts'
+import { labelValue, type Shard } from './shard.ts'
 import { openGate, releaseNode } from './startup-gate.ts'
 import { StatusWriter } from './status-writer.ts'
 import type { StrategyName } from './strategies/strategies.ts'
@@ -46,6 +51,10 @@ export interface PullerOptions {
   readonly now?: () => number
   /** Default {@link defaultPace}; tests are in a hurry. */
   readonly pace?: Pace
+  /** With which pull secrets the pods come that use images; undefined while that is not known. Default: never known. */
+  readonly pullIdentities?: (
+    references: Iterable<string>,
+  ) => ReadonlyMap<string, readonly PullIdentity[]> | undefined
 }
 
 export interface Puller {
@@ -123,6 +132,7 @@ class Term {
   #poorAt = Number.NEGATIVE_INFINITY
   readonly #reporter: Reporter
   readonly #refusals: Refusals
+  readonly #private: PrivateImages
   readonly #fingerprints = new Map<string, { readonly key: string; readonly fingerprint: string }>()
   #memory: Memory = blank
   /** How long the last look at the cluster took. */
@@ -174,6 +184,16 @@ class Term {
       log,
       clock: this.#clock,
     })
+    this.#private = new PrivateImages({
+      client,
+      namespace: settings.namespace,
+      base: settings.puller.daemonSetName,
+      log,
+      clock: this.#clock,
+      pace: options.pace ?? defaultPace,
+      identitiesOf: options.pullIdentities ?? (() => undefined),
+      onChange: () => this.#wakeUp.resolve(),
+    })
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -212,7 +232,7 @@ class Term {
     const { settings, store, mapping, pace = defaultPace } = this.#options
     const generations = this.#view.shards()
     if (generations === undefined) return gatherEventsMs
-    const { shards } = generations
+    const shards = generations.shards.filter(({ kind }) => kind !== 'private')
     const epoch = this.#now()
     const architectures = architecturesOf(this.#view.nodes(), settings.puller)
     this.#wanted = wantedSet({
@@ -228,6 +248,9 @@ class Term {
     const now = this.#clock.now()
     const taken = this.#view.taken()
     const strategy = this.#choose(now)
+    const scene = this.#privateScene(generations, strategy, epoch)
+    const beside = this.#private.round(scene, signal)
+    const privatePods = new Set<PodView>(scene.pods)
     const out = overBudget({
       wanted: this.#wanted.references,
       held: new Set(shards.flatMap(({ members }) => members.map(({ reference }) => reference))),
@@ -238,26 +261,34 @@ class Term {
       wanted: new Map(references),
       shards,
       taken,
-      pods: this.#view.pods(),
+      pods: [...this.#view.pods()].filter((pod) => !privatePods.has(pod)),
       architectures,
       memory: this.#memory,
       base: settings.puller.daemonSetName,
       strategy,
-      podsPerNode: settings.puller.podsPerNode,
+      podsPerNode: Math.max(2, settings.puller.podsPerNode - beside.shards),
       fingerprint: (shard) => this.#fingerprint(shard),
       pace,
       now,
     })
     this.#memory = next.memory
-    this.#tell(next, this.#wanted, { taken, out })
+    this.#tell(next, this.#wanted, { taken, out, beside: beside.nodes })
     this.#lookMs = this.#clock.now() - now
-    let nextMs = next.wakeAt - now
+    let nextMs = Math.min(next.wakeAt - now, beside.nextMs)
     if (this.#wanted.recheckAt !== undefined) {
       nextMs = Math.min(nextMs, this.#wanted.recheckAt - epoch)
     }
     const changed = new Set(next.changes.map(({ name }) => name))
     for (const change of next.changes) {
       nextMs = Math.min(nextMs, await this.#attempt(change.name, () => this.#write(change, signal)))
+    }
+    for (const change of beside.changes) {
+      const write = (): Promise<void> => this.#writePrivate(change, signal)
+      nextMs = Math.min(nextMs, await this.#attempt(change.name, write))
+    }
+    if (beside.changes.length === 0 && scene.shards.length > 0) {
+      const tidy = (): Promise<void> => this.#private.tidy(scene, signal)
+      nextMs = Math.min(nextMs, await this.#attempt('credentials', tidy))
     }
     for (const shard of shards) {
       if (changed.has(shard.name) || isMissing(shard) || shard.deleting) continue
@@ -266,7 +297,7 @@ class Term {
     nextMs = Math.min(nextMs, await this.#endSuperseded(generations, changed, signal))
     nextMs = Math.min(nextMs, await this.#releaseNodes(next, architectures, signal))
     // After all that is written: nobody waits for an explanation.
-    nextMs = Math.min(nextMs, await this.#refusals.look(shards, signal))
+    nextMs = Math.min(nextMs, await this.#refusals.look([...shards, ...scene.shards], signal))
     return Math.max(0, nextMs)
   }
 
@@ -291,6 +322,45 @@ class Term {
       },
       'shard changed',
     )
+  }
+
+  /** What images that need credentials are to be held with, and what is there of them. */
+  #privateScene({ shards }: Generations, strategy: StrategyName, now: number): PrivateScene {
+    const { settings, store, mapping } = this.#options
+    // Secrets are made and removed with DaemonSets that are changed in place, and where an image stands is told by pods.
+    const able = this.#mayPatch && this.#view.nodes() !== undefined
+    const own = shards.filter((shard) => shard.kind === 'private' && !isMissing(shard))
+    const names = new Set(own.map(({ name }) => labelValue(name)))
+    return {
+      wanted: able ? privateWanted({ store, settings, mapping, now }) : new Map(),
+      shards: own.filter(({ deleting }) => !deleting),
+      pods: names.size === 0 ? [] : [...this.#view.pods()].filter(({ shard }) => names.has(shard)),
+      allowed: mayHoldPrivate(settings, this.#view.nodes()),
+      layers: privateLayers(settings),
+      strategy,
+      building: this.#building,
+    }
+  }
+
+  async #writePrivate(change: PrivateChange, signal: AbortSignal): Promise<void> {
+    const { name, observed, shard, build, copy } = change
+    if (shard === undefined) {
+      if (observed !== undefined) await this.#delete(observed, signal)
+    } else {
+      // A kubelet that finds no Secret asks as anybody, and waits before it asks again.
+      if (observed !== undefined) await copy(observed.uid, signal)
+      const isTaken = (object: string): boolean => this.#view.isTaken(object)
+      const written = await this.#applying.write({ name, observed, isTaken, build }, signal)
+      if (written === undefined) return
+      const { uid = '', generation = 0 } = written.metadata ?? {}
+      this.#view.wrote(name, uid, generation)
+      // The first one belongs to a DaemonSet that was not there before.
+      if (observed === undefined) await copy(uid, signal)
+    }
+    const action = shard === undefined ? 'delete' : 'apply'
+    this.#metrics.written(action)
+    const images = shard?.members.length ?? 0
+    this.#options.log.info({ daemonset: name, action, images }, 'shard changed')
   }
 
   /**
@@ -483,7 +553,16 @@ class Term {
   #tell(
     next: Plan,
     wanted: WantedSet,
-    { taken, out }: { readonly taken: ReadonlySet<string>; readonly out: ReadonlySet<string> },
+    {
+      taken,
+      out,
+      beside,
+    }: {
+      readonly taken: ReadonlySet<string>
+      readonly out: ReadonlySet<string>
+      /** Where images that need credentials stand. */
+      readonly beside: ReadonlyMap<string, Nodes>
+    },
   ): void {
     const { store } = this.#options
     const { seen, places } = next
@@ -509,8 +588,9 @@ class Term {
       // Before the first DaemonSet is there it is not known how many nodes there are.
       if (before !== undefined || nodes.desired > 0) this.#status.offer(image, nodes)
     }
+    for (const [image, nodes] of beside) this.#status.offer(image, nodes)
     for (const { reference, nodes } of store.list()) {
-      if (nodes === undefined || wanted.images.has(reference)) continue
+      if (nodes === undefined || beside.has(reference) || wanted.images.has(reference)) continue
       this.#status.offer(
         reference,
         nodesOf([], seen, nodes, () => false),

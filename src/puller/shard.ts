@@ -7,8 +7,9 @@ import { createHash } from 'node:crypto'
  * - `fresh`: images not proven yet; `apart`: images that fail somewhere. In both each image has a container of its own
  *   beside the others, so that a bad one stops none.
  * - `refresh`: tags that moved, there for as long as it takes the nodes to pull what they are now.
+ * - `private`: images that need credentials, with those of the workloads that use them.
  */
-export type ShardKind = 'holding' | 'originals' | 'fresh' | 'apart' | 'refresh'
+export type ShardKind = 'holding' | 'originals' | 'fresh' | 'apart' | 'refresh' | 'private'
 
 /** The kinds that hold images for good, by the strategy that the user chose. */
 export type ResidentKind = 'holding' | 'originals'

@@ -47,6 +47,14 @@ const least: Readonly<Record<string, readonly [number, number]>> = {
   'cri-o': [1, 31],
 }
 
+/**
+ * Whether a node lets a pod use an image that another pod pulled with credentials only after it showed some of its own:
+ * KubeletEnsureSecretPulledImages (KEP-2535) is on from kubelet 1.35 on.
+ */
+export function checksCredentials({ kubelet }: NodeView): boolean {
+  return kubelet === '' || isAtLeast(kubelet, [1, 35])
+}
+
 function isAtLeast(version: string, [major, minor]: readonly [number, number]): boolean {
   const [, first = '', second = ''] = /^v?(\d+)\.(\d+)/.exec(version) ?? []
   if (first === '') return false

@@ -16,6 +16,8 @@ export interface Trouble {
   readonly method?: string
   /** Regular expression for the path with its query; default: every path. */
   readonly path?: string
+  /** Not for requests that show these, by Basic authentication. */
+  readonly unless?: { readonly username: string; readonly password: string }
   /** How many requests; default: all that match. */
   readonly times?: number
   /** Waits before anything else happens. */
@@ -106,7 +108,8 @@ export class TroubledServer implements AsyncDisposable {
       (trouble, i) =>
         (this.#left[i] ?? 0) > 0 &&
         (trouble.method ?? method) === method &&
-        new RegExp(trouble.path ?? '').test(url),
+        new RegExp(trouble.path ?? '').test(url) &&
+        !shows(headers.authorization, trouble.unless),
     )
     if (at < 0) return undefined
     this.#left[at] = (this.#left[at] ?? 0) - 1
@@ -162,4 +165,10 @@ function written(response: ServerResponse, bytes: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
     response.write(bytes, (error) => (error ? reject(error) : resolve()))
   })
+}
+
+function shows(authorization: string | undefined, user: Trouble['unless']): boolean {
+  if (user === undefined) return false
+  const text = Buffer.from(`${user.username}:${user.password}`).toString('base64')
+  return authorization === `Basic ${text}`
 }

@@ -292,8 +292,8 @@ describe('components', () => {
     })
   }
 
-  it('are ten', () => {
-    assert.equal(components.length, 10)
+  it('are eleven', () => {
+    assert.equal(components.length, 11)
   })
 
   it('open the one pull secret that they name, and no other', () => {

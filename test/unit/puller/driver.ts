@@ -24,6 +24,7 @@ export const pullerSettings: PullerSettings = Object.freeze({
   strategy: 'init',
   podsPerNode: 3,
   priorityClass: '',
+  privateImages: 'off',
   diskPercent: 50,
   startupTaintSeconds: 0,
   daemonSetName: 'kip',

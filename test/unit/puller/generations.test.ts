@@ -23,6 +23,8 @@ function shard(revision: number, more: Partial<ObservedShard> = {}): ObservedSha
     updated: 3,
     created: '2026-01-01T00:00:00Z',
     deleting: false,
+    pullSecrets: [],
+    formerSecrets: [],
     ...more,
   }
 }

@@ -44,6 +44,8 @@ function look(desired: number, ...pods: readonly PodView[]): Survey {
     updated: desired,
     created: '',
     deleting: false,
+    pullSecrets: [],
+    formerSecrets: [],
   }
   return survey([shard], pods)
 }

@@ -31,6 +31,8 @@ const shard = (more: Partial<ObservedShard> = {}): ObservedShard => ({
   updated: 2,
   created: '',
   deleting: false,
+  pullSecrets: [],
+  formerSecrets: [],
   ...more,
 })
 

@@ -1,0 +1,42 @@
+import type { PodUse } from './pod.ts'
+
+/** What pods of one namespace pull an image with. */
+export interface PullIdentity {
+  readonly namespace: string
+  /** Names of the pods' pull secrets; those of their service accounts are among them, since the API server writes them in. */
+  readonly secrets: readonly string[]
+}
+
+/** Different sets of secrets that are told of one image: more than 64 teams with a login each are served in part. */
+const mostIdentities = 64
+
+/**
+ * Finds with which pull secrets the pods come that use certain images.
+ *
+ * @param references normalised; the namespaces whose users of each count
+ * @param pods all pods, by `namespace/name`
+ */
+export function findPullIdentities(
+  references: ReadonlyMap<string, ReadonlySet<string>>,
+  pods: Iterable<readonly [string, PodUse]>,
+): ReadonlyMap<string, readonly PullIdentity[]> {
+  const found = new Map<string, Map<string, PullIdentity>>()
+  for (const [key, { shape }] of pods) {
+    if (shape.used.ignored) continue
+    for (const reference of shape.used.references) {
+      const namespace = key.slice(0, key.indexOf('/'))
+      if (references.get(reference)?.has(namespace) !== true) continue
+      const secrets = shape.pullSecrets
+      const known = found.get(reference) ?? new Map<string, PullIdentity>()
+      found.set(reference, known)
+      const id = `${namespace}/${secrets.join(',')}`
+      if (!known.has(id) && known.size < mostIdentities) known.set(id, { namespace, secrets })
+    }
+  }
+  return new Map(
+    [...found].map(([reference, known]) => [
+      reference,
+      [...known].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, identity]) => identity),
+    ]),
+  )
+}

@@ -1,0 +1,146 @@
+import { randomBytes } from 'node:crypto'
+import { createObject, deleteObject, getObject } from '../kube/apply.ts'
+import type { KubeClient } from '../kube/client.ts'
+import type { Secret } from './credentials.ts'
+import { type ObservedShard, partLabel, pullerLabel, shardLabel } from './daemon-set.ts'
+import { labelValue } from './shard.ts'
+import { fieldManager } from './writer.ts'
+
+const part = 'puller-credentials'
+const key = '.dockerconfigjson'
+
+interface Copy {
+  readonly name: string
+  readonly uid: string
+  readonly shard: string
+  readonly content: string
+  /** Of the DaemonSet that takes it along. */
+  readonly ownerUid: string
+}
+
+export interface CredentialCopiesOptions {
+  readonly client: KubeClient
+  readonly namespace: string
+  /** The puller's DaemonSet name. */
+  readonly base: string
+}
+
+/**
+ * The Secrets in kip's own namespace that private shards pull with.
+ *
+ * A Secret is never changed, and its name never used again: a kubelet takes a Secret that it knows by name and uid for one
+ * that may use what was pulled with it before, whatever it holds by now, so what is written into an old one would be let
+ * in unchecked. Its DaemonSet owns it and takes it along.
+ */
+export class CredentialCopies {
+  readonly #options: CredentialCopiesOptions
+  #copies: readonly Copy[] = []
+  /** Names of those made since the last look. */
+  readonly #made = new Set<string>()
+
+  constructor(options: CredentialCopiesOptions) {
+    this.#options = options
+  }
+
+  /** Looks at those that DaemonSets name, each by its name: nobody needs to list Secrets for that. */
+  async read(shards: readonly ObservedShard[], signal: AbortSignal): Promise<void> {
+    const { client } = this.#options
+    const names = new Set(
+      shards.flatMap(({ pullSecrets, formerSecrets }) => [
+        ...pullSecrets.slice(-1),
+        ...formerSecrets,
+      ]),
+    )
+    const copies: Copy[] = []
+    for (const name of names) {
+      const found = await getObject<Secret>(client, this.#resource, name, { signal })
+      const { labels = {}, uid = '', deletionTimestamp, ownerReferences } = found?.metadata ?? {}
+      if (found === undefined || labels[partLabel] !== part) continue
+      if (deletionTimestamp !== undefined) continue
+      copies.push({
+        name,
+        uid,
+        shard: labels[shardLabel] ?? '',
+        content: Buffer.from(found.data?.[key] ?? '', 'base64').toString(),
+        ownerUid: ownerReferences?.[0]?.uid ?? '',
+      })
+    }
+    // What was made meanwhile is no less there.
+    const made = this.#copies.filter(({ name }) => !names.has(name) && this.#made.has(name))
+    this.#copies = [...copies, ...made]
+    this.#made.clear()
+  }
+
+  /** Names of a shard's Secrets other than this one, as far as they are known. */
+  others(shard: string, kept: string): readonly string[] {
+    return this.#copies
+      .filter((copy) => copy.shard === labelValue(shard) && copy.name !== kept)
+      .map(({ name }) => name)
+      .sort()
+  }
+
+  /** Name of the shard's Secret with this content that this DaemonSet owns; undefined: there is none. */
+  find(shard: string, content: string, ownerUid: string): string | undefined {
+    const label = labelValue(shard)
+    return this.#copies.find(
+      (copy) => copy.shard === label && copy.content === content && copy.ownerUid === ownerUid,
+    )?.name
+  }
+
+  /** A name that nobody used before. */
+  newName(shard: string): string {
+    return `${shard}-${randomBytes(8).toString('hex')}`
+  }
+
+  /** Makes the Secret of a shard, which its DaemonSet owns. */
+  async create(
+    copy: {
+      readonly name: string
+      readonly shard: string
+      readonly content: string
+      readonly ownerUid: string
+    },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { client, namespace, base } = this.#options
+    const { name, content, ownerUid } = copy
+    const shard = labelValue(copy.shard)
+    const secret: Secret & Record<string, unknown> = {
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: {
+        name,
+        namespace,
+        labels: { [partLabel]: part, [pullerLabel]: labelValue(base), [shardLabel]: shard },
+        ownerReferences: [
+          { apiVersion: 'apps/v1', kind: 'DaemonSet', name: copy.shard, uid: ownerUid },
+        ],
+      },
+      type: 'kubernetes.io/dockerconfigjson',
+      immutable: true,
+      data: { [key]: Buffer.from(content).toString('base64') },
+    }
+    const made = await createObject<Secret>(client, this.#resource, secret, {
+      fieldManager,
+      signal,
+    })
+    const uid = made.metadata?.uid ?? ''
+    this.#made.add(name)
+    this.#copies = [...this.#copies, { name, uid, shard, content, ownerUid }]
+  }
+
+  /** Removes what a shard pulled with before. */
+  async removeOthers(shard: string, kept: string, signal: AbortSignal): Promise<void> {
+    const others = this.#copies.filter(
+      (copy) => copy.shard === labelValue(shard) && copy.name !== kept,
+    )
+    for (const { name, uid } of others) {
+      await deleteObject(this.#options.client, this.#resource, name, { uid, signal })
+      this.#copies = this.#copies.filter((copy) => copy.name !== name)
+    }
+  }
+
+  get #resource() {
+    return { group: '', version: 'v1', plural: 'secrets', namespace: this.#options.namespace }
+  }
+}

@@ -1,0 +1,317 @@
+import type { PullIdentity } from '../discovery/discovery.ts'
+import type { KubeClient } from '../kube/client.ts'
+import type { Clock } from '../kube/clock.ts'
+import { KubeApiError } from '../kube/errors.ts'
+import type { Log } from '../kube/log.ts'
+import type { DaemonSet } from '../kube/types.ts'
+import type { Nodes } from '../state/cached-image.ts'
+import { containerName } from './container-names.ts'
+import { CredentialCopies } from './credential-copies.ts'
+import { type ImageCredentials, readCredentials } from './credential-source.ts'
+import { dockerConfigFor } from './credentials.ts'
+import { buildDaemonSet, fingerprintAnnotation, type ObservedShard } from './daemon-set.ts'
+import { nodesOf } from './node-status.ts'
+import type { Pace } from './pace.ts'
+import type { PodView } from './pod-view.ts'
+import { type Bench, benched, blankBench, judge, type Tried } from './private-bench.ts'
+import { type PrivateMember, type PrivatePlan, planPrivate } from './private-plan.ts'
+import { labelValue, type Member, type Shard, shardName, sortMembers } from './shard.ts'
+import { type StrategyName, strategyOf } from './strategies/strategies.ts'
+import { type Survey, survey } from './survey.ts'
+
+export interface PrivateImagesOptions {
+  readonly client: KubeClient
+  readonly namespace: string
+  /** The puller's DaemonSet name. */
+  readonly base: string
+  readonly log: Log
+  readonly clock: Clock
+  readonly pace: Pace
+  /** With which pull secrets an image's pods come; undefined: not known yet. */
+  readonly identitiesOf: (
+    references: Iterable<string>,
+  ) => ReadonlyMap<string, readonly PullIdentity[]> | undefined
+  /** Another round is called for. */
+  readonly onChange: () => void
+}
+
+/** What one round sees. */
+export interface PrivateScene {
+  /** Images that need credentials and that nobody put into `IMAGES`, with the pods that use them. */
+  readonly wanted: ReadonlyMap<string, { readonly uses: number; readonly before?: Nodes }>
+  /** Private shards. */
+  readonly shards: readonly ObservedShard[]
+  /** Pods of these. */
+  readonly pods: readonly PodView[]
+  /** Whether they may be held at all: every kubelet checks who uses them, or the user wants no check. */
+  readonly allowed: boolean
+  /** Shards that may be there. */
+  readonly layers: number
+  readonly strategy: StrategyName
+  /** DaemonSets as they are built now. */
+  readonly building: Parameters<typeof buildDaemonSet>[1]
+}
+
+/** What is to be done to one shard, and with what it pulls. */
+export interface PrivateChange {
+  readonly name: string
+  readonly observed: ObservedShard | undefined
+  /** undefined: it is to go. */
+  readonly shard: Shard | undefined
+  readonly build: (object: string) => DaemonSet
+  /** Makes the Secret that the DaemonSet names, if it is not there. */
+  readonly copy: (ownerUid: string, signal: AbortSignal) => Promise<void>
+}
+
+export interface PrivateRound {
+  readonly changes: readonly PrivateChange[]
+  /** Where each wanted image stands. */
+  readonly nodes: ReadonlyMap<string, Nodes>
+  /** Shards that are there, or are to be. */
+  readonly shards: number
+  /** Milliseconds after which time alone calls for another round. */
+  readonly nextMs: number
+}
+
+/** Secrets change without an event that kip may watch: they are read so often. */
+const refreshMs = 30_000
+
+const nowhere: Nodes = Object.freeze({ desired: 0, cached: 0, pulling: 0, failed: 0, failures: [] })
+
+/**
+ * Images that need credentials, held with those of the pods that use them: kubelets then let in who shows the same, also
+ * while the registry is down (KEP-2535), and nobody else.
+ */
+export class PrivateImages {
+  readonly #options: PrivateImagesOptions
+  readonly #copies: CredentialCopies
+  #known: ReadonlyMap<string, ImageCredentials> | undefined
+  /** When users of an image were last seen, with what they pulled then. */
+  readonly #seen = new Map<
+    string,
+    { readonly at: number; readonly users: readonly PullIdentity[] }
+  >()
+  #readKey = ''
+  #readAt = Number.NEGATIVE_INFINITY
+  #isReading = false
+  #bench: Bench = blankBench
+  /** Which credential an image has in each shard, as of the last round. */
+  #placed: PrivatePlan['layers'] = []
+  #told = ''
+
+  constructor(options: PrivateImagesOptions) {
+    this.#options = options
+    this.#copies = new CredentialCopies(options)
+  }
+
+  round(scene: PrivateScene, signal: AbortSignal): PrivateRound {
+    const { shards, pods, layers, allowed } = scene
+    if (scene.wanted.size === 0 && shards.length === 0) {
+      return { changes: [], nodes: new Map(), shards: 0, nextMs: Number.POSITIVE_INFINITY }
+    }
+    const wanted: PrivateScene['wanted'] = allowed ? scene.wanted : new Map()
+    const { clock, pace } = this.#options
+    const now = clock.now()
+    this.#refresh(wanted, shards, now, signal)
+    const seen = survey(shards, pods)
+    const known = this.#known
+    // Before the users were read nothing is taken from anybody.
+    if (known === undefined && wanted.size > 0) {
+      const nodes = this.#nodes(scene, seen, undefined, now)
+      return { changes: [], nodes, shards: shards.length, nextMs: refreshMs }
+    }
+    this.#bench = judge(this.#bench, this.#tried(shards, pods), now, pace)
+    const plan = planPrivate(
+      [...wanted].map(([reference, { uses }]) => ({
+        reference,
+        uses,
+        credentials: (known?.get(reference)?.credentials ?? []).filter(
+          ({ id }) => !benched(this.#bench, reference, id, now),
+        ),
+      })),
+      { layers, capacity: strategyOf('private', scene.strategy).capacity },
+    )
+    this.#placed = plan.layers
+    return {
+      changes: this.#changes(scene, plan),
+      nodes: this.#nodes(scene, seen, plan, now),
+      shards: Math.max(shards.length, plan.layers.length),
+      nextMs: wanted.size === 0 ? Number.POSITIVE_INFINITY : refreshMs,
+    }
+  }
+
+  /** What became of each image in each shard, by pods of its present template. */
+  #tried(shards: readonly ObservedShard[], pods: readonly PodView[]): readonly Tried[] {
+    return shards.flatMap((shard) => {
+      const own = pods.filter(
+        (pod) => pod.shard === labelValue(shard.name) && pod.template === shard.template,
+      )
+      const seen = survey([shard], own)
+      return (this.#placed[shard.index - 1] ?? []).map(({ reference, credential }) => {
+        const { held, failures } = seen.tally(reference)
+        return { reference, id: credential.id, held: held > 0, failing: failures.length > 0 }
+      })
+    })
+  }
+
+  /** Removes Secrets that the shard's pods no longer pull with. */
+  async tidy(
+    { shards, pods }: Pick<PrivateScene, 'shards' | 'pods'>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const seen = survey(shards, pods)
+    for (const shard of shards) {
+      const current = shard.pullSecrets.at(-1)
+      if (current === undefined || !seen.isRolledOut(shard)) continue
+      await this.#copies.removeOthers(shard.name, current, signal)
+    }
+  }
+
+  #changes(scene: PrivateScene, plan: PrivatePlan): readonly PrivateChange[] {
+    const { base } = this.#options
+    const changes: PrivateChange[] = []
+    const observed = new Map(scene.shards.map((shard) => [shard.index, shard]))
+    const most = Math.max(plan.layers.length, ...observed.keys())
+    for (let index = 1; index <= most; index++) {
+      const members = plan.layers[index - 1] ?? []
+      const before = observed.get(index)
+      const name = shardName(base, 'private', index)
+      if (members.length > 0) {
+        const change = this.#write(scene, name, index, members, before)
+        if (change !== undefined) changes.push(change)
+      } else if (before !== undefined) {
+        changes.push({
+          name,
+          observed: before,
+          shard: undefined,
+          build: () => ({}),
+          copy: async () => undefined,
+        })
+      }
+    }
+    return changes
+  }
+
+  #write(
+    { building }: PrivateScene,
+    name: string,
+    index: number,
+    members: readonly PrivateMember[],
+    observed: ObservedShard | undefined,
+  ): PrivateChange | undefined {
+    const content = dockerConfigFor(members)
+    const found =
+      observed === undefined ? undefined : this.#copies.find(name, content, observed.uid)
+    const secret = found ?? this.#copies.newName(name)
+    // The note of what is removed by now stays until there is something else to write.
+    const formerSecrets =
+      secret === observed?.pullSecrets.at(-1)
+        ? observed.formerSecrets
+        : this.#copies.others(name, secret)
+    const shard: Shard = { kind: 'private', index, members: named(members) }
+    const build = (object: string): DaemonSet =>
+      buildDaemonSet({ ...shard, object }, { ...building, pullSecrets: [secret], formerSecrets })
+    const fingerprint = build(name).metadata?.annotations?.[fingerprintAnnotation]
+    if (found !== undefined && fingerprint === observed?.fingerprint) return undefined
+    return {
+      name,
+      observed,
+      shard,
+      build,
+      copy: async (ownerUid, signal) => {
+        if (this.#copies.find(name, content, ownerUid) !== undefined) return
+        await this.#copies.create({ name: secret, shard: name, content, ownerUid }, signal)
+      },
+    }
+  }
+
+  #nodes(
+    { wanted, allowed }: PrivateScene,
+    seen: Survey,
+    plan: PrivatePlan | undefined,
+    now: number,
+  ): ReadonlyMap<string, Nodes> {
+    const nodes = new Map<string, Nodes>()
+    for (const [reference, { before }] of wanted) {
+      const known = this.#known?.get(reference)
+      const isBenched = (known?.credentials ?? []).some(({ id }) =>
+        benched(this.#bench, reference, id, now),
+      )
+      const counts = nodesOf([reference], seen, before, () => isBenched)
+      const reason = !allowed
+        ? 'NotVerified'
+        : plan === undefined || known === undefined
+          ? undefined
+          : plan.waiting.has(reference)
+            ? 'NoRoom'
+            : known.someWithout
+              ? 'NoCredentials'
+              : undefined
+      const held = plan?.layers.some((layer) => layer.some((one) => one.reference === reference))
+      const isPlaced = plan === undefined || held === true || isBenched
+      const stands = allowed && isPlaced ? counts : nowhere
+      nodes.set(reference, reason === undefined ? stands : { ...stands, reason })
+    }
+    return nodes
+  }
+
+  /** Reads the users' Secrets anew in the background when there are other images, or the last time is long ago. */
+  #refresh(
+    wanted: PrivateScene['wanted'],
+    shards: readonly ObservedShard[],
+    now: number,
+    signal: AbortSignal,
+  ): void {
+    const { log, identitiesOf, client, pace, onChange } = this.#options
+    const key = [...wanted.keys()].sort().join(' ')
+    if (this.#isReading || (key === this.#readKey && now < this.#readAt + refreshMs)) return
+    const found = wanted.size === 0 ? new Map() : identitiesOf(wanted.keys())
+    if (found === undefined) return
+    this.#readKey = key
+    this.#readAt = now
+    for (const [reference, users] of found) this.#seen.set(reference, { at: now, users })
+    for (const [reference, { at }] of this.#seen) {
+      // While pods are made anew there may be none for a moment.
+      if (!wanted.has(reference) || now - at >= pace.removeMs) this.#seen.delete(reference)
+    }
+    if (wanted.size === 0) {
+      this.#known = undefined
+      return
+    }
+    const users = new Map([...this.#seen].map(([reference, { users }]) => [reference, users]))
+    this.#isReading = true
+    void Promise.all([readCredentials(client, users, signal), this.#copies.read(shards, signal)])
+      .then(([{ images, refused }]) => {
+        this.#known = images
+        if (refused === undefined) this.#told = ''
+        else this.#tell('the pull secrets of workloads may not be read (component private-images)')
+      })
+      .catch((error: unknown) => {
+        if (signal.aborted) return
+        if (error instanceof KubeApiError && error.status === 403) {
+          this.#tell("Secrets of kip's namespace may not be read (component private-images)")
+        } else log.warn({ err: error }, 'pull secrets were not read, trying again')
+      })
+      .finally(() => {
+        this.#isReading = false
+        onChange()
+      })
+  }
+
+  #tell(text: string): void {
+    if (this.#told === text) return
+    this.#told = text
+    this.#options.log.warn({}, `images that need credentials are not held: ${text}`)
+  }
+}
+
+function named(members: readonly PrivateMember[]): readonly Member[] {
+  const taken = new Set<string>()
+  const all: Member[] = []
+  for (const { reference } of members) {
+    const container = containerName(reference, undefined, taken)
+    taken.add(container)
+    all.push({ reference, container })
+  }
+  return sortMembers(all)
+}

@@ -1,0 +1,57 @@
+import type { Settings } from '../config/settings.ts'
+import { decide } from '../decide/decide.ts'
+import type { Mapping } from '../images/mapping.ts'
+import type { Nodes } from '../state/cached-image.ts'
+import type { ImageStore } from '../state/store.ts'
+import { isLinux } from './architectures.ts'
+import { admitsDaemon } from './node-fit.ts'
+import type { NodeView } from './node-view.ts'
+import { checksCredentials } from './strategy-choice.ts'
+
+/** Puller pods of a node that are not for private images: what is held, best-effort names, and what is on its way. */
+const podsForOthers = 3
+
+export interface PrivateWantedOptions {
+  readonly store: ImageStore
+  readonly settings: Settings
+  readonly mapping: Mapping
+  /** Milliseconds since the epoch. */
+  readonly now: number
+}
+
+/** Images in use that need credentials and that nobody named in `IMAGES` or by an object made by hand. */
+export function privateWanted(
+  options: PrivateWantedOptions,
+): ReadonlyMap<string, { readonly uses: number; readonly before?: Nodes }> {
+  const { store, settings, mapping, now } = options
+  const wanted = new Map<string, { readonly uses: number; readonly before?: Nodes }>()
+  if (settings.puller.privateImages === 'off') return wanted
+  for (const image of store.list()) {
+    const { reference, source, usage, nodes } = image
+    if (source?.state !== 'NeedsCredentials') continue
+    const { cache } = decide({ reference, image, mapping, settings, now })
+    if (cache.code !== 'NeedsCredentials') continue
+    wanted.set(reference, {
+      uses: usage?.pods ?? 0,
+      ...(nodes === undefined ? {} : { before: nodes }),
+    })
+  }
+  return wanted
+}
+
+/** How many shards private images may have: what a node may have beyond the three that all else needs. */
+export function privateLayers({ puller }: Pick<Settings, 'puller'>): number {
+  return Math.max(0, puller.podsPerNode - podsForOthers)
+}
+
+/** Whether private images may be held: no pod is let in to what it could not pull, or the user wants that unchecked. */
+export function mayHoldPrivate(
+  { puller }: Pick<Settings, 'puller'>,
+  nodes: readonly NodeView[] | undefined,
+): boolean {
+  if (puller.privateImages === 'all') return true
+  if (puller.privateImages === 'off' || nodes === undefined) return false
+  return nodes
+    .filter((node) => isLinux(node) && admitsDaemon(node, puller))
+    .every((node) => checksCredentials(node))
+}

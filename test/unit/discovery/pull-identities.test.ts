@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { PodUse } from '../../../src/discovery/pod.ts'
+import { findPullIdentities } from '../../../src/discovery/pull-identities.ts'
+
+const image = 'r.test/a:1'
+
+function pod(pullSecrets: readonly string[], ignored = false): PodUse {
+  const used = { references: [image], invalid: [], owner: '', ignored, asksStore: false }
+  const shape = {
+    ...{ used, images: [], pullSecrets, serviceAccount: 'default', nodeSelector: undefined },
+    ...{ nodeTerms: [], tolerations: undefined, waiting: [] },
+  }
+  return { shape: shape as unknown as PodUse['shape'], node: '' }
+}
+
+describe('the pull secrets of an image’s pods', () => {
+  it('are told by namespace, each set once, of those alone that count', () => {
+    const wanted = new Map([[image, new Set(['a', 'b'])]])
+    const found = findPullIdentities(wanted, [
+      ['b/one', pod(['login'])],
+      ['a/one', pod(['login', 'more'])],
+      ['a/two', pod(['login', 'more'])],
+      ['a/three', pod([])],
+      ['a/out', pod(['opted-out'], true)],
+      ['excluded/one', pod(['login'])],
+    ])
+    assert.deepEqual(found.get(image), [
+      { namespace: 'a', secrets: [] },
+      { namespace: 'a', secrets: ['login', 'more'] },
+      { namespace: 'b', secrets: ['login'] },
+    ])
+  })
+
+  it('are bounded', () => {
+    const many = Array.from({ length: 200 }, (_, i) => ['a/p', pod([`s${i}`])] as const)
+    assert.equal(
+      findPullIdentities(new Map([[image, new Set(['a'])]]), many).get(image)?.length,
+      64,
+    )
+  })
+})

@@ -1,0 +1,224 @@
+import assert from 'node:assert/strict'
+import { afterEach, beforeEach, describe, it } from 'node:test'
+import { loadSettings } from '../../../src/config/load.ts'
+import type { PullIdentity } from '../../../src/discovery/discovery.ts'
+import { createMapping } from '../../../src/images/mapping.ts'
+import type { DaemonSet } from '../../../src/kube/types.ts'
+import { createMetrics } from '../../../src/metrics/metrics.ts'
+import type { Secret } from '../../../src/puller/credentials.ts'
+import { createPuller } from '../../../src/puller/puller.ts'
+import type { Nodes } from '../../../src/state/cached-image.ts'
+import { createMemoryStore } from '../../../src/state/memory-store.ts'
+import type { ImageStore } from '../../../src/state/store.ts'
+import { type FakeKube, type FakeObject, startFakeKube } from '../../support/fake-kube.ts'
+import { silentLog } from '../../support/silent-log.ts'
+import { waitUntil } from '../../support/wait-until.ts'
+import { connect, daemonSets, fastClock } from './cluster-bridge.ts'
+import { SimulatedCluster } from './simulated-cluster.ts'
+
+const nodes = { group: '', version: 'v1', plural: 'nodes' }
+const secretsIn = (namespace: string) => ({
+  group: '',
+  version: 'v1',
+  plural: 'secrets',
+  namespace,
+})
+const image = 'r.test/team/app:1'
+const other = 'r.test/team/other:1'
+const { signal } = new AbortController()
+
+describe('images that need credentials', () => {
+  let kube: FakeKube
+  let cluster: SimulatedCluster
+  let store: ImageStore
+  let users: Map<string, readonly PullIdentity[]>
+  let log: ReturnType<typeof silentLog>
+  let disconnect: () => void
+  let stops: (() => Promise<void>)[]
+
+  beforeEach(async () => {
+    kube = await startFakeKube()
+    cluster = new SimulatedCluster(['n1', 'n2'])
+    store = createMemoryStore()
+    users = new Map([[image, [{ namespace: 'team', secrets: ['login'] }]]])
+    log = silentLog()
+    disconnect = connect(kube, cluster)
+    stops = []
+    for (const name of ['n1', 'n2']) putNode(name, 'v1.35.4')
+    putSecret('team', 'login', 'first-password')
+    await need(image)
+  })
+
+  afterEach(async () => {
+    for (const stop of stops) await stop()
+    disconnect()
+    await kube.stop()
+    const told = JSON.stringify([log.lines, [...store.list()], kube.list(daemonSets)])
+    assert.doesNotMatch(told, /-password/)
+  })
+
+  function putNode(name: string, kubeletVersion: string): void {
+    const status = { nodeInfo: { kubeletVersion, operatingSystem: 'linux', architecture: 'amd64' } }
+    kube.put(nodes, { apiVersion: 'v1', kind: 'Node', metadata: { name }, status } as FakeObject)
+  }
+
+  function putSecret(namespace: string, name: string, password: string): void {
+    const auths = {
+      'r.test': { username: 'u', password },
+      'else.test': { username: 'e', password },
+    }
+    const text = Buffer.from(JSON.stringify({ auths })).toString('base64')
+    kube.put(secretsIn(namespace), {
+      ...{ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace } },
+      ...{ type: 'kubernetes.io/dockerconfigjson', data: { '.dockerconfigjson': text } },
+    } as FakeObject)
+  }
+
+  async function need(reference: string): Promise<void> {
+    const now = new Date().toISOString()
+    const counts = { pods: 1, workloads: 1, namespaces: 1, owners: [], firstSeen: now }
+    await store.putUsage(reference, { wanted: ['InUse'], ...counts }, signal)
+    const state = store.get(reference)
+    assert.ok(state)
+    await store.putSource(state, { state: 'NeedsCredentials', checkedAt: now }, signal)
+  }
+
+  function start(env: Readonly<Record<string, string>> = {}): () => Promise<void> {
+    const client = kube.client()
+    const controller = new AbortController()
+    const { settings } = loadSettings({
+      argv: [],
+      env: {
+        ...{ NAMESPACE: 'kip', DAEMONSET_NAME: 'kip', KIP_PULLER_STRATEGY: 'init' },
+        ...{ KIP_PULLER_PRIVATE_IMAGES: 'verified', KIP_PULLER_PODS_PER_NODE: '4', ...env },
+      },
+      readFile: () => '',
+    })
+    const ended = createPuller({
+      ...{ client, store, settings, log, clock: fastClock },
+      mapping: createMapping({ registry: '', mapping: 'path' }),
+      metrics: createMetrics({ processMetrics: false }),
+      pullIdentities: () => users,
+    }).run(controller.signal)
+    const stop = async (): Promise<void> => {
+      controller.abort()
+      await ended
+      await client.close()
+    }
+    stops.push(stop)
+    return stop
+  }
+
+  const shards = (): readonly DaemonSet[] => kube.list(daemonSets) as readonly DaemonSet[]
+  const copies = (): readonly Secret[] => kube.list(secretsIn('kip')) as readonly Secret[]
+  const nodesOf = (reference: string): Nodes | undefined => store.get(reference)?.nodes
+  const contentOf = (copy: Secret | undefined): unknown =>
+    JSON.parse(Buffer.from(copy?.data?.['.dockerconfigjson'] ?? '', 'base64').toString())
+  const pulledWith = (shard: DaemonSet | undefined): string | undefined =>
+    shard?.spec?.template?.spec?.imagePullSecrets?.at(-1)?.name
+  const untilHeld = (reference = image): Promise<unknown> =>
+    waitUntil('both nodes to hold it', () => nodesOf(reference)?.cached === 2, 10_000)
+
+  it('are pulled with a copy of what fits them, which their DaemonSet owns', async () => {
+    start()
+    await untilHeld()
+    const [shard, ...more] = shards()
+    const [copy, ...others] = copies()
+    assert.deepEqual([more, others], [[], []])
+    assert.equal(shard?.metadata?.name, 'kip-private')
+    assert.equal(pulledWith(shard), copy?.metadata?.name)
+    assert.equal(copy?.metadata?.ownerReferences?.[0]?.uid, shard?.metadata?.uid)
+    assert.deepEqual(contentOf(copy), {
+      auths: { 'r.test/team/app': { username: 'u', password: 'first-password' } },
+    })
+    assert.deepEqual(nodesOf(image), {
+      ...{ desired: 2, cached: 2, pulling: 0, failed: 0 },
+      failures: [],
+    })
+  })
+
+  it('get a new copy under a new name when the password changes, and the old one goes', async () => {
+    start()
+    await untilHeld()
+    const before = copies()[0]?.metadata?.name
+    putSecret('team', 'login', 'second-password')
+    await waitUntil(
+      'the new copy alone',
+      () => copies().length === 1 && copies()[0]?.metadata?.name !== before,
+      10_000,
+    )
+    assert.match(JSON.stringify(contentOf(copies()[0])), /second-password/)
+    assert.equal(pulledWith(shards()[0]), copies()[0]?.metadata?.name)
+    assert.deepEqual(cluster.losses, [])
+  })
+
+  it('lose neither pods nor copies by a restart', async () => {
+    const stop = start()
+    await untilHeld()
+    const state = () => JSON.stringify([shards()[0]?.metadata?.uid, shards()[0]?.spec, copies()])
+    const before = state()
+    await stop()
+    start()
+    // A second image shows that rounds were made.
+    users = new Map([...users, [other, [{ namespace: 'team', secrets: [] }]]])
+    await need(other)
+    await waitUntil('the other to be told', () => nodesOf(other)?.reason !== undefined, 10_000)
+    assert.equal(nodesOf(other)?.reason, 'NoCredentials')
+    assert.equal(state(), before)
+  })
+
+  it('go with their last user', async () => {
+    start()
+    await untilHeld()
+    users = new Map()
+    await waitUntil('the DaemonSet to go', () => shards().length === 0, 10_000)
+  })
+
+  it('are let go of when the option is taken back', async () => {
+    const stop = start()
+    await untilHeld()
+    await stop()
+    start({ KIP_PULLER_PRIVATE_IMAGES: 'off' })
+    await waitUntil('the DaemonSet to go', () => shards().length === 0, 10_000)
+  })
+
+  it('are left alone where a kubelet checks nothing', async () => {
+    putNode('n2', 'v1.34.1')
+    start()
+    await waitUntil('the reason', () => nodesOf(image)?.reason === 'NotVerified', 10_000)
+    assert.deepEqual([shards(), copies()], [[], []])
+    assert.ok(!kube.requests.some(({ path }) => path.includes('/secrets')))
+  })
+
+  it('wait where nodes have no pod to spare', async () => {
+    start({ KIP_PULLER_PODS_PER_NODE: '3' })
+    await waitUntil('the reason', () => nodesOf(image)?.reason === 'NoRoom', 10_000)
+    assert.deepEqual([shards(), copies()], [[], []])
+  })
+
+  it('stand in two shards when two teams have a login each', async () => {
+    putSecret('second', 'own', 'other-password')
+    users.set(image, [
+      { namespace: 'team', secrets: ['login'] },
+      { namespace: 'second', secrets: ['own'] },
+    ])
+    start({ KIP_PULLER_PODS_PER_NODE: '5' })
+    await untilHeld()
+    await waitUntil('two shards and copies', () => shards().length === 2 && copies().length === 2)
+    assert.equal(new Set(copies().map((copy) => JSON.stringify(contentOf(copy)))).size, 2)
+  })
+
+  it('ask for nothing but Secrets that pods name, each by its name', async () => {
+    start()
+    await untilHeld()
+    const asked = kube.requests.filter(
+      ({ method, path }) => method === 'GET' && path.includes('/secrets'),
+    )
+    for (const { path } of asked) {
+      assert.match(
+        path,
+        /^\/api\/v1\/namespaces\/(team\/secrets\/login|kip\/secrets\/kip-private-)/,
+      )
+    }
+  })
+})
