@@ -799,3 +799,43 @@ describe('requests', () => {
     assert.ok(again <= 2 * 12 + 2, `${again} requests`)
   })
 })
+
+describe('a target that writes no tag twice', () => {
+  const image = sampleImage({ layers: [noise('immutable', 300)] })
+
+  beforeEach(async () => {
+    await source.client.push(image, 'a/b', 'v1')
+    await target.client.push(image, 'c/d', 'v1')
+    target.interceptor = async (request, response) => {
+      if (request.method !== 'PUT' || !request.url?.endsWith('/manifests/kept')) return false
+      await readBody(request)
+      fail(response, 400, 'TAG_INVALID')
+      return true
+    }
+  })
+
+  test('is asked whether its tag is right already, once it refused', async () => {
+    target.repository('c/d').tags.set('kept', image.digest)
+    target.takeLog()
+    const { digest, bytes } = await copyImage(client, from(), to('kept'))
+    assert.deepEqual({ digest, bytes }, { digest: image.digest, bytes: 0 })
+    assert.deepEqual(target.takeLog(), [
+      `HEAD /v2/c/d/manifests/${image.digest} 200`,
+      'PUT /v2/c/d/manifests/kept 400',
+      'HEAD /v2/c/d/manifests/kept 200',
+    ])
+  })
+
+  test('fails the copy where its tag is another image', async () => {
+    const other = sampleImage({ layers: [noise('another', 300)] })
+    await target.client.push(other, 'c/d', 'other')
+    target.repository('c/d').tags.set('kept', other.digest)
+    await assert.rejects(copyImage(client, from(), to('kept')), { code: 'COPY_REFUSED' })
+    assert.equal(target.repository('c/d').tags.get('kept'), other.digest)
+  })
+
+  test('fails the copy where the tag is not there', async () => {
+    await assert.rejects(copyImage(client, from(), to('kept')), { code: 'COPY_REFUSED' })
+    assert.equal(target.repository('c/d').tags.get('kept'), undefined)
+  })
+})

@@ -72,9 +72,6 @@ export function copyImage(
   )
 }
 
-/** One for all: making an error, with its stack, takes as long as a request. */
-const ended = new Error('the copy ended')
-
 export interface CopyOneParts {
   readonly client: Client
   readonly source: ImageReference
@@ -111,6 +108,7 @@ export async function copyOne({
     emit({ type: 'image-done', image, digest: root.digest })
     return { ...root, ...copier.tally }
   } catch (error) {
+    stop.abort(new Error('the copy ended'))
     emit({
       type: 'image-failed',
       image,
@@ -119,7 +117,6 @@ export async function copyOne({
     throw error
   } finally {
     options.signal?.removeEventListener('abort', give)
-    stop.abort(ended)
   }
 }
 

@@ -19,6 +19,9 @@ export class Connection implements Carrier {
   #socket: Socket | undefined
   #stable = false
   #exchange: Exchange | undefined
+  /** Looks after each exchange in turn, since most end long before it looks. */
+  #timer: NodeJS.Timeout | undefined
+  #lookMs = 0
   #rest: Buffer | undefined
   #paused = false
   #closed: Error | undefined
@@ -59,6 +62,7 @@ export class Connection implements Carrier {
   /** An idle socket keeps no process alive. */
   idle(): void {
     this.#socket?.unref()
+    this.#timer?.unref()
   }
 
   /** Sends a request's head, with a small body if there is one. */
@@ -79,6 +83,7 @@ export class Connection implements Carrier {
       exchange.fail(new ConnectionLostError('the connection was closed', true, this.#closed))
       return exchange
     }
+    this.#watch(exchange)
     if (body === undefined || body.length === 0) {
       // Held back for the first bytes of a streamed body, so that both leave in one segment.
       if (head.bodyBytes > 0) {
@@ -137,9 +142,23 @@ export class Connection implements Carrier {
     const exchange = this.#exchange
     this.#exchange = undefined
     this.#rest = undefined
-    this.#socket?.destroy()
+    this.#drop()
     exchange?.fail(error ?? new ConnectionLostError('the connection was closed', false))
     this.#onIdle(this, false)
+  }
+
+  #watch({ lookMs }: Exchange): void {
+    if (this.#lookMs !== lookMs) {
+      clearInterval(this.#timer)
+      this.#timer = setInterval(() => this.#exchange?.look(), lookMs)
+      this.#lookMs = lookMs
+    }
+    this.#timer?.ref()
+  }
+
+  #drop(): void {
+    clearInterval(this.#timer)
+    this.#socket?.destroy()
   }
 
   /** Reads answers out of `input` until it is used up, the sink stops, or the answer is whole. */
@@ -187,7 +206,7 @@ export class Connection implements Carrier {
       clean && this.#parser.keepAlive && exchange.requestSent && this.#closed === undefined
     if (!reusable) {
       this.#closed ??= new Error('not reusable')
-      this.#socket?.destroy()
+      this.#drop()
     }
     this.#onIdle(this, reusable)
     exchange.complete()
@@ -202,7 +221,7 @@ export class Connection implements Carrier {
 
   #conclude(error: Error): void {
     const exchange = this.#exchange
-    this.#socket?.destroy()
+    this.#drop()
     if (exchange === undefined) {
       this.#onIdle(this, false)
       return

@@ -45,7 +45,6 @@ export class Exchange {
   readonly bodyless: boolean
   readonly #head = Promise.withResolvers<ResponseHead>()
   readonly #end = Promise.withResolvers<void>()
-  readonly #timer: NodeJS.Timeout
   readonly #started = performance.now()
   /** Since when the answer is waited for. */
   #askedAt = Number.POSITIVE_INFINITY
@@ -53,6 +52,9 @@ export class Exchange {
   #unsent: number
   #unflushed = 0
   #moves = 0
+  /** Moves when it was last looked whether anything moved, and when that was. */
+  #seen = Number.NEGATIVE_INFINITY
+  #lookedAt = this.#started
   #received = false
   #readPaused = false
   #answered = false
@@ -67,7 +69,6 @@ export class Exchange {
     this.#head.promise.catch(() => {})
     this.#end.promise.catch(() => {})
     signal.addEventListener('abort', this.#onAbort)
-    this.#timer = this.#watch()
     if (this.#unsent === 0) this.#askedAt = this.#started
   }
 
@@ -184,34 +185,33 @@ export class Exchange {
   #settle(): void {
     this.#settled = true
     this.#signal.removeEventListener('abort', this.#onAbort)
-    clearInterval(this.#timer)
+  }
+
+  /** How often {@link look} wants to be called, in milliseconds: each limit is noticed at most half the smallest late. */
+  get lookMs(): number {
+    const { answerMs, stallMs, totalMs = Number.POSITIVE_INFINITY } = this.#limits
+    return Math.min(answerMs, stallMs, totalMs) / 2
+  }
+
+  /** For the connection: holds the limits. */
+  look(): void {
+    const why = this.#overrun(performance.now())
+    if (why !== undefined) this.abort(new StalledError(why))
   }
 
   /**
-   * Holds the limits with one timer for all of them, since most exchanges end long before any; each is noticed at most half the
-   * smallest late. Whether anything moved is looked at once per stallMs by a count of bytes. Waiting for our own side (a
-   * stopped sink, a body not given yet) is no stall.
+   * Whether anything moved is looked at once per stallMs by a count of bytes. Waiting for our own side (a stopped sink, a body
+   * not given yet) is no stall.
    */
-  #watch(): NodeJS.Timeout {
+  #overrun(now: number): string | undefined {
     const { answerMs, stallMs, totalMs = Number.POSITIVE_INFINITY } = this.#limits
-    let seen = Number.NEGATIVE_INFINITY
-    let lookedAt = this.#started
-    const wrong = (now: number): string | undefined => {
-      if (now - this.#started >= totalMs)
-        return `the request took longer than it may (${totalMs} ms)`
-      if (!this.#answered && now - this.#askedAt >= answerMs)
-        return `no answer within ${answerMs} ms`
-      if (now - lookedAt < stallMs) return undefined
-      lookedAt = now
-      const waitsForPeer = this.#unflushed > 0 || (this.#answered && !this.#readPaused)
-      const stands = waitsForPeer && this.#moves - seen < leastBytes
-      seen = waitsForPeer ? this.#moves : Number.NEGATIVE_INFINITY
-      return stands ? `next to nothing moved for ${stallMs} ms` : undefined
-    }
-    const look = (): void => {
-      const why = wrong(performance.now())
-      if (why !== undefined) this.abort(new StalledError(why))
-    }
-    return setInterval(look, Math.min(answerMs, stallMs, totalMs) / 2)
+    if (now - this.#started >= totalMs) return `the request took longer than it may (${totalMs} ms)`
+    if (!this.#answered && now - this.#askedAt >= answerMs) return `no answer within ${answerMs} ms`
+    if (now - this.#lookedAt < stallMs) return undefined
+    this.#lookedAt = now
+    const waitsForPeer = this.#unflushed > 0 || (this.#answered && !this.#readPaused)
+    const stands = waitsForPeer && this.#moves - this.#seen < leastBytes
+    this.#seen = waitsForPeer ? this.#moves : Number.NEGATIVE_INFINITY
+    return stands ? `next to nothing moved for ${stallMs} ms` : undefined
   }
 }

@@ -10,7 +10,7 @@ import type { ResponseHead } from './response-parser.ts'
 
 export interface TransportOptions {
   readonly dialer: Dialer
-  /** How long an unused connection is kept, in milliseconds. */
+  /** How long an unused connection is kept, in milliseconds; at most half as long again. */
   readonly idleMs: number
 }
 
@@ -44,7 +44,8 @@ export class AnswerTooLargeError extends Error {
 }
 
 interface Pool {
-  readonly idle: { readonly connection: Connection; readonly timer: NodeJS.Timeout }[]
+  /** With the time since when, in milliseconds; the longest idle first. */
+  readonly idle: { readonly connection: Connection; readonly since: number }[]
   /** Connections that were asked for ahead of the requests which will take them. */
   readonly warming: Promise<Connection>[]
   /** Connections that are open or being opened, busy ones too. */
@@ -72,6 +73,7 @@ export class Transport {
   /** Where each registry was last reached, for rules about what it may point to. */
   readonly #addresses = new Map<string, string>()
   readonly #stop = new AbortController()
+  #sweeper: NodeJS.Timeout | undefined
   #closed = false
 
   constructor(options: TransportOptions) {
@@ -149,7 +151,7 @@ export class Transport {
   close(): void {
     this.#closed = true
     this.#stop.abort(new Error('the registry client is closed'))
-    for (const pool of this.#pools.values()) for (const { timer } of pool.idle) clearTimeout(timer)
+    clearInterval(this.#sweeper)
     this.#pools.clear()
     for (const connection of [...this.#open])
       connection.destroy(new Error('the registry client is closed'))
@@ -158,7 +160,6 @@ export class Transport {
   #takeIdle(request: TransportRequest): Connection | undefined {
     const pool = this.#pool(request.origin)
     for (let entry = pool.idle.pop(); entry !== undefined; entry = pool.idle.pop()) {
-      clearTimeout(entry.timer)
       if (entry.connection.closed) continue
       return this.#allowed(entry.connection, request)
     }
@@ -240,10 +241,22 @@ export class Transport {
   }
 
   #keep(pool: Pool, connection: Connection): void {
-    const timer = setTimeout(() => connection.destroy(), this.#options.idleMs)
-    timer.unref()
     connection.idle()
-    pool.idle.push({ connection, timer })
+    pool.idle.push({ connection, since: performance.now() })
+    this.#sweeper ??= setInterval(() => this.#sweep(), this.#options.idleMs / 2).unref()
+  }
+
+  /** Ends connections that were not used for long; one timer for all, since most are taken again at once. */
+  #sweep(): void {
+    const before = performance.now() - this.#options.idleMs
+    let left = 0
+    for (const { idle } of this.#pools.values()) {
+      while (idle[0] !== undefined && idle[0].since <= before) idle.shift()?.connection.destroy()
+      left += idle.length
+    }
+    if (left > 0) return
+    clearInterval(this.#sweeper)
+    this.#sweeper = undefined
   }
 }
 

@@ -61,6 +61,7 @@ export class Endpoint {
   readonly timeouts: Timeouts
   readonly #options: EndpointOptions
   readonly #auth: Authenticator | undefined
+  #ownOrigin: Origin | undefined
   #notBefore = 0
   #rateLimit: RateLimit | undefined
 
@@ -201,7 +202,7 @@ export class Endpoint {
     const limits = { ...this.#limits(), answerMs: this.timeouts.commitMs }
     const { exchange } = await this.#guard(request.method, url, context, () =>
       this.#options.transport.open({
-        origin: this.#options.originOf(url),
+        origin: this.#originOf(url, trusted),
         purpose: this.#purpose(!trusted),
         method: request.method,
         path: url.pathname + url.search,
@@ -226,7 +227,7 @@ export class Endpoint {
   /** Opens connections for up to `count` requests that are about to come at a time. */
   warm(count: number, { signal }: Context): void {
     const peer = {
-      origin: this.#options.originOf(this.base),
+      origin: this.#originOf(this.base, true),
       purpose: this.#purpose(false),
       signal,
     }
@@ -253,7 +254,7 @@ export class Endpoint {
     for (let hops = 0; ; hops += 1) {
       const { exchange, head } = await this.#guard(method, url, context, () =>
         this.#options.transport.send({
-          origin: this.#options.originOf(url),
+          origin: this.#originOf(url, this.#isOwn(url)),
           purpose: this.#purpose(!direct),
           method,
           path: url.pathname + url.search,
@@ -283,6 +284,12 @@ export class Endpoint {
 
   #isOwn(url: URL): boolean {
     return url.protocol === this.base.protocol && url.host === this.base.host
+  }
+
+  #originOf(url: URL, own: boolean): Origin {
+    if (!own) return this.#options.originOf(url)
+    this.#ownOrigin ??= this.#options.originOf(this.base)
+    return this.#ownOrigin
   }
 
   #purpose(derived: boolean) {
