@@ -42,6 +42,7 @@ import { createExternalPuller } from './puller/external.ts'
 import { createPuller, type PullerOptions } from './puller/puller.ts'
 import { createRegistries } from './registries.ts'
 import { createResolver } from './resolver/resolver.ts'
+import { settleHeap } from './settle-heap.ts'
 import { createClusterStore } from './state/cluster-store.ts'
 import { createExclusions } from './state/exclusions.ts'
 import { createFlaggedWorkloads } from './state/flagged-workloads.ts'
@@ -111,7 +112,7 @@ export async function run(invocation: Invocation): Promise<number> {
     const parts = await untilAnswered(() => assemble(context, signal), log, signal)
     if (parts === undefined) return 0
     waiting = parts.waiting
-    await serve(context, parts, signal)
+    await serve(context, { ...parts, everywhere: [...parts.everywhere, settleHeap] }, signal)
     return 0
   } finally {
     await status.close()

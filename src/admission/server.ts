@@ -2,6 +2,7 @@ import type { Server } from 'node:https'
 import type { Socket } from 'node:net'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { ServingPair } from '../../certs/identity.ts'
+import { withoutSchemas } from '../metrics/without-schemas.ts'
 import type { AdmissionMetrics } from './admission-metrics.ts'
 import { ReviewError } from './errors.ts'
 import type { Handler } from './handler.ts'
@@ -37,6 +38,7 @@ export function secureContext({ certificate, key }: ServingPair): {
 export function buildServer(options: ServerOptions): App {
   const { path, handler, pair, metrics, limits, onFault } = options
   const app: App = fastify({
+    ...withoutSchemas,
     https: {
       ...secureContext(pair),
       handshakeTimeout: limits.handshakeMs,

@@ -1,5 +1,6 @@
 import fastify, { type FastifyInstance } from 'fastify'
 import type { Metrics } from './metrics.ts'
+import { withoutSchemas } from './without-schemas.ts'
 
 /** Whether the process can do its work, and if not, what it waits for. */
 export interface Readiness {
@@ -43,7 +44,11 @@ export async function startStatusServer(options: StatusServerOptions): Promise<S
 
 /** The server without a listener, for `inject`. */
 export function buildStatusServer(options: Omit<StatusServerOptions, 'port'>): FastifyInstance {
-  const app = fastify({ return503OnClosing: false, forceCloseConnections: 'idle' })
+  const app = fastify({
+    ...withoutSchemas,
+    return503OnClosing: false,
+    forceCloseConnections: 'idle',
+  })
   let draining = false
 
   // Without the header a kept-alive connection that was busy at close() holds it up until its time-out.

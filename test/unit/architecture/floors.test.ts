@@ -15,6 +15,7 @@ const floors: Readonly<Record<string, number>> = {
   'src/live-settings.ts': 5,
   'src/mode.ts': 5,
   'src/mirror-worker.ts': 5,
+  'src/settle-heap.ts': 5,
   'src/registries.ts': 5,
   'src/cluster-networks.ts': 5,
   'src/admission': 4,
