@@ -316,6 +316,25 @@ describe('components', () => {
     assert.deepEqual(served?.spec.dnsNames, names)
   })
 
+  it('mount a certificate of the user where kip looks, and may read', () => {
+    const [{ patches }] = read('components/certificate-files/kustomization.yaml') as [
+      { patches: { patch: string }[] },
+    ]
+    const { spec } = parseDocument(patches[0]?.patch ?? '').toJS()
+    const [{ env, volumeMounts }] = spec.template.spec.containers
+    const [volume] = spec.template.spec.volumes
+    const variables = Object.fromEntries(
+      env.map((one: { name: string; value: string }) => [one.name, one.value]),
+    )
+    const { settings } = loadSettings({ argv: [], env: variables, readFile })
+    assert.equal(settings.admission.certificate, 'files')
+    assert.deepEqual(volumeMounts, [
+      { name: volume.name, mountPath: settings.admission.certificateFolder, readOnly: true },
+    ])
+    // kip is not root: what only root may read it could not serve.
+    assert.deepEqual(volume.secret, { secretName: 'kip-webhook-tls', defaultMode: 0o444 })
+  })
+
   it('let discovery read the custom resources that they configure, and no more', () => {
     const folder = 'components/custom-workloads'
     const [{ resources, patches }] = read(`${folder}/kustomization.yaml`) as [
