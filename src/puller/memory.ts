@@ -17,6 +17,8 @@ export interface Memory {
   readonly provenSince: ReadonlyMap<string, number>
   /** Images that shards hold and nobody wants. */
   readonly unwantedSince: ReadonlyMap<string, number>
+  /** Shards that could be put together with others, by their names. */
+  readonly idleSince: ReadonlyMap<string, number>
   /** By shard: where it got, and when it got there. */
   readonly progress: ReadonlyMap<string, Progress>
   /** By shard: images that it lost for failing. */
@@ -38,11 +40,12 @@ export const blank: Memory = Object.freeze({
   troubleSince: new Map(),
   provenSince: new Map(),
   unwantedSince: new Map(),
+  idleSince: new Map(),
   progress: new Map(),
   ejections: new Map(),
 })
 
-/** The memory after one more look at the cluster; proven images are for the caller to add. */
+/** The memory after one more look at the cluster; proven images and idle shards are for the caller to add. */
 export function remember(
   before: Memory,
   wanted: ReadonlyMap<string, Wanted>,

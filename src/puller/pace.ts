@@ -23,6 +23,8 @@ export interface Pace {
    */
   readonly ejectMs: number
   readonly ejectMaxMs: number
+  /** How long nothing is on its way before shards are put together: longer than a roll-out with its second thoughts. */
+  readonly compactMs: number
 }
 
 export const defaultPace: Pace = Object.freeze({
@@ -35,4 +37,5 @@ export const defaultPace: Pace = Object.freeze({
   stuckMs: 600_000,
   ejectMs: 15_000,
   ejectMaxMs: 3_600_000,
+  compactMs: 1_800_000,
 })

@@ -4,6 +4,7 @@ import {
   isMeant,
   unknownArchitectures,
 } from './architectures.ts'
+import { type Compaction, compactions } from './compaction.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import { type Change, Draft, type DraftInput, sorted } from './draft.ts'
 import { type Memory, remember, since } from './memory.ts'
@@ -102,15 +103,22 @@ export function plan(input: PlanInput): Plan {
   const proven = [...wanted.keys()].filter((reference) => places.get(reference) === 'proven')
   const provenSince = since(memory.provenSince, proven, now)
 
+  const idle = compactions(scene, places, strategy)
+  const names = idle.map(({ name }) => name)
+  const idleSince = since(memory.idleSince, names, now)
+
   const draft = new Draft(input, scene, places)
-  const promoted = promotionsDue(scene, places, provenSince)
+  const promoted = [
+    ...promotionsDue(scene, places, provenSince),
+    ...compactionsDue(scene, idle, idleSince),
+  ]
   draft.setApart()
   draft.changeResidents(promoted)
   draft.letIn()
   draft.refresh()
   return {
     changes: draft.changes,
-    memory: { ...memory, provenSince, ejections: draft.ejections },
+    memory: { ...memory, provenSince, idleSince, ejections: draft.ejections },
     seen,
     places,
     waiting: displaced.union(draft.waiting),
@@ -135,6 +143,19 @@ function promotionsDue(
   scene.wake(at)
   if (now < at) return []
   return sorted([...provenSince.keys()].flatMap((key) => scene.wanted.get(key) ?? []))
+}
+
+/** Images of shards that have been idle for long: they go to other shards, and leave theirs when those are ready. */
+function compactionsDue(
+  { pace, now, wake }: Scene,
+  idle: readonly Compaction[],
+  idleSince: ReadonlyMap<string, number>,
+): readonly Wanted[] {
+  return idle.flatMap(({ name, items }) => {
+    const at = (idleSince.get(name) ?? now) + pace.compactMs
+    wake(at)
+    return now >= at ? items : []
+  })
 }
 
 /** Of a shard that is gone, only what is wanted needs to come back. */

@@ -78,6 +78,45 @@ describe('the way of an image', () => {
     assert.deepEqual(driver.cluster.losses, [])
   })
 
+  describe('with half-empty shards', () => {
+    const part = (count: number, each: number): readonly string[] =>
+      images(count).filter((_, index) => index % 50 < each)
+    /** Shards of 50 each, of which so many are wanted no more. */
+    const emptied = (count: number, each: number): Driver => {
+      const driver = start(2, ...images(count))
+      driver.settings = { ...pullerSettings, podsPerNode: 4 }
+      driver.strategy = 'sleep'
+      driver.pace = { ...driver.pace, compactMs: 300_000 }
+      driver.settle()
+      driver.wanted = want(...part(count, each))
+      driver.run(90)
+      return driver
+    }
+    const sizes = (driver: Driver): readonly number[] =>
+      [...driver.cluster.daemonSets.keys()]
+        .sort()
+        .map((name) => driver.cluster.members(name).length)
+
+    it('puts them together when all has been quiet for long', () => {
+      const driver = emptied(150, 22)
+      assert.deepEqual(sizes(driver), [22, 22, 22], 'not at once')
+      driver.restart()
+      driver.run(400, ({ seen }) => assert.ok(seen.shards.length <= 3, 'none is made for it'))
+      assert.deepEqual(sizes(driver), [44, 22])
+      const lost = driver.cluster.losses.map((loss) => loss.split(' ')[1] ?? '')
+      assert.ok(lost.every((reference) => !driver.wanted.has(reference)))
+      driver.wanted = want(...driver.wanted.keys(), 'r.test/late:1')
+      driver.run(400)
+      assert.deepEqual(sizes(driver), [45, 22], 'one more opens no other')
+    })
+
+    it('leaves them where what is left would be nearly full', () => {
+      const driver = emptied(100, 23)
+      driver.run(400)
+      assert.deepEqual(sizes(driver), [23, 23])
+    })
+  })
+
   it('ends when nobody wants the image, and takes the shards along when nothing is wanted', () => {
     const driver = start(2, 'r.test/a:1', 'r.test/b:1')
     driver.settle()
