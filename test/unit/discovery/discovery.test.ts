@@ -132,6 +132,26 @@ describe('discovery', () => {
     await kube.stop()
   })
 
+  it('tells with which pull secrets the pods of an image come, of namespaces that count', async () => {
+    const login = (ns: string, name: string, secret: string, metadata: object = {}): void =>
+      put('', 'pods', ns, {
+        metadata: { name, ...metadata },
+        spec: { ...spec('nginx:1'), imagePullSecrets: [{ name: secret }] },
+      })
+    login('shop', 'web', 'shop-login')
+    login('shop', 'opted-out', 'other-login', { annotations: flag })
+    login('left-out', 'hidden', 'hidden-login')
+    pod('lone', 'bare', 'nginx:1')
+    deployment('shop', 'hidden', 'redis:7', { labels: flag })
+    await run()
+    assert.deepEqual(discovery.pullIdentities([library('nginx:1')])?.get(library('nginx:1')), [
+      { namespace: 'lone', secrets: [] },
+      { namespace: 'shop', secrets: ['shop-login'] },
+    ])
+    await stop()
+    assert.equal(discovery.pullIdentities([library('nginx:1')]), undefined)
+  })
+
   it('finds pods and workloads, those that never ran too, and no others', async () => {
     pod('shop', 'bare', 'nginx:1')
     deployment('shop', 'zero', 'redis:7')
