@@ -216,21 +216,22 @@ describe('the way of an image', () => {
     it(symptom, () => {
       const driver = start(2)
       driver.settings = { ...pullerSettings, podsPerNode: 2 }
+      driver.strategy = 'sleep'
       const held = tagged
-        ? Array.from({ length: 150 }, (_, index) => `r.test/one:${1000 + index}`)
-        : images(150)
-      const least = held[70] ?? ''
+        ? Array.from({ length: 100 }, (_, index) => `r.test/one:${1000 + index}`)
+        : images(100)
+      const least = held[30] ?? ''
       const set = held.map((reference) => ({
         reference,
         bestEffort: false,
         uses: reference === least ? 1 : 9,
       }))
       driver.wanted = want(...set)
-      driver.run(600)
+      driver.run(300)
       assert.equal(driver.round().waiting.size, 0)
       const late = tagged ? 'r.test/one:late' : 'r.test/late:1'
       driver.wanted = want(...set, { reference: late, bestEffort: false, uses })
-      driver.run(600, ({ seen }) => assert.ok(seen.shards.length <= 2))
+      driver.run(300, ({ seen }) => assert.ok(seen.shards.length <= 2))
       const [loser, winner] = uses === 20 ? [least, late] : [late, least]
       assert.deepEqual([...driver.round().waiting], [loser])
       assert.ok(heldEverywhere(driver, winner))
@@ -238,7 +239,7 @@ describe('the way of an image', () => {
       assert.deepEqual([...lost], loser === least ? [least] : [])
       const writes = driver.cluster.writes.length
       driver.restart()
-      driver.run(600)
+      driver.run(300)
       assert.equal(driver.cluster.writes.length, writes, 'and that is all')
     })
   }
