@@ -37,9 +37,10 @@ export async function runCase<World>(
   options: BenchOptions,
 ): Promise<CaseResult> {
   const { name, title, goals } = one
-  const besides = goals.flatMap((goal) =>
-    goal.kind === 'ratio' && goal.beside.length === 1 ? goal.beside : [],
-  )
+  const besides = goals.flatMap((goal) => {
+    if (goal.kind === 'difference') return [goal.from]
+    return goal.kind === 'ratio' && goal.beside.length === 1 ? goal.beside : []
+  })
   const { rounds, leftOut } = await runRounds({
     ...options,
     rounds: Math.min(options.rounds, one.mostRounds ?? options.rounds),

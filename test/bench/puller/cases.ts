@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { type Case, OURS } from '../harness/case.ts'
 import type { Contender } from '../harness/rounds.ts'
 import { containersOf } from './containers.ts'
+import { listenToNodes } from './node-events.ts'
 import { nodeMemory, total } from './node-memory.ts'
 import { reservedBy } from './reserved.ts'
 import type { World } from './world.ts'
@@ -10,7 +11,6 @@ const KIPS_WAY = "KIP's way"
 
 /** Go collects at the latest after two minutes, and gives back what it has not used for some seconds. */
 const SETTLE_MS = 150_000
-const BASE_MS = 15_000
 
 /** Holds images on the node and says how long it took. */
 type Hold = (world: World, images: readonly string[]) => Promise<void>
@@ -30,19 +30,32 @@ export const cases: readonly Case<World>[] = [
   {
     name: 'memory',
     title: '100 images held on one node: what is reserved there, and what is used',
-    contenders: async (world) => ways.map(([name, hold]) => memoryContender(world, name, hold)),
+    contenders: async (world) => {
+      // What work once done leaves in a containerd's heap is no cost of holding: each way is gone through before.
+      await world.fill()
+      for (const [, hold] of ways) {
+        await world.clear()
+        await hold(world, world.images)
+      }
+      return ways.map(([name, hold]) => memoryContender(world, name, hold))
+    },
     goals: [
       { kind: 'bound', figure: 'reservedCpu', of: OURS, atMost: 10 },
       { kind: 'bound', figure: 'reservedMib', of: OURS, atMost: 16 },
       { kind: 'ratio', figure: 'nodeMib', of: OURS, beside: [KIPS_WAY], atMost: 0.15 },
     ],
+    mostRounds: 1,
   },
   {
     name: 'change',
     title:
       '1 of 100 images changes: containers made anew on one node, beyond its shard and the fresh one',
     contenders: async (world) => ways.map(([name, hold]) => changeContender(world, name, hold)),
-    goals: [{ kind: 'bound', figure: 'restarts', of: OURS, atMost: 0 }],
+    goals: [
+      { kind: 'bound', figure: 'restarts', of: OURS, atMost: 0 },
+      { kind: 'bound', figure: 'containers', of: OURS, atMost: 3 },
+    ],
+    mostRounds: 3,
   },
 ]
 
@@ -52,10 +65,7 @@ function memoryContender(world: World, name: string, hold: Hold): Contender {
     async run(_round, signal) {
       const { cluster, node, images } = world
       await world.clear()
-      // A containerd that has done nothing yet, with the images that it has.
-      await cluster.killNode(node)
-      await cluster.reviveNode(node)
-      await delay(BASE_MS, undefined, { signal })
+      await delay(SETTLE_MS, undefined, { signal })
       const before = await nodeMemory(cluster, node)
       const start = performance.now()
       await hold(world, images)
@@ -85,10 +95,11 @@ function changeContender(world: World, name: string, hold: Hold): Contender {
   return {
     name,
     async run() {
-      const { images, changed } = world
+      const { images, changed, cluster } = world
       await world.clear()
       await hold(world, images)
       const before = containersOf(await world.pods())
+      using events = await listenToNodes(cluster)
       const start = performance.now()
       await hold(world, [...images.slice(1), changed])
       const wallMs = performance.now() - start
@@ -97,7 +108,8 @@ function changeContender(world: World, name: string, hold: Hold): Contender {
       return {
         wallMs,
         restarts: name === OURS ? other.length : made.length,
-        containers: made.length,
+        // Those that came and went count too.
+        containers: events.containersMade(),
       }
     },
   }

@@ -20,11 +20,13 @@ import { silentLog } from '../../support/silent-log.ts'
 import { waitUntil } from '../../support/wait-until.ts'
 import type { BenchOptions } from '../bench.ts'
 import { benchProgram } from '../peers/build.ts'
+import { pullBare } from './bare-pull.ts'
 import { kipsDaemonSet } from './kips-way.ts'
 
 /** One node, its images, and both ways of holding them there. */
 export interface World extends AsyncDisposable {
   readonly cluster: Cluster
+  readonly client: KubeClient
   readonly node: string
   /** As many as KIP's way and kip are to hold. */
   readonly images: readonly string[]
@@ -37,13 +39,16 @@ export interface World extends AsyncDisposable {
   /** kip's: runs the puller until all is held by shards that hold for good. */
   holdByKip(images: readonly string[]): Promise<void>
   pods(): Promise<readonly Pod[]>
+  /** Has the node's containerd pull all images, so that nobody is the first to. */
+  fill(): Promise<void>
   /** Ends all that holds images, and waits until its pods are gone. */
   clear(): Promise<void>
 }
 
 const count = 100
 const namespace = 'bench'
-const daemonSets = { group: 'apps', version: 'v1', plural: 'daemonsets', namespace }
+/** Where whatever holds images is. */
+export const daemonSets = { group: 'apps', version: 'v1', plural: 'daemonsets', namespace }
 const podResource = { group: '', version: 'v1', plural: 'pods', namespace }
 const nodeSelector = { 'kubernetes.io/os': 'linux' }
 const patienceMs = 400_000
@@ -93,7 +98,8 @@ export async function createWorld({ report, signal }: BenchOptions): Promise<Wor
   }
   const disposal = cleanup.move()
   return {
-    ...{ cluster, node, images, changed, pods, clear },
+    ...{ cluster, node, images, changed, pods, clear, client },
+    fill: () => pullBare(cluster, node, [changed, ...images], signal),
     async holdKipsWay(held) {
       await clear()
       const options = { name: 'kips-way', namespace, images: held, nodeSelector }
