@@ -12,6 +12,7 @@ import { fileURLToPath } from 'node:url'
 import { connectCluster } from '../../../src/kube/connect.ts'
 import { tinyImage } from '../../cluster/images/tiny.ts'
 import { eventually } from '../../cluster/index.ts'
+import { freePorts } from '../../cluster/ports.ts'
 import { readCachedImages } from '../../support/cached-images.ts'
 import { ownCluster } from '../../support/own-cluster.ts'
 import { startRegistry, type TestRegistry, whyNoRegistry } from '../../support/registry.ts'
@@ -81,6 +82,9 @@ describe('wrong input', () => {
 
 const skip = (await whyNoRegistry()) ?? false
 const cluster = await ownCluster()
+const ports = await freePorts(5)
+/** Of the two replicas' webhooks, of their metrics and probes, and of a kip alone. */
+const [webhooks, pages, [alone]] = [ports.slice(0, 2), ports.slice(2, 4), ports.slice(4)]
 
 describe('kip outside the cluster, its webhook by URL', { skip }, () => {
   const namespace = `outside-${process.pid}`
@@ -98,7 +102,7 @@ describe('kip outside the cluster, its webhook by URL', { skip }, () => {
     await cluster.kubectl(['apply', '--server-side', '--force-conflicts', '-f', crd])
     await cluster.kubectl(['create', 'namespace', namespace])
     await cluster.kubectl(['create', 'namespace', `${namespace}-app`])
-    for (const port of [18_443, 18_444]) replicas.push(await replica(port))
+    for (const [at, port] of webhooks.entries()) replicas.push(await replica(port, pages[at] ?? 0))
   })
 
   after(async () => {
@@ -113,7 +117,7 @@ describe('kip outside the cluster, its webhook by URL', { skip }, () => {
     if (folder) await rm(folder, { recursive: true })
   })
 
-  async function replica(port: number): Promise<Kip> {
+  async function replica(port: number, page: number): Promise<Kip> {
     const one = kip(
       [
         'run',
@@ -124,7 +128,7 @@ describe('kip outside the cluster, its webhook by URL', { skip }, () => {
         `--registries.allow=${source.host}`,
         `--admission.port=${port}`,
         `--admission.url=https://127.0.0.1:${port}/mutate`,
-        `--port=${port + 1000}`,
+        `--port=${page}`,
         '--puller.images=fine=example.test/fine:1;broken',
       ],
       {},
@@ -134,7 +138,7 @@ describe('kip outside the cluster, its webhook by URL', { skip }, () => {
       async () => {
         const failed = await Promise.race([one.exit, undefined])
         assert.equal(failed, undefined, one.output())
-        return (await fetch(`http://127.0.0.1:${port + 1000}/readyz`)).ok
+        return (await fetch(`http://127.0.0.1:${page}/readyz`)).ok
       },
       { timeoutMs: 30_000 },
     ).catch((error: unknown) => {
@@ -235,7 +239,7 @@ describe('kip outside the cluster, its webhook by URL', { skip }, () => {
   })
 
   it('shows metrics without a word of a credential, and ends clean on SIGTERM', async () => {
-    const metrics = await (await fetch('http://127.0.0.1:19443/metrics')).text()
+    const metrics = await (await fetch(`http://127.0.0.1:${pages[0]}/metrics`)).text()
     assert.match(metrics, /^kip_info\{version="/m)
     const one = replicas.shift()
     one?.child.kill('SIGTERM')
@@ -329,7 +333,7 @@ describe("kip in KIP's place: the puller alone", () => {
     one = kip([], {
       KUBECONFIG: join(folder, 'kubeconfig'),
       DEPLOYMENT_NAME: 'kubernetes-image-puller',
-      KIP_PORT: '19500',
+      KIP_PORT: `${alone}`,
       NAMESPACE: namespace,
       DAEMONSET_NAME: 'puller',
       IMAGES: 'one=registry.test/one:1;two=registry.test/two:2;',
