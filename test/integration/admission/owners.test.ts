@@ -1,6 +1,7 @@
 /** What admission follows in the cluster besides images: pull secrets, and owners that do not get along with rewriting. */
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { createLoopBreaker } from '../../../src/admission/loop-breaker.ts'
 import { createReviewer } from '../../../src/admission/reviewer.ts'
@@ -108,6 +109,7 @@ before(async () => {
   })
   for (const part of [pullSecret, ...stopped, exclusions, store, breaker, discovery]) start(part)
   await bed.start()
+  await waitUntil('discovery has looked', () => discovery.pullIdentities([]) !== undefined, 20_000)
   await waitUntil(
     'the API server asks the webhook',
     async () => {
@@ -238,6 +240,40 @@ async function expectTold(uid: string, reason: string): Promise<void> {
   const total = `kip_admission_stops_total{reason="${reason}"} 1\n`
   assert.ok((await leaderMetrics.render()).includes(total), total)
 }
+
+describe('an owner that compares its pods', () => {
+  test('is left alone after three rounds, in every replica, and told how to keep it so', async () => {
+    const owner = await createObject<KubeObject>(
+      admin,
+      core('configmaps', 'shop'),
+      { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'operator' } },
+      { signal },
+    )
+    const uid = owner.metadata?.uid ?? ''
+    const reference = {
+      apiVersion: 'v1',
+      kind: 'ConfigMap',
+      name: 'operator',
+      uid,
+      controller: true,
+    }
+    // The first two have no node and go at once; the third is a kubelet's to end.
+    for (const [round, nodeName] of [undefined, undefined, 'n1'].entries()) {
+      assert.ok(!stopped[1].has(uid), `round ${round}`)
+      const spec = nodeName === undefined ? {} : { nodeName }
+      const pod = await createPod('shop', { ownerReferences: [reference] }, spec)
+      assert.equal(imageOf(pod), copyOf('nginx:1'))
+      await deleteObject(admin, core('pods', 'shop'), pod.metadata?.name ?? '', { signal })
+      // Pods that were made within one second may have been there together.
+      await delay(2_000)
+    }
+    await waitUntil('both replicas know', () => stopped.every((each) => each.has(uid)))
+    const pod = await createPod('shop', { ownerReferences: [reference] })
+    assert.equal(imageOf(pod), 'nginx:1')
+    assert.equal(imageOf(await createPod('shop')), copyOf('nginx:1'))
+    await expectTold(uid, 'Recreated')
+  })
+})
 
 describe('an owner whose rewritten pods a policy refuses', () => {
   const admission = { group: 'admissionregistration.k8s.io', version: 'v1' }
