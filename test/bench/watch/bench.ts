@@ -1,11 +1,12 @@
 import type { BenchOptions } from '../bench.ts'
 import { chooseCases, OURS, runCase } from '../harness/case.ts'
 import { judge } from '../harness/goals.ts'
-import type { Round } from '../harness/measurement.ts'
+import { formatMeasurement, type Round } from '../harness/measurement.ts'
 import type { BenchResult, CaseResult } from '../harness/report.ts'
-import { CHURN_ROUNDS, CHURN_SECONDS, cases, type WatchCase } from './cases.ts'
+import { CHURN_ROUNDS, CHURN_SECONDS, cases, IDLE_ROUNDS, type WatchCase } from './cases.ts'
 import { churnRound } from './churn.ts'
 import { listContender } from './contenders.ts'
+import { idleRound } from './idle.ts'
 import { CHANGES_PER_SECOND } from './replay-server.ts'
 import { createWorld, type World } from './world.ts'
 
@@ -29,7 +30,7 @@ export async function benchWatch(options: BenchOptions): Promise<BenchResult> {
 
 type Run = (one: WatchCase, world: World, options: BenchOptions) => Promise<CaseResult>
 
-const run: Readonly<Record<WatchCase['does'], Run>> = { list, churn }
+const run: Readonly<Record<WatchCase['does'], Run>> = { list, churn, idle }
 
 async function list(one: WatchCase, world: World, options: BenchOptions): Promise<CaseResult> {
   if (one.server === 'real') await world.real.fill(options.signal)
@@ -50,6 +51,18 @@ async function churn(one: WatchCase, world: World, options: BenchOptions): Promi
   for (let number = 0; number < Math.min(CHURN_ROUNDS, options.rounds); number += 1) {
     const target = world[server]
     rounds.push(await churnRound({ ...options, world, target, seconds: CHURN_SECONDS, change }))
+  }
+  const judged = goals.map((goal) => judge(name, goal, rounds))
+  return { name, title, ours: OURS, rounds, leftOut: [], goals: judged }
+}
+
+async function idle(one: WatchCase, world: World, options: BenchOptions): Promise<CaseResult> {
+  const { name, title, goals } = one
+  const rounds: Round[] = []
+  for (let number = 0; number < Math.min(IDLE_ROUNDS, options.rounds); number += 1) {
+    const measurement = await idleRound({ ...options, real: world.real, command: world.kip })
+    options.report(`idle: kip: ${formatMeasurement(measurement)}`)
+    rounds.push({ [OURS]: measurement })
   }
   const judged = goals.map((goal) => judge(name, goal, rounds))
   return { name, title, ours: OURS, rounds, leftOut: [], goals: judged }

@@ -9,6 +9,8 @@ import { CHANGES_PER_SECOND, REPLAYED_PODS } from './replay-server.ts'
 export const CHURN_SECONDS = 60
 /** Rounds of changes, of a minute and more each; both clients are measured in the same minute. */
 export const CHURN_ROUNDS = 2
+/** Rounds of a start and a rest, of 15 s each. */
+export const IDLE_ROUNDS = 3
 
 const beside = (name: string, figure: Figure, atMost: number): Goal & { kind: 'ratio' } => ({
   ...{ kind: 'ratio', figure, of: OURS },
@@ -22,7 +24,7 @@ export interface WatchCase {
   readonly name: string
   readonly title: string
   readonly server: 'replay' | 'real'
-  readonly does: 'list' | 'churn'
+  readonly does: 'list' | 'churn' | 'idle'
   readonly goals: readonly Goal[]
 }
 
@@ -62,5 +64,13 @@ export const cases: readonly WatchCase[] = [
     title: `the same, then ${CHANGES_PER_SECOND} changes a second for ${CHURN_SECONDS} s, as far as the server takes them`,
     ...{ server: 'real', does: 'churn' },
     goals: [],
+  },
+  {
+    name: 'idle',
+    title:
+      'one replica as the image runs it, with nothing to do: start to ready, and memory of all its processes',
+    ...{ server: 'real', does: 'idle' },
+    // 100 MB.
+    goals: [atMost('wallMs', 1_000), atMost('rssMib', 95.4)],
   },
 ]

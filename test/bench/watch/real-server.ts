@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { mkdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { createObject } from '../../../src/kube/apply.ts'
 import type { KubeClient } from '../../../src/kube/client.ts'
 import { HttpKubeClient } from '../../../src/kube/http-client.ts'
@@ -12,6 +13,7 @@ import type { Target } from './world.ts'
 
 /** Pods that the server is given, the first of them with a status. */
 export const REAL_PODS = 30_000
+const crd = fileURLToPath(new URL('../../../deploy/manifests/crd.yaml', import.meta.url))
 /** Writes at a time; more only wait for the API server. */
 const WRITERS = 24
 
@@ -21,6 +23,8 @@ export interface RealServer extends AsyncDisposable, Target {
   readonly capturedPods: string
   /** Fills the server up to {@link REAL_PODS}. */
   fill(signal: AbortSignal): Promise<void>
+  /** Installs kip's resource, and makes a namespace with an account of the same name that may do all; gives its token. */
+  serviceAccount(name: string, signal: AbortSignal): Promise<string>
   /** Changes so many pods a second for so long. */
   change(perSecond: number, seconds: number, signal: AbortSignal): Promise<void>
 }
@@ -104,6 +108,19 @@ export async function startRealServer(
         const pod = benchPod(number + WORKLOADS)
         await client.request({ method: 'POST', path: pathOf(pod), body: pod, signal })
       })
+    },
+    serviceAccount: async (name, signal) => {
+      const run = (args: readonly string[]) => cluster.kubectl([...args])
+      await run(['apply', '--server-side', '-f', crd])
+      signal.throwIfAborted()
+      const { items } = JSON.parse(await run(['get', 'namespaces', '-o', 'json']))
+      if (!items.some((one: { metadata: { name: string } }) => one.metadata.name === name)) {
+        await run(['create', 'namespace', name])
+        await run(['create', 'serviceaccount', name, '-n', name])
+        const role = ['--clusterrole=cluster-admin', `--serviceaccount=${name}:${name}`]
+        await run(['create', 'clusterrolebinding', name, ...role])
+      }
+      return (await run(['create', 'token', name, '-n', name])).trim()
     },
     change: (perSecond, seconds, signal) => change(client, perSecond, seconds, signal),
     [Symbol.asyncDispose]: () => disposal.disposeAsync(),

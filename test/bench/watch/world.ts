@@ -22,6 +22,8 @@ export interface World extends AsyncDisposable {
   readonly measure: string
   /** Command lines of the clients, before what they are to talk to. */
   command(client: ClientName, target: Target, stay: boolean): readonly [string, ...string[]]
+  /** Node, the image's flags, and kip as it is shipped. */
+  readonly kip: readonly string[]
   readonly replay: ReplayServer
   readonly real: RealServer
   readonly versions: Readonly<Record<string, string>>
@@ -39,6 +41,7 @@ export async function createWorld({ report, signal }: BenchOptions): Promise<Wor
   cleanup.defer(() => rm(folder, { recursive: true, force: true }))
   // As it is shipped: one bundle, run by the Node that runs this, with the flags of the image.
   await bundle(join(folder, 'client'), 'test/bench/watch/client.ts')
+  await bundle(join(folder, 'kip'))
   const authority = await openAuthority(folder)
   const issued = await authority.issue({ commonName: 'replay', hosts: ['127.0.0.1'] })
   await writeFile(join(folder, 'tls.crt'), issued.certificate)
@@ -56,6 +59,7 @@ export async function createWorld({ report, signal }: BenchOptions): Promise<Wor
   const main = join(folder, 'client', 'main.js')
   return {
     measure,
+    kip: [...node, join(folder, 'kip', 'main.js')],
     command: (client, { url, folder }, stay) => {
       const file = (name: string) => join(folder, name)
       if (client === 'kip') {
