@@ -25,19 +25,24 @@ export function meetsRequirements(
   requirements: readonly LabelSelectorRequirement[],
   labels: Readonly<Record<string, string>> | undefined,
 ): boolean {
-  return requirements.every(({ key, operator, values = [] }) => {
-    const value = labels?.[key]
-    switch (operator) {
-      case 'In':
-        return value !== undefined && values.includes(value)
-      case 'NotIn':
-        return value === undefined || !values.includes(value)
-      case 'Exists':
-        return value !== undefined
-      case 'DoesNotExist':
-        return value === undefined
-      default:
-        return false
-    }
-  })
+  return requirements.every((requirement) => meetsOperator(requirement, labels?.[requirement.key]))
+}
+
+/** Whether one value is as a requirement asks, whatever its key is of; undefined: there is none. */
+export function meetsOperator(
+  { operator, values = [] }: LabelSelectorRequirement,
+  value: string | undefined,
+): boolean {
+  switch (operator) {
+    case 'In':
+      return value !== undefined && values.includes(value)
+    case 'NotIn':
+      return value === undefined || !values.includes(value)
+    case 'Exists':
+      return value !== undefined
+    case 'DoesNotExist':
+      return value === undefined
+    default:
+      return false
+  }
 }

@@ -1,4 +1,5 @@
-import type { Toleration } from '../kube/types.ts'
+import { meetsOperator } from '../kube/label-selector.ts'
+import type { LabelSelectorRequirement, Toleration } from '../kube/types.ts'
 import { type NodeView, startupTaint, type Taint } from './node-view.ts'
 
 /** A core/v1 Affinity, as far as nodes alone decide it. */
@@ -11,14 +12,8 @@ interface NodeAffinity {
 }
 
 interface Term {
-  readonly matchExpressions?: readonly Requirement[]
-  readonly matchFields?: readonly Requirement[]
-}
-
-interface Requirement {
-  readonly key: string
-  readonly operator: string
-  readonly values?: readonly string[]
+  readonly matchExpressions?: readonly LabelSelectorRequirement[]
+  readonly matchFields?: readonly LabelSelectorRequirement[]
 }
 
 /** What says on which nodes a pod may run. */
@@ -63,23 +58,12 @@ function isSelected(node: NodeView, { nodeSelector = {}, affinity = {} }: NodeDe
   )
 }
 
-function meets(value: string | undefined, { operator, values = [] }: Requirement): boolean {
-  switch (operator) {
-    case 'In':
-      return value !== undefined && values.includes(value)
-    case 'NotIn':
-      return value === undefined || !values.includes(value)
-    case 'Exists':
-      return value !== undefined
-    case 'DoesNotExist':
-      return value === undefined
-    case 'Gt':
-      return Number(value) > Number(values[0])
-    case 'Lt':
-      return Number(value) < Number(values[0])
-    default:
-      return false
-  }
+/** Selectors of nodes compare numbers too, which those of labels do not. */
+function meets(value: string | undefined, requirement: LabelSelectorRequirement): boolean {
+  const { operator, values = [] } = requirement
+  if (operator === 'Gt') return Number(value) > Number(values[0])
+  if (operator === 'Lt') return Number(value) < Number(values[0])
+  return meetsOperator(requirement, value)
 }
 
 function toleratesTaints({ taints }: NodeView, tolerations: readonly Toleration[]): boolean {

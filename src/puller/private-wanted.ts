@@ -4,9 +4,9 @@ import type { Mapping } from '../images/mapping.ts'
 import type { Nodes } from '../state/cached-image.ts'
 import type { ImageStore } from '../state/store.ts'
 import { isLinux } from './architectures.ts'
+import { checksCredentials } from './node-abilities.ts'
 import { admitsDaemon } from './node-fit.ts'
 import type { NodeView } from './node-view.ts'
-import { checksCredentials } from './strategy-choice.ts'
 
 /** Puller pods of a node that are not for private images: what is held, best-effort names, and what is on its way. */
 const podsForOthers = 3

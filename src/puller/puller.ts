@@ -4,21 +4,21 @@ import type { Mapping } from '../images/mapping.ts'
 import { deleteObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { type Clock, sleep, systemClock } from '../kube/clock.ts'
-import { isAlreadyExists, isConflict, KubeApiError } from '../kube/errors.ts'
+import type { KubeApiError } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
 import type { DaemonSet, OwnerReference } from '../kube/types.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { Nodes } from '../state/cached-image.ts'
 import type { ImageStore } from '../state/store.ts'
 import { type Architectures, architecturesOf, isLinux } from './architectures.ts'
+import { Attempts, firstRetryMs } from './attempts.ts'
 import { ClusterView } from './cluster-view.ts'
 import { buildDaemonSet, fingerprintOf, type ObservedShard, readDaemonSet } from './daemon-set.ts'
 import { daemonSetsIn } from './daemon-set-source.ts'
 import { budgetBytes, overBudget } from './disk-budget.ts'
 import { type Generations, superseded } from './generations.ts'
+import { standingOf } from './image-standing.ts'
 import { blank, type Memory } from './memory.ts'
-import { admitsDaemon } from './node-fit.ts'
-import { nodesOf } from './node-status.ts'
 import { findOwner } from './owner.ts'
 import { defaultPace, type Pace } from './pace.ts'
 import { isMissing } from './placement.ts'
@@ -34,7 +34,7 @@ import { labelValue, type Shard } from './shard.ts'
 import { openGate, releaseNode } from './startup-gate.ts'
 import { StatusWriter } from './status-writer.ts'
 import type { StrategyName } from './strategies/strategies.ts'
-import { chooseStrategy, type StrategyVerdict } from './strategy-choice.ts'
+import { StrategyInUse } from './strategy-in-use.ts'
 import { keepsImageVolumes } from './volume-probe.ts'
 import { type WantedSet, wantedSet } from './wanted.ts'
 import { applyingWriter, type ShardWriter, succeedingWriter } from './writer.ts'
@@ -68,10 +68,6 @@ export interface Puller {
  */
 const gatherEventsMs = 200
 const gatherEventsFactor = 5
-
-/** A write that was refused comes again after one second, then twice as late each time, up to a minute. */
-const firstRetryMs = 1000
-const lastRetryMs = 60_000
 
 /** A DaemonSet that somebody edits again and again is put right this often at most. */
 const repairIntervalMs = 30_000
@@ -116,7 +112,7 @@ class Term {
   readonly #now: () => number
   readonly #view: ClusterView
   readonly #status: StatusWriter
-  readonly #failing = new Map<string, { readonly count: number; readonly until: number }>()
+  readonly #attempts: Attempts
   /** Generations that kip made or found in order, and when. */
   readonly #repaired = new Map<string, { readonly generation: number; readonly at: number }>()
   /** Since when a shard's newest DaemonSet is waited for, by its uid. */
@@ -125,11 +121,7 @@ class Term {
   readonly #succession: ShardWriter
   readonly #assignsUsers: boolean
   #mayPatch: boolean
-  #serverKeepsVolumes: boolean
-  /** How images are held as of the last round; undefined: before the first. */
-  #strategy: StrategyName | undefined
-  /** When a node was last seen that cannot mount images. */
-  #poorAt = Number.NEGATIVE_INFINITY
+  readonly #strategy: StrategyInUse
   readonly #reporter: Reporter
   readonly #refusals: Refusals
   readonly #private: PrivateImages
@@ -153,7 +145,6 @@ class Term {
       readonly serverKeepsVolumes: boolean
     },
   ) {
-    this.#serverKeepsVolumes = serverKeepsVolumes
     this.#options = options
     this.#metrics = metrics
     this.#owner = owner
@@ -176,6 +167,18 @@ class Term {
     this.#succession = succeedingWriter(client, settings.namespace, (object) =>
       this.#view.expect(object),
     )
+    this.#strategy = new StrategyInUse({
+      settings: settings.puller,
+      serverKeepsVolumes,
+      settleMs: (options.pace ?? defaultPace).stuckMs,
+      log,
+    })
+    this.#attempts = new Attempts({
+      log,
+      clock: this.#clock,
+      onRefused: (reason) => metrics.refused(reason),
+      adapts: (error) => this.#adapts(error),
+    })
     this.#status = new StatusWriter({ store, log, clock: this.#clock })
     this.#reporter = new Reporter({ log, settings: settings.puller })
     this.#refusals = new Refusals({
@@ -247,7 +250,9 @@ class Term {
     })
     const now = this.#clock.now()
     const taken = this.#view.taken()
-    const strategy = this.#choose(now)
+    const before = this.#strategy.current
+    const strategy = this.#strategy.choose(this.#view.nodes()?.filter(isLinux), now)
+    if (strategy !== before) this.#fingerprints.clear()
     const scene = this.#privateScene(generations, strategy, epoch)
     const beside = this.#private.round(scene, signal)
     const privatePods = new Set<PodView>(scene.pods)
@@ -280,15 +285,18 @@ class Term {
     }
     const changed = new Set(next.changes.map(({ name }) => name))
     for (const change of next.changes) {
-      nextMs = Math.min(nextMs, await this.#attempt(change.name, () => this.#write(change, signal)))
+      nextMs = Math.min(
+        nextMs,
+        await this.#attempts.try(change.name, () => this.#write(change, signal)),
+      )
     }
     for (const change of beside.changes) {
       const write = (): Promise<void> => this.#writePrivate(change, signal)
-      nextMs = Math.min(nextMs, await this.#attempt(change.name, write))
+      nextMs = Math.min(nextMs, await this.#attempts.try(change.name, write))
     }
     if (beside.changes.length === 0 && scene.shards.length > 0) {
       const tidy = (): Promise<void> => this.#private.tidy(scene, signal)
-      nextMs = Math.min(nextMs, await this.#attempt('credentials', tidy))
+      nextMs = Math.min(nextMs, await this.#attempts.try('credentials', tidy))
     }
     for (const shard of shards) {
       if (changed.has(shard.name) || isMissing(shard) || shard.deleting) continue
@@ -375,7 +383,7 @@ class Term {
     if (known?.generation === generation) return Number.POSITIVE_INFINITY
     const waitMs = (known?.at ?? Number.NEGATIVE_INFINITY) + repairIntervalMs - this.#clock.now()
     if (waitMs > 0) return waitMs
-    return await this.#attempt(name, async () => {
+    return await this.#attempts.try(name, async () => {
       const after = await this.#put(name, shard, shard, signal)
       if (after === undefined || after.metadata?.generation === generation) return
       this.#options.log.warn({ daemonset: name }, 'somebody else changed the shard; put right')
@@ -406,40 +414,11 @@ class Term {
     this.#view.wrote(object, uid, generation)
     this.#repaired.set(name, { generation, at: this.#clock.now() })
     const kept = readDaemonSet(written, settings.puller.daemonSetName)?.members.length ?? 0
-    if (this.#strategy === 'volume' && kept < members.length) {
-      // Another server of the same cluster may be older than the one that was asked.
-      this.#serverKeepsVolumes = false
+    if (this.#strategy.current === 'volume' && kept < members.length) {
+      this.#strategy.lostVolume()
       this.#wakeUp.resolve()
     }
     return written
-  }
-
-  /**
-   * How images are to be held now. A node that cannot mount images makes it `init` for all, and so it stays until there
-   * has been none for a while: shards are not rolled to and fro.
-   */
-  #choose(now: number): StrategyName {
-    const { settings, log, pace = defaultPace } = this.#options
-    const { puller } = settings
-    const nodes = this.#view.nodes()?.filter((node) => isLinux(node) && admitsDaemon(node, puller))
-    const verdict = chooseStrategy({
-      setting: puller.strategy,
-      serverKeepsVolumes: this.#serverKeepsVolumes,
-      nodes,
-    })
-    if (verdict.strategy === 'init') this.#poorAt = now
-    const before = this.#strategy
-    if (before === 'init' && now < this.#poorAt + pace.stuckMs) return before
-    if (verdict.strategy === before) return before
-    this.#strategy = verdict.strategy
-    this.#fingerprints.clear()
-    this.#tellStrategy(verdict, log)
-    return verdict.strategy
-  }
-
-  #tellStrategy({ strategy, reason }: StrategyVerdict, log: Log): void {
-    const missed = this.#options.settings.puller.strategy === 'volume' && strategy !== 'volume'
-    log[missed ? 'warn' : 'info']({ strategy, reason }, 'how images are held')
   }
 
   async #delete(observed: ObservedShard, signal: AbortSignal): Promise<void> {
@@ -469,7 +448,7 @@ class Term {
       this.#succeeding.set(shard.uid, since)
       const leftMs = since + pace.stuckMs - this.#clock.now()
       for (const one of superseded(shard, predecessors, leftMs > 0)) {
-        const retryMs = await this.#attempt(shard.name, () => this.#delete(one, signal))
+        const retryMs = await this.#attempts.try(shard.name, () => this.#delete(one, signal))
         nextMs = Math.min(nextMs, retryMs)
         if (retryMs !== Number.POSITIVE_INFINITY) break
         this.#metrics.written('delete')
@@ -501,7 +480,7 @@ class Term {
     })
     let { nextMs } = gate
     for (const { node, why } of gate.releases) {
-      const retryMs = await this.#attempt(`node ${node}`, async () => {
+      const retryMs = await this.#attempts.try(`node ${node}`, async () => {
         await releaseNode(client, node, signal)
         log.info({ node, why }, 'node released of its startup taint')
       })
@@ -515,38 +494,12 @@ class Term {
     return this.#mayPatch && revision === 0
   }
 
-  /** Writes, and backs off from what is refused; one shard's trouble is not another's. */
-  async #attempt(name: string, write: () => Promise<void>): Promise<number> {
-    const failing = this.#failing.get(name)
-    const waitMs = (failing?.until ?? 0) - this.#clock.now()
-    if (waitMs > 0) return waitMs
-    try {
-      await write()
-      this.#failing.delete(name)
-      return Number.POSITIVE_INFINITY
-    } catch (error) {
-      if (!(error instanceof KubeApiError)) throw error
-      const { reason, retryAfterMs = 0 } = error
-      if (this.#mayPatch && isPatchForbidden(error)) {
-        this.#mayPatch = false
-        this.#options.log.info(
-          {},
-          'DaemonSets may not be changed in place; changes make successors',
-        )
-        return 0
-      }
-      // Somebody wrote in between: the next round reads it.
-      if (isConflict(error) || isAlreadyExists(error)) return firstRetryMs
-      const count = (failing?.count ?? 0) + 1
-      const retryMs = Math.max(Math.min(firstRetryMs * 2 ** (count - 1), lastRetryMs), retryAfterMs)
-      this.#failing.set(name, { count, until: this.#clock.now() + retryMs })
-      this.#metrics.refused(reason)
-      this.#options.log.error(
-        { daemonset: name, err: error, retryMs },
-        'the DaemonSet could not be written, trying again',
-      )
-      return retryMs
-    }
+  /** Once changes in place are forbidden they make successors. */
+  #adapts(error: KubeApiError): boolean {
+    if (!this.#mayPatch || !isPatchForbidden(error)) return false
+    this.#mayPatch = false
+    this.#options.log.info({}, 'DaemonSets may not be changed in place; changes make successors')
+    return true
   }
 
   /** Tells the store, the log and the metrics where things stand. */
@@ -564,38 +517,17 @@ class Term {
       readonly beside: ReadonlyMap<string, Nodes>
     },
   ): void {
-    const { store } = this.#options
     const { seen, places } = next
     const refusals = this.#refusals.found
-    const refused = new Set(
-      seen.shards
-        .filter(({ name }) => refusals.has(name))
-        .flatMap(({ members }) => members.map(({ reference }) => reference)),
-    )
-    for (const [image, references] of wanted.images) {
-      const before = store.get(image)?.nodes
-      const counts = nodesOf(references, seen, before, (name) => places.get(name) === 'apart')
-      const isIn = (set: ReadonlySet<string>) => references.some((name) => set.has(name))
-      const isShort = counts.cached + counts.failed < counts.desired && isIn(refused)
-      const reason = isIn(out)
-        ? 'NoDisk'
-        : isIn(next.waiting)
-          ? 'NoRoom'
-          : isShort
-            ? 'PodsRefused'
-            : undefined
-      const nodes = reason === undefined ? counts : { ...counts, reason }
-      // Before the first DaemonSet is there it is not known how many nodes there are.
-      if (before !== undefined || nodes.desired > 0) this.#status.offer(image, nodes)
-    }
-    for (const [image, nodes] of beside) this.#status.offer(image, nodes)
-    for (const { reference, nodes } of store.list()) {
-      if (nodes === undefined || beside.has(reference) || wanted.images.has(reference)) continue
-      this.#status.offer(
-        reference,
-        nodesOf([], seen, nodes, () => false),
-      )
-    }
+    const standing = standingOf({
+      plan: next,
+      images: wanted.images,
+      known: this.#options.store.list(),
+      out,
+      refused: new Set(refusals.keys()),
+      beside,
+    })
+    for (const [image, nodes] of standing) this.#status.offer(image, nodes)
     this.#metrics.observe(places, seen, next.waiting.union(out))
     this.#reporter.report(next, { taken, out, refusals })
   }
@@ -615,12 +547,11 @@ class Term {
 
   get #building(): Parameters<typeof buildDaemonSet>[1] {
     const { namespace, puller } = this.#options.settings
-    const strategy = this.#strategy ?? 'init'
     return {
       namespace,
       settings: puller,
       owner: this.#owner,
-      strategy,
+      strategy: this.#strategy.current,
       assignsUsers: this.#assignsUsers,
     }
   }

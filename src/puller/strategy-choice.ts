@@ -1,4 +1,5 @@
 import type { PullerSettings } from '../config/settings.ts'
+import { canMountImages } from './node-abilities.ts'
 import type { NodeView } from './node-view.ts'
 import type { StrategyName } from './strategies/strategies.ts'
 
@@ -29,34 +30,4 @@ export function chooseStrategy(input: StrategyInput): StrategyVerdict {
     return init(`node ${name} (kubelet ${kubelet}, ${runtime}) mounts no image volumes`)
   }
   return { strategy: 'volume', reason: 'the API server and all nodes take image volumes' }
-}
-
-/**
- * Whether a node can mount an image: kubelet 1.35 has ImageVolume on (1.33 and 1.34 know it, and have it off), containerd
- * can from 2.1 on (older ones pull, and fail at the mount), CRI-O from 1.31 on. A node that has not reported yet is not
- * judged.
- */
-export function canMountImages({ kubelet, runtime }: NodeView): boolean {
-  if (kubelet === '' || runtime === '') return true
-  const [name = '', version = ''] = runtime.split('://')
-  return isAtLeast(kubelet, [1, 35]) && isAtLeast(version, least[name] ?? [Infinity, 0])
-}
-
-const least: Readonly<Record<string, readonly [number, number]>> = {
-  containerd: [2, 1],
-  'cri-o': [1, 31],
-}
-
-/**
- * Whether a node lets a pod use an image that another pod pulled with credentials only after it showed some of its own:
- * KubeletEnsureSecretPulledImages (KEP-2535) is on from kubelet 1.35 on.
- */
-export function checksCredentials({ kubelet }: NodeView): boolean {
-  return kubelet === '' || isAtLeast(kubelet, [1, 35])
-}
-
-function isAtLeast(version: string, [major, minor]: readonly [number, number]): boolean {
-  const [, first = '', second = ''] = /^v?(\d+)\.(\d+)/.exec(version) ?? []
-  if (first === '') return false
-  return Number(first) > major || (Number(first) === major && Number(second) >= minor)
 }

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { Node } from '../../../src/kube/types.ts'
+import { canMountImages } from '../../../src/puller/node-abilities.ts'
 import { admitsDaemon } from '../../../src/puller/node-fit.ts'
 import { type NodeView, projectNode } from '../../../src/puller/node-view.ts'
-import { canMountImages, chooseStrategy } from '../../../src/puller/strategy-choice.ts'
+import { chooseStrategy } from '../../../src/puller/strategy-choice.ts'
 
 function node(kubelet: string, runtime: string, more: Partial<Node> = {}): NodeView {
   return projectNode({

@@ -1,0 +1,55 @@
+import type { ImageState, Nodes } from '../state/cached-image.ts'
+import { nodesOf } from './node-status.ts'
+import type { Plan } from './plan.ts'
+
+export interface StandingInput {
+  readonly plan: Pick<Plan, 'seen' | 'places' | 'waiting'>
+  /** Each image that is wanted, and the names that nodes are to have it under. */
+  readonly images: ReadonlyMap<string, readonly string[]>
+  /** All that the store knows. */
+  readonly known: Iterable<Pick<ImageState, 'reference' | 'nodes'>>
+  /** References that the nodes' disks have no room for. */
+  readonly out: ReadonlySet<string>
+  /** Names of DaemonSets whose pods the API server refuses. */
+  readonly refused: ReadonlySet<string>
+  /** Where images that need credentials stand. */
+  readonly beside: ReadonlyMap<string, Nodes>
+}
+
+/** Where each image stands on the nodes and, where it stands less well than it should, why. Pure. */
+export function standingOf(input: StandingInput): ReadonlyMap<string, Nodes> {
+  const { plan, images, known, out, refused, beside } = input
+  const { seen, places, waiting } = plan
+  const refusedReferences = new Set(
+    seen.shards
+      .filter(({ name }) => refused.has(name))
+      .flatMap(({ members }) => members.map(({ reference }) => reference)),
+  )
+  const reasonFor = (references: readonly string[], nodes: Nodes): string | undefined => {
+    const isIn = (set: ReadonlySet<string>): boolean => references.some((name) => set.has(name))
+    if (isIn(out)) return 'NoDisk'
+    if (isIn(waiting)) return 'NoRoom'
+    const isShort = nodes.cached + nodes.failed < nodes.desired
+    return isShort && isIn(refusedReferences) ? 'PodsRefused' : undefined
+  }
+  const before = new Map<string, Nodes | undefined>()
+  for (const { reference, nodes } of known) before.set(reference, nodes)
+  const standing = new Map<string, Nodes>()
+  for (const [image, references] of images) {
+    const last = before.get(image)
+    const nodes = nodesOf(references, seen, last, (name) => places.get(name) === 'apart')
+    const reason = reasonFor(references, nodes)
+    // Before the first DaemonSet is there it is not known how many nodes there are.
+    if (last === undefined && nodes.desired === 0) continue
+    standing.set(image, reason === undefined ? nodes : { ...nodes, reason })
+  }
+  for (const [image, nodes] of beside) standing.set(image, nodes)
+  for (const [image, last] of before) {
+    if (last === undefined || beside.has(image) || images.has(image)) continue
+    standing.set(
+      image,
+      nodesOf([], seen, last, () => false),
+    )
+  }
+  return standing
+}
