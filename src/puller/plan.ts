@@ -4,14 +4,19 @@ import {
   isMeant,
   unknownArchitectures,
 } from './architectures.ts'
+import { changeResidents } from './change-residents.ts'
 import { type Compaction, compactions } from './compaction.ts'
 import type { ObservedShard } from './daemon-set.ts'
-import { type Change, Draft, type DraftInput, sorted } from './draft.ts'
+import { type Change, Draft, type DraftInput } from './draft.ts'
+import { letIn } from './let-in.ts'
 import { type Memory, remember, since } from './memory.ts'
+import { sorted } from './order.ts'
 import type { Pace } from './pace.ts'
 import { isMissing, type Place, placeOf, type Scene } from './placement.ts'
 import type { PodView } from './pod-view.ts'
+import { refreshTags } from './refresh-tags.ts'
 import { overRoom } from './room.ts'
+import { setApart } from './set-apart.ts'
 import type { ShardKind, Where } from './shard.ts'
 import { type Survey, survey } from './survey.ts'
 import type { Wanted } from './wanted.ts'
@@ -112,10 +117,11 @@ export function plan(input: PlanInput): Plan {
     ...promotionsDue(scene, places, provenSince),
     ...compactionsDue(scene, idle, idleSince),
   ]
-  draft.setApart()
-  draft.changeResidents(promoted)
-  draft.letIn()
-  draft.refresh()
+  const { wheres } = draft
+  for (const where of wheres) setApart(draft, where)
+  changeResidents(draft, promoted)
+  for (const where of wheres) letIn(draft, where)
+  for (const where of wheres) refreshTags(draft, where)
   return {
     changes: draft.changes,
     memory: { ...memory, provenSince, idleSince, ejections: draft.ejections },

@@ -4,9 +4,14 @@ import type { Mapping } from '../images/mapping.ts'
 import type { Nodes } from '../state/cached-image.ts'
 import type { ImageStore } from '../state/store.ts'
 import { isLinux } from './architectures.ts'
+import type { DaemonSetOptions, ObservedShard } from './daemon-set.ts'
 import { checksCredentials } from './node-abilities.ts'
 import { admitsDaemon } from './node-fit.ts'
 import type { NodeView } from './node-view.ts'
+import { isMissing } from './placement.ts'
+import type { PodView } from './pod-view.ts'
+import type { PrivateScene } from './private-images.ts'
+import { labelValue } from './shard.ts'
 
 /** Puller pods of a node that are not for private images: what is held, best-effort names, and what is on its way. */
 const podsForOthers = 3
@@ -37,6 +42,34 @@ export function privateWanted(
     })
   }
   return wanted
+}
+
+export interface PrivateSceneOptions extends PrivateWantedOptions {
+  /** All that there are, of every kind. */
+  readonly shards: readonly ObservedShard[]
+  readonly pods: Iterable<PodView>
+  readonly nodes: readonly NodeView[] | undefined
+  /** DaemonSets may be changed in place. */
+  readonly mayPatch: boolean
+  readonly building: DaemonSetOptions
+}
+
+/** What images that need credentials are to be held with, and what is there of them. */
+export function privateScene(options: PrivateSceneOptions): PrivateScene {
+  const { settings, shards, pods, nodes, mayPatch, building } = options
+  const own = shards.filter((shard) => shard.kind === 'private' && !isMissing(shard))
+  const names = new Set(own.map(({ name }) => labelValue(name)))
+  // Secrets are made and removed with DaemonSets that are changed in place, and where an image stands is told by pods.
+  const able = mayPatch && nodes !== undefined
+  return {
+    wanted: able ? privateWanted(options) : new Map(),
+    shards: own.filter(({ deleting }) => !deleting),
+    pods: names.size === 0 ? [] : [...pods].filter(({ shard }) => names.has(shard)),
+    allowed: mayHoldPrivate(settings, nodes),
+    layers: privateLayers(settings),
+    strategy: building.strategy,
+    building,
+  }
 }
 
 /** How many shards private images may have: what a node may have beyond the three that all else needs. */

@@ -1,8 +1,10 @@
 import { getObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
+import type { Log } from '../kube/log.ts'
 import { resourcePath } from '../kube/resource.ts'
 import type { Node } from '../kube/types.ts'
 import { type Architectures, isMeant } from './architectures.ts'
+import type { Attempts } from './attempts.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import { admitsDaemon, type NodeDemand } from './node-fit.ts'
 import { type NodeView, startupTaint } from './node-view.ts'
@@ -70,12 +72,37 @@ function reason(node: NodeView, leftMs: number, input: GateInput): Release['why'
   return leftMs > 0 ? undefined : 'deadline'
 }
 
-/** Takes the taint off, and nothing that somebody else put on meanwhile. */
-export async function releaseNode(
-  client: KubeClient,
-  name: string,
+/**
+ * Releases nodes as it was decided.
+ *
+ * @returns milliseconds after which to look again
+ */
+export async function releaseNodes(
+  { releases, nextMs }: GateVerdict,
+  {
+    client,
+    log,
+    attempts,
+  }: {
+    readonly client: KubeClient
+    readonly log: Log
+    readonly attempts: Pick<Attempts, 'try'>
+  },
   signal: AbortSignal,
-): Promise<void> {
+): Promise<number> {
+  const retries: number[] = []
+  for (const { node, why } of releases) {
+    const retryMs = await attempts.try(`node ${node}`, async () => {
+      await releaseNode(client, node, signal)
+      log.info({ node, why }, 'node released of its startup taint')
+    })
+    retries.push(retryMs)
+  }
+  return Math.min(nextMs, ...retries)
+}
+
+/** Takes the taint off, and nothing that somebody else put on meanwhile. */
+async function releaseNode(client: KubeClient, name: string, signal: AbortSignal): Promise<void> {
   const node = await getObject<Node>(client, nodesPath, name, { signal })
   const taints = node?.spec?.taints ?? []
   const left = taints.filter(({ key }) => key !== startupTaint)

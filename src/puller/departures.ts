@@ -1,0 +1,86 @@
+import type { ObservedShard } from './daemon-set.ts'
+import { newestFirst } from './order.ts'
+import { isFor, isMissing, isReleased, type Place, residentKind, type Scene } from './placement.ts'
+import type { Wanted } from './wanted.ts'
+
+/** Which images may leave their shards. */
+export class Departures {
+  readonly #scene: Scene
+  readonly #places: ReadonlyMap<string, Place>
+  /** Repositories with images on their way, once asked for. */
+  #arriving: ReadonlySet<string> | undefined
+
+  constructor(scene: Scene, places: ReadonlyMap<string, Place>) {
+    this.#scene = scene
+    this.#places = places
+  }
+
+  /** References that may leave a shard now: held where they belong, or unwanted for long enough. */
+  due(shard: ObservedShard): readonly string[] {
+    const scene = this.#scene
+    return shard.members.flatMap(({ reference }) => {
+      const item = scene.wanted.get(reference)
+      if (item === undefined) {
+        return this.#isUnwantedFor(scene.pace.removeMs, reference) ? [reference] : []
+      }
+      const home = this.#home(item)
+      if (home === undefined || home === shard) return []
+      return isReleased(scene, shard, reference, home) ? [reference] : []
+    })
+  }
+
+  /** The same of a shard that changes for another reason: what nobody wants for a while goes along. */
+  along(shard: ObservedShard): ReadonlySet<string> {
+    const { wanted, pace } = this.#scene
+    const unwanted = shard.members
+      .map(({ reference }) => reference)
+      .filter((reference) => !wanted.has(reference))
+      .filter((reference) => this.#isUnwantedFor(pace.removeAlongMs, reference))
+    return new Set([...this.due(shard), ...unwanted])
+  }
+
+  #isUnwantedFor(ms: number, reference: string): boolean {
+    const { memory, now, wake, displaced } = this.#scene
+    if (!displaced.has(reference) && !this.#isReplaced(reference)) return false
+    const at = (memory.unwantedSince.get(reference) ?? now) + ms
+    wake(at)
+    return now >= at
+  }
+
+  /** An old version stays until the wanted ones of its repository are where they are to stay. */
+  #isReplaced(reference: string): boolean {
+    this.#arriving ??= new Set(
+      [...this.#places]
+        .filter(([, place]) => place === 'fresh' || place === 'proven')
+        .map(([other]) => repositoryOf(other)),
+    )
+    return !this.#arriving.has(repositoryOf(reference))
+  }
+
+  /** The shard where an image is to be, if one has it already. */
+  #home(item: Wanted): ObservedShard | undefined {
+    const homes = (this.#scene.homes.get(item.reference) ?? []).filter(
+      (home) => !isMissing(home) && isFor(this.#scene, home, item),
+    )
+    switch (this.#places.get(item.reference)) {
+      case 'resident':
+        return homes.find(({ kind }) => kind === residentKind(item))
+      case 'apart':
+        return (
+          homes.filter(({ kind }) => kind === 'apart').toSorted(newestFirst)[0] ??
+          homes.find(({ kind }) => kind === 'fresh')
+        )
+      case 'fresh':
+      case 'proven':
+        return homes.find(({ kind }) => kind === 'fresh')
+      default:
+        return undefined
+    }
+  }
+}
+
+function repositoryOf(reference: string): string {
+  const [named = ''] = reference.split('@')
+  const colon = named.indexOf(':', named.lastIndexOf('/') + 1)
+  return colon < 0 ? named : named.slice(0, colon)
+}

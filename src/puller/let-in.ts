@@ -1,0 +1,78 @@
+import type { ObservedShard } from './daemon-set.ts'
+import type { Draft } from './draft.ts'
+import { sorted } from './order.ts'
+import { isChangeable, type Scene } from './placement.ts'
+import type { Where } from './shard.ts'
+import type { Wanted } from './wanted.ts'
+
+/** Shards of images on their way: two, so that what comes while one is pulling need not wait for it. */
+const mostShards = 2
+
+/** Images of a place that no shard has yet, and the leaving of those that have gone on. */
+export function letIn(draft: Draft, where: Where): void {
+  const { scene } = draft
+  let waiting = gathered(draft, where)
+  const capacity = draft.capacity('fresh')
+  const shards = draft.ofKind('fresh', where)
+  const crowding = draft.isCrowded ? crowdingOf(scene, shards) : []
+  for (const shard of shards) {
+    if (draft.isChanged(shard)) continue
+    if (!isChangeable(scene, shard)) {
+      draft.deleteWhenEmpty(shard)
+      continue
+    }
+    const gone = draft.departures.along(shard)
+    const room = capacity - shard.members.length + gone.size
+    const candidates = shard === shards[0] ? [...crowding, ...waiting] : waiting
+    const entering = candidates.slice(0, Math.max(0, room))
+    waiting = waiting.filter((item) => !entering.includes(item))
+    // What has gone on may stay beside the others till they go too: their pulls are not begun anew for it.
+    if (entering.length > 0 || draft.isDrifted(shard)) draft.change(shard, entering)
+    else draft.deleteWhenEmpty(shard)
+  }
+  if (waiting.length === 0) return
+  if (draft.hasRoom('fresh', where)) {
+    if (shards.length < mostShards) draft.create('fresh', where, waiting.slice(0, capacity))
+    return
+  }
+  for (const { reference } of letInElsewhere(draft, where, waiting)) draft.waiting.add(reference)
+}
+
+/** New images, once the first of them has waited for those that come with it. */
+function gathered(draft: Draft, where: Where): readonly Wanted[] {
+  const { memory, pace, now, wake } = draft.scene
+  const fresh = draft
+    .wantedAt(where, 'fresh')
+    .filter(({ reference }) => memory.newSince.has(reference))
+  const first = Math.min(...fresh.map(({ reference }) => memory.newSince.get(reference) ?? now))
+  wake(first + pace.gatherMs)
+  return now < first + pace.gatherMs ? [] : sorted(fresh)
+}
+
+/** What later fresh shards hold and the first does not: it makes room by moving there. */
+function crowdingOf(scene: Scene, [first, ...others]: readonly ObservedShard[]): readonly Wanted[] {
+  const there = new Set(first?.members.map(({ reference }) => reference))
+  return others
+    .flatMap(({ members }) => members.map(({ reference }) => reference))
+    .filter((reference) => !there.has(reference))
+    .flatMap((reference) => scene.wanted.get(reference) ?? [])
+}
+
+/**
+ * Where nodes may have no more pods: among those that fail, or beside what is on its way to more nodes. All stand side
+ * by side there too. Gives those for which that is full, or cannot be changed now.
+ */
+function letInElsewhere(draft: Draft, where: Where, waiting: readonly Wanted[]): readonly Wanted[] {
+  const shards = [
+    ...draft.ofKind('apart', where),
+    ...(where === '' ? [] : [...draft.ofKind('fresh', ''), ...draft.ofKind('apart', '')]),
+  ]
+  let rest = waiting
+  for (const shard of shards) {
+    if (draft.isChanged(shard) || !isChangeable(draft.scene, shard)) continue
+    const room = Math.max(0, draft.capacity('fresh') - shard.members.length)
+    if (room > 0) draft.change(shard, rest.slice(0, room))
+    rest = rest.slice(room)
+  }
+  return rest
+}

@@ -1,0 +1,287 @@
+import type { Settings } from '../config/settings.ts'
+import type { PullIdentity } from '../discovery/discovery.ts'
+import type { Mapping } from '../images/mapping.ts'
+import type { KubeClient } from '../kube/client.ts'
+import { type Clock, sleep } from '../kube/clock.ts'
+import type { Log } from '../kube/log.ts'
+import type { OwnerReference } from '../kube/types.ts'
+import type { Metrics } from '../metrics/metrics.ts'
+import type { Nodes } from '../state/cached-image.ts'
+import type { ImageStore } from '../state/store.ts'
+import { type Architectures, architecturesOf, isLinux } from './architectures.ts'
+import { firstRetryMs } from './attempts.ts'
+import { Blueprints } from './blueprints.ts'
+import { ClusterView } from './cluster-view.ts'
+import { budgetBytes, overBudget } from './disk-budget.ts'
+import { standingOf } from './image-standing.ts'
+import { blank, type Memory } from './memory.ts'
+import type { Pace } from './pace.ts'
+import { type Plan, plan } from './plan.ts'
+import type { PodView } from './pod-view.ts'
+import { PrivateImages } from './private-images.ts'
+import { privateScene } from './private-wanted.ts'
+import type { PullerMetrics } from './puller-metrics.ts'
+import { Refusals } from './refusals.ts'
+import { Reporter } from './reporter.ts'
+import type { Rights } from './rights.ts'
+import { ShardWrites } from './shard-writes.ts'
+import { openGate, releaseNodes } from './startup-gate.ts'
+import { StatusWriter } from './status-writer.ts'
+import { StrategyInUse } from './strategy-in-use.ts'
+import { type WantedSet, wantedSet } from './wanted.ts'
+
+export interface PullerOptions {
+  readonly client: KubeClient
+  readonly store: ImageStore
+  readonly settings: Settings
+  readonly mapping: Mapping
+  readonly log: Log
+  readonly metrics: Metrics
+  readonly clock?: Clock
+  /** Milliseconds since the epoch; default `Date.now`. */
+  readonly now?: () => number
+  /** Default `defaultPace`; tests are in a hurry. */
+  readonly pace?: Pace
+  /** With which pull secrets the pods come that use images; undefined while that is not known. Default: never known. */
+  readonly pullIdentities?: (
+    references: Iterable<string>,
+  ) => ReadonlyMap<string, readonly PullIdentity[]> | undefined
+}
+
+/** What the puller was made with, all of it settled, and what was learnt when the term began. */
+export interface TermOptions extends Required<PullerOptions> {
+  readonly pullerMetrics: PullerMetrics
+  readonly owner: OwnerReference | undefined
+  readonly rights: Rights
+  /** A dry run came back with its image volume. */
+  readonly serverKeepsVolumes: boolean
+}
+
+/**
+ * Events come in swarms (one a node and container): one look at the cluster answers those of this long, or of as many
+ * times as long as a look takes, so that on a large cluster looking costs at most a sixth of a CPU.
+ */
+const gatherEventsMs = 200
+const gatherEventsFactor = 5
+
+/** One run of the puller, from its start to its end: looks, plans and writes, round after round. */
+export class Term {
+  readonly #options: TermOptions
+  readonly #view: ClusterView
+  readonly #blueprints: Blueprints
+  readonly #writes: ShardWrites
+  readonly #strategy: StrategyInUse
+  readonly #private: PrivateImages
+  readonly #refusals: Refusals
+  readonly #status: StatusWriter
+  readonly #reporter: Reporter
+  #memory: Memory = blank
+  #wanted: WantedSet | undefined
+  /** How long the last look at the cluster took. */
+  #lookMs = 0
+  #wakeUp = Promise.withResolvers<void>()
+
+  constructor(options: TermOptions) {
+    this.#options = options
+    const { client, settings, log, store, clock, pace, rights, owner } = options
+    const { namespace, puller } = settings
+    const { assignsUsers } = rights
+    const own = { client, namespace, base: puller.daemonSetName, log, clock }
+    const onChange = (): void => this.#wakeUp.resolve()
+    this.#view = new ClusterView({ ...own, rights, metrics: options.metrics, onChange })
+    this.#strategy = new StrategyInUse({
+      settings: puller,
+      serverKeepsVolumes: options.serverKeepsVolumes,
+      settleMs: pace.stuckMs,
+      log,
+    })
+    this.#blueprints = new Blueprints(
+      { namespace, settings: puller, owner, assignsUsers },
+      this.#strategy.current,
+    )
+    this.#writes = new ShardWrites({
+      ...own,
+      metrics: options.pullerMetrics,
+      view: this.#view,
+      blueprints: this.#blueprints,
+      mayPatch: rights.patch,
+      stuckMs: pace.stuckMs,
+      onVolumesLost: () => {
+        this.#strategy.lostVolume()
+        onChange()
+      },
+    })
+    this.#private = new PrivateImages({
+      ...own,
+      pace,
+      identitiesOf: options.pullIdentities,
+      onChange,
+    })
+    this.#refusals = new Refusals(own)
+    this.#status = new StatusWriter({ store, log, clock })
+    this.#reporter = new Reporter({ log, settings: puller })
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const { store } = this.#options
+    const stopListening = store.onChange(() => this.#wakeUp.resolve())
+    try {
+      await Promise.all([this.#view.run(signal), this.#status.run(signal), this.#rounds(signal)])
+    } finally {
+      stopListening()
+    }
+  }
+
+  async #rounds(signal: AbortSignal): Promise<void> {
+    const { store, log, clock } = this.#options
+    const aborted = Promise.withResolvers<void>()
+    signal.addEventListener('abort', () => aborted.resolve(), { once: true })
+    await Promise.race([Promise.all([store.synced, this.#view.synced]), aborted.promise])
+    while (!signal.aborted) {
+      this.#wakeUp = Promise.withResolvers()
+      const nextMs = await this.#round(signal).catch((error: unknown) => {
+        if (!signal.aborted) log.error({ err: error }, 'a round failed, trying again')
+        return firstRetryMs
+      })
+      const cancel = Number.isFinite(nextMs)
+        ? clock.timer(() => this.#wakeUp.resolve(), nextMs)
+        : () => undefined
+      await Promise.race([this.#wakeUp.promise, aborted.promise])
+      cancel()
+      const gatherMs = Math.max(gatherEventsMs, gatherEventsFactor * this.#lookMs)
+      await sleep(clock, gatherMs, signal).catch(() => undefined)
+    }
+  }
+
+  /** Looks, plans and writes once; gives the milliseconds after which time alone calls for another round. */
+  async #round(signal: AbortSignal): Promise<number> {
+    const { settings, store, mapping, pace, clock } = this.#options
+    const { puller } = settings
+    const generations = this.#view.shards()
+    if (generations === undefined) return gatherEventsMs
+    const shards = generations.shards.filter(({ kind }) => kind !== 'private')
+    const epoch = this.#options.now()
+    const nodes = this.#view.nodes()
+    const architectures = architecturesOf(nodes, puller)
+    this.#wanted = wantedSet({
+      store,
+      settings,
+      mapping,
+      architectures,
+      // Where each change makes a successor, what a tag is cannot be noted without rolling all.
+      followTags: this.#writes.mayPatch,
+      now: epoch,
+      ...(this.#wanted === undefined ? {} : { before: this.#wanted }),
+    })
+    const now = clock.now()
+    const taken = this.#view.taken()
+    const strategy = this.#strategy.choose(nodes?.filter(isLinux), now)
+    this.#blueprints.hold(strategy)
+    const scene = privateScene({
+      store,
+      settings,
+      mapping,
+      now: epoch,
+      shards: generations.shards,
+      pods: this.#view.pods(),
+      nodes,
+      mayPatch: this.#writes.mayPatch,
+      building: this.#blueprints.current,
+    })
+    const beside = this.#private.round(scene, signal)
+    const privatePods = new Set<PodView>(scene.pods)
+    const out = overBudget({
+      wanted: this.#wanted.references,
+      held: new Set(shards.flatMap(({ members }) => members.map(({ reference }) => reference))),
+      bytes: budgetBytes(nodes, puller, puller.diskPercent),
+    })
+    const next = plan({
+      wanted: new Map([...this.#wanted.references].filter(([reference]) => !out.has(reference))),
+      shards,
+      taken,
+      pods: [...this.#view.pods()].filter((pod) => !privatePods.has(pod)),
+      architectures,
+      memory: this.#memory,
+      base: puller.daemonSetName,
+      strategy,
+      podsPerNode: Math.max(2, puller.podsPerNode - beside.shards),
+      fingerprint: (shard) => this.#blueprints.fingerprint(shard),
+      pace,
+      now,
+    })
+    this.#memory = next.memory
+    this.#tell(next, this.#wanted, { taken, out, beside: beside.nodes })
+    this.#lookMs = clock.now() - now
+    let nextMs = Math.min(next.wakeAt - now, beside.nextMs)
+    const after = (ms: number): void => {
+      nextMs = Math.min(nextMs, ms)
+    }
+    if (this.#wanted.recheckAt !== undefined) after(this.#wanted.recheckAt - epoch)
+    for (const change of next.changes) after(await this.#writes.carryOut(change, signal))
+    for (const change of beside.changes) after(await this.#writes.carryOutPrivate(change, signal))
+    if (beside.changes.length === 0 && scene.shards.length > 0) {
+      after(await this.#writes.try('credentials', () => this.#private.tidy(scene, signal)))
+    }
+    const changed = new Set(next.changes.map(({ name }) => name))
+    for (const shard of shards) {
+      if (!changed.has(shard.name)) after(await this.#writes.repair(shard, signal))
+    }
+    after(await this.#writes.endSuperseded(generations, changed, signal))
+    after(await this.#releaseNodes(next, architectures, signal))
+    // After all that is written: nobody waits for an explanation.
+    after(await this.#refusals.look([...shards, ...scene.shards], signal))
+    return Math.max(0, nextMs)
+  }
+
+  /** Takes the startup taint off nodes that hold what they are to hold. */
+  async #releaseNodes(
+    { seen }: Plan,
+    architectures: Architectures,
+    signal: AbortSignal,
+  ): Promise<number> {
+    const { client, settings, log } = this.#options
+    const { puller } = settings
+    const nodes = this.#view.nodes()
+    if (puller.startupTaintSeconds === 0 || nodes === undefined) return Number.POSITIVE_INFINITY
+    const gate = openGate({
+      nodes,
+      shards: seen.shards,
+      seen,
+      architectures,
+      demand: puller,
+      deadlineMs: puller.startupTaintSeconds * 1000,
+      now: this.#options.now(),
+    })
+    return await releaseNodes(gate, { client, log, attempts: this.#writes }, signal)
+  }
+
+  /** Tells the store, the log and the metrics where things stand. */
+  #tell(
+    next: Plan,
+    wanted: WantedSet,
+    {
+      taken,
+      out,
+      beside,
+    }: {
+      readonly taken: ReadonlySet<string>
+      readonly out: ReadonlySet<string>
+      /** Where images that need credentials stand. */
+      readonly beside: ReadonlyMap<string, Nodes>
+    },
+  ): void {
+    const { store, pullerMetrics } = this.#options
+    const refusals = this.#refusals.found
+    const standing = standingOf({
+      plan: next,
+      images: wanted.images,
+      known: store.list(),
+      out,
+      refused: new Set(refusals.keys()),
+      beside,
+    })
+    for (const [image, nodes] of standing) this.#status.offer(image, nodes)
+    pullerMetrics.observe(next.places, next.seen, next.waiting.union(out))
+    this.#reporter.report(next, { taken, out, refusals })
+  }
+}
