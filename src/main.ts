@@ -69,6 +69,31 @@ function choose(argv: readonly string[]): { name: string; rest: readonly string[
 /** Not at once: the compiled form of Node's own modules is good only for the flags that it was made with. */
 const UNOPTIMISED_AFTER_MS = 50
 
+/**
+ * Standard output or error, opened when it is first wanted: that takes 2 ms each, in which the first connections can be opened
+ * already. Whoever reads it may leave early, as `head` does: the work goes on, and its exit code still tells.
+ */
+class LateOutput {
+  readonly #name: 'stdout' | 'stderr'
+  #opened: NodeJS.WriteStream | undefined
+
+  constructor(name: 'stdout' | 'stderr') {
+    this.#name = name
+  }
+
+  get stream(): NodeJS.WriteStream {
+    this.#opened ??= process[this.#name].on('error', () => {})
+    return this.#opened
+  }
+
+  get waiting(): boolean {
+    return this.#opened !== undefined && this.#opened.writableLength > 0
+  }
+}
+
+const output = new LateOutput('stdout')
+const errors = new LateOutput('stderr')
+
 /** Keeps V8 from its optimising compilers, which take 12 MiB. */
 function leaveUnoptimised(): void {
   const { setFlagsFromString } = process.getBuiltinModule('node:v8')
@@ -76,12 +101,10 @@ function leaveUnoptimised(): void {
 }
 
 async function main(): Promise<number> {
-  // Whoever read the output may have left, as `head` does: the work goes on, and its exit code still tells.
-  for (const output of [process.stdout, process.stderr]) output.on('error', () => {})
   const stop = new AbortController()
   for (const signal of ['SIGTERM', 'SIGINT'] as const)
     process.once(signal, () => stop.abort(new Error(`stopped by ${signal}`)))
-  const complain = (text: string) => process.stderr.write(`${text}\n`)
+  const complain = (text: string) => errors.stream.write(`${text}\n`)
   const { name, rest } = choose(process.argv.slice(2))
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined
   if (!command) {
@@ -90,14 +113,15 @@ async function main(): Promise<number> {
   }
   if (command.brief) setTimeout(leaveUnoptimised, UNOPTIMISED_AFTER_MS).unref()
   const run = await command.load()
+  setImmediate(() => output.stream)
   return await run({
     argv: rest,
     env: process.env,
     readFile: (path) => readFileSync(path, 'utf8'),
     readInput: async () => (await process.stdin.setEncoding('utf8').toArray()).join(''),
-    print: (text) => process.stdout.write(`${text}\n`),
+    print: (text) => output.stream.write(`${text}\n`),
     complain,
-    terminal: process.stderr.isTTY ? process.stderr : undefined,
+    terminal: process.getBuiltinModule('node:tty').isatty(2) ? errors.stream : undefined,
     program: import.meta.filename,
     version: manifest.version,
     signal: stop.signal,
@@ -106,17 +130,17 @@ async function main(): Promise<number> {
 
 main()
   .catch((error: unknown) => {
-    process.stderr.write(`kip: ${error instanceof Error ? error.message : String(error)}\n`)
+    errors.stream.write(`kip: ${error instanceof Error ? error.message : String(error)}\n`)
     return 1
   })
   .then((code) => {
     process.exitCode = code
     // Taking everything down by hand takes longer than what small copies do; what is not written yet is waited for.
-    process.stdout.write('', (lost: NodeJS.ErrnoException | null | undefined) => {
+    output.stream.write('', (lost: NodeJS.ErrnoException | null | undefined) => {
       if (lost && lost.code !== 'EPIPE') {
-        process.stderr.write(`kip: standard output: ${lost.message}\n`)
+        errors.stream.write(`kip: standard output: ${lost.message}\n`)
         process.exitCode = code || 1
       }
-      if (process.stderr.writableLength === 0) process.exit()
+      if (!errors.waiting) process.exit()
     })
   })
