@@ -23,24 +23,21 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 describe('a window', () => {
   test('lets in as many as it is wide, in order, and gives places on', async () => {
     const window = new Window({ start: 2, max: 8 })
-    const first = await window.acquire(signal)
-    const second = await window.acquire(signal)
+    await window.enter(signal)
+    await window.enter(signal)
     const order: number[] = []
-    const noted = async (number: number): Promise<() => void> => {
-      const release = await window.acquire(signal)
-      order.push(number)
-      return release
-    }
-    const third = noted(3)
-    const fourth = noted(4)
+    const third = window.enter(signal)?.then(() => order.push(3))
+    const fourth = window.enter(signal)?.then(() => order.push(4))
     await turn()
-    assert.deepEqual(order, [])
-    first()
-    first()
-    await turn()
+    assert.deepEqual([order, window.active], [[], 2])
+    window.leave()
+    await third
     assert.deepEqual([order, window.active], [[3], 2])
-    second()
-    for (const release of [await third, await fourth]) release()
+    window.leave()
+    await fourth
+    assert.deepEqual([order, window.active], [[3, 4], 2])
+    window.leave()
+    window.leave()
     assert.equal(window.active, 0)
   })
 
@@ -66,14 +63,15 @@ describe('a window', () => {
 
   test('lets those go who stop waiting', async () => {
     const window = new Window({ start: 1, max: 1 })
-    const release = await window.acquire(signal)
+    await window.enter(signal)
     const stop = new AbortController()
-    const waiting = window.acquire(stop.signal)
-    const next = window.acquire(signal)
+    const waiting = Promise.resolve(window.enter(stop.signal))
+    const next = window.enter(signal)
     stop.abort(new Error('enough'))
     await assert.rejects(waiting, /enough/)
-    release()
-    ;(await next)()
+    window.leave()
+    await next
+    window.leave()
     assert.equal(window.active, 0)
   })
 })

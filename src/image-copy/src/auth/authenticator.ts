@@ -55,6 +55,13 @@ interface CachedToken {
   expiresAt: number
 }
 
+const unasked: Grant = {
+  authorization: undefined,
+  identity: 'unasked',
+  tokenKey: undefined,
+  fresh: false,
+}
+
 /** Credentials are asked for again after this, so that rotated ones are found. */
 const credentialLifeMs = 60_000
 const maxTokens = 4096
@@ -98,10 +105,11 @@ export class Authenticator {
   }
 
   /** What to show with a request now. @throws RegistryError when the token server gives no token */
-  async grant(request: AccessRequest, signal: AbortSignal): Promise<Grant> {
-    const scheme = this.#scheme
-    if (scheme === undefined)
-      return { authorization: undefined, identity: 'unasked', tokenKey: undefined, fresh: false }
+  grant(request: AccessRequest, signal: AbortSignal): Grant | Promise<Grant> {
+    return this.#scheme === undefined ? unasked : this.#grantBy(this.#scheme, request, signal)
+  }
+
+  async #grantBy(scheme: Scheme, request: AccessRequest, signal: AbortSignal): Promise<Grant> {
     for (;;) {
       const identities = await abortable(this.#identitiesFor(request.repository), signal)
       const credential = identities.list[identities.index]

@@ -63,6 +63,7 @@ async function feedFrom(
         repository: path,
         scopes,
         expect: offset === 0 ? [200] : [200, 206],
+        streamed: true,
       },
       context,
     )
@@ -76,38 +77,42 @@ async function feedFrom(
       answer.exchange.abort(error)
       throw error
     }
-    throw failureOfExchange(error, 'GET', answer.url, context.signal)
+    throw failureOfExchange(error, 'GET', answer.resource, context.signal)
   }
   if (pump.position < blob.size) {
     throw new RegistryError(
       'COPY_DIGEST_MISMATCH',
-      `blob ${blob.digest} from ${answer.url.host} ends after ${pump.position} of ${blob.size} bytes`,
-      { host: answer.url.host },
+      `blob ${blob.digest} from ${answer.resource.host} ends after ${pump.position} of ${blob.size} bytes`,
+      { host: answer.resource.host },
     )
   }
   endpoint.pulls.succeeded()
 }
 
 /** @returns bytes of the answer that come before the offset asked for */
-function checkHead({ head, url }: OpenAnswer, blob: Descriptor, offset: number): number {
+function checkHead(
+  { status, headers, resource }: OpenAnswer,
+  blob: Descriptor,
+  offset: number,
+): number {
   const wrong = (why: string): RegistryError =>
-    new RegistryError('COPY_PROTOCOL', `blob ${blob.digest} from ${url.host}: ${why}`, {
-      host: url.host,
-      status: head.status,
+    new RegistryError('COPY_PROTOCOL', `blob ${blob.digest} from ${resource.host}: ${why}`, {
+      host: resource.host,
+      status,
     })
-  const coding = head.headers.get('content-encoding')
+  const coding = headers.get('content-encoding')
   if (coding !== undefined && coding.toLowerCase() !== 'identity') {
     throw wrong(`is sent with Content-Encoding ${printable(coding, 40)}, which was not asked for`)
   }
-  const first = head.status === 206 ? rangeStart(head.headers.get('content-range'), blob.size) : 0
+  const first = status === 206 ? rangeStart(headers.get('content-range'), blob.size) : 0
   if (first === undefined || first > offset)
     throw wrong('the answer has another range than was asked for')
-  const length = head.headers.get('content-length')
+  const length = headers.get('content-length')
   if (length !== undefined && Number(length) !== blob.size - first) {
     throw new RegistryError(
       'COPY_DIGEST_MISMATCH',
-      `blob ${blob.digest} from ${url.host} has ${Number(length) + first} bytes, and its descriptor says ${blob.size}`,
-      { host: url.host },
+      `blob ${blob.digest} from ${resource.host} has ${Number(length) + first} bytes, and its descriptor says ${blob.size}`,
+      { host: resource.host },
     )
   }
   return offset - first

@@ -102,18 +102,18 @@ async function inSlots<T>(
   { source, target, context }: PlaceBlobParts,
   work: () => Promise<T>,
 ): Promise<T> {
-  const pull = await (readPlaces(source).at(-1) ?? writePlace(target)).endpoint.pulls.acquire(
-    context.signal,
-  )
+  const { pulls } = (readPlaces(source).at(-1) ?? writePlace(target)).endpoint
+  const { pushes } = writePlace(target).endpoint
+  await pulls.enter(context.signal)
   try {
-    const push = await writePlace(target).endpoint.pushes.acquire(context.signal)
+    await pushes.enter(context.signal)
     try {
       return await work()
     } finally {
-      push()
+      pushes.leave()
     }
   } finally {
-    pull()
+    pulls.leave()
   }
 }
 

@@ -1,11 +1,12 @@
+import { offAbort, onAbort } from '../abortable.ts'
 import { algorithmOf } from '../digest.ts'
 import { RegistryError } from '../errors.ts'
-import { collect } from '../http/transport.ts'
 import type { Descriptor } from '../image/manifest.ts'
 import type { Context } from '../registry/context.ts'
 import type { Endpoint } from '../registry/endpoint.ts'
 import { failureOfAnswer, failureOfExchange } from '../registry/failure.ts'
 import { type Repository, writePlace } from '../registry/repository.ts'
+import type { RegistryAnswer } from '../registry/requests.ts'
 import { BlobPump } from './blob-pump.ts'
 import type { CheckpointedHash } from './checkpointed-hash.ts'
 import { download } from './download.ts'
@@ -57,7 +58,7 @@ export class Attempt {
   async run(start: Promise<UploadSession | undefined> | UploadSession): Promise<boolean> {
     const { blob, context, hash, source } = this.#parts
     const give = (): void => this.#stop.abort(context.signal.reason)
-    context.signal.addEventListener('abort', give)
+    onAbort(context.signal, give)
     const inner = { ...context, signal: this.#stop.signal }
     // The offset of a promised session is 0: only sessions that were asked for their status have come further.
     const sendFrom = start instanceof Promise ? 0 : start.offset
@@ -99,7 +100,7 @@ export class Attempt {
       this.session ??= await Promise.resolve(start).catch(() => undefined)
       throw context.signal.aborted ? context.signal.reason : error
     } finally {
-      context.signal.removeEventListener('abort', give)
+      offAbort(context.signal, give)
       pump.detach()
       this.#stop.abort(ended)
       await fetched.catch(() => {})
@@ -118,24 +119,16 @@ export class Attempt {
         this.session = session
       }
     }
-    const url = new URL(session.url)
-    url.search += `${url.search === '' ? '?' : '&'}digest=${encodeURIComponent(blob.digest)}`
-    const answer = await this.#send(
-      'PUT',
-      url,
-      session.offset,
-      blob.size - session.offset,
-      pump,
-      context,
-    )
+    const { url, offset } = session
+    const answer = await this.#send('PUT', url, offset, blob.size - offset, pump, context)
     this.session = undefined
     const stored = answer.headers.get('docker-content-digest')
     if (stored?.startsWith(`${algorithmOf(blob.digest)}:`) === false) {
       throw new RegistryError(
         'COPY_REFUSED',
-        `${url.host} stored blob ${blob.digest} as ${stored.slice(0, 100)}: it does not support this kind of digest`,
+        `${answer.resource.host} stored blob ${blob.digest} as ${stored.slice(0, 100)}: it does not support this kind of digest`,
         {
-          host: url.host,
+          host: answer.resource.host,
           status: 201,
         },
       )
@@ -149,7 +142,7 @@ export class Attempt {
     count: number,
     pump: BlobPump,
     context: Context,
-  ) {
+  ): Promise<RegistryAnswer> {
     const { target, way, blob } = this.#parts
     const { path, scopes } = writePlace(target)
     const ranged = count > 0 && (offset > 0 || (way !== undefined && count < blob.size))
@@ -157,22 +150,22 @@ export class Attempt {
       'Content-Type': 'application/octet-stream',
       ...(ranged ? { 'Content-Range': `${offset}-${offset + count - 1}` } : {}),
     }
-    const request = { method, url, headers, repository: path, scopes, bodyBytes: count }
-    const upload = await this.#endpoint.startUpload(request, context)
-    const { exchange } = upload
+    const expect = method === 'PATCH' ? [202, 204] : [201, 204]
+    const query = method === 'PUT' ? `digest=${encodeURIComponent(blob.digest)}` : ''
+    const request = { method, url, query, headers, repository: path, scopes, expect }
+    const upload = await this.#endpoint.startUpload({ ...request, bodyBytes: count }, context)
+    const { exchange, resource } = upload
     try {
-      const written = count === 0 ? Promise.resolve() : pump.fill(exchange, count)
-      const head = await Promise.race([exchange.head(), written.then(() => exchange.head())])
-      const body = await collect(exchange, head, 64 * 1024)
-      const good = method === 'PATCH' ? [202, 204] : [201, 204]
-      if (good.includes(head.status)) return { ...head, url: upload.url }
-      const failure = failureOfAnswer(method, upload.url, head.status, head.headers, body)
-      if (await upload.refused(head.status, head.headers)) throw retryableOf(failure)
-      if (notThisWay.has(head.status)) this.#refusedBy = failure
+      if (count > 0) pump.fill(exchange, count)
+      const { status, headers, body } = await exchange.answer()
+      if (expect.includes(status)) return { status, headers, body, resource }
+      const failure = failureOfAnswer(method, resource, status, headers, body)
+      if (await upload.refused(status, headers)) throw retryableOf(failure)
+      if (notThisWay.has(status)) this.#refusedBy = failure
       throw failure
     } catch (error) {
       if (!(error instanceof RegistryError)) this.lostUpload = true
-      const failure = failureOfExchange(error, method, upload.url, context.signal)
+      const failure = failureOfExchange(error, method, resource, context.signal)
       exchange.abort(failure instanceof Error ? failure : new Error('the upload failed'))
       throw failure
     }

@@ -45,10 +45,10 @@ export async function startUpload(
 
 /** The session as an answer to one of its requests tells. */
 export function sessionOf(
-  answer: Pick<RegistryAnswer, 'headers' | 'url'>,
+  answer: Pick<RegistryAnswer, 'headers' | 'resource'>,
   offset: number,
 ): UploadSession {
-  const { url } = resolveLocation(answer.url, answer.headers.get('location'))
+  const { url } = resolveLocation(answer.resource.url, answer.headers.get('location'))
   const min = /^\d{1,12}$/.exec(answer.headers.get('oci-chunk-min-length') ?? '')
   return { url, offset, minChunk: min === null ? 0 : Number(min[0]) }
 }
@@ -93,8 +93,7 @@ export async function cancelUpload(
       scopes,
       expect: [204, 202, 200, 404],
     }
-    const { exchange } = await endpoint.openOnce(request, { ...context, signal: limit.signal })
-    await exchange.pipe(() => true)
+    await endpoint.openOnce(request, { ...context, signal: limit.signal })
   } catch {
     // The registry drops uploads by itself in time; the failure that led here is the one to report.
   } finally {

@@ -1,3 +1,4 @@
+import { offAbort, onAbort } from '../abortable.ts'
 import type { Context } from '../registry/context.ts'
 
 /**
@@ -12,7 +13,7 @@ export async function concurrently<T>(
 ): Promise<void> {
   const stop = new AbortController()
   const give = (): void => stop.abort(context.signal.reason)
-  context.signal.addEventListener('abort', give)
+  onAbort(context.signal, give)
   const inner = { ...context, signal: stop.signal }
   let failure: { readonly error: unknown } | undefined
   let next = 0
@@ -33,7 +34,7 @@ export async function concurrently<T>(
     await Promise.all(Array.from({ length: Math.min(limit, items.length) }, lane))
     context.signal.throwIfAborted()
   } finally {
-    context.signal.removeEventListener('abort', give)
+    offAbort(context.signal, give)
   }
   if (failure !== undefined) throw failure.error
 }

@@ -1,3 +1,4 @@
+import { offAbort, onAbort } from '../abortable.ts'
 import { RegistryError } from '../errors.ts'
 import { type CopyEvent, createJob, type Job } from '../events.ts'
 import { type Manifest, parseManifest } from '../image/manifest.ts'
@@ -93,7 +94,7 @@ export async function copyOne({
   const image = formatReference(target)
   const stop = new AbortController()
   const give = (): void => stop.abort(options.signal?.reason)
-  options.signal?.addEventListener('abort', give)
+  if (options.signal) onAbort(options.signal, give)
   if (options.signal?.aborted) give()
   const context: Context = { signal: stop.signal, image, emit }
   emit({ type: 'image-started', image, source: formatReference(source) })
@@ -116,7 +117,7 @@ export async function copyOne({
     })
     throw error
   } finally {
-    options.signal?.removeEventListener('abort', give)
+    if (options.signal) offAbort(options.signal, give)
   }
 }
 

@@ -1,10 +1,19 @@
 import type { Socket } from 'node:net'
+import type { DialPurpose } from './address.ts'
 import type { DialedSocket } from './dial.ts'
-import { type Carrier, Exchange, type ExchangeLimits } from './exchange.ts'
+import { type Carrier, Exchange, type ExchangeOptions } from './exchange.ts'
+import type { ExchangeWatch } from './exchange-watch.ts'
 import { ConnectionLostError, ProtocolError } from './protocol-error.ts'
 import type { ReadBuffer } from './read-buffer.ts'
 import type { RequestHead } from './request-head.ts'
 import { ResponseParser } from './response-parser.ts'
+
+export interface ConnectionParts {
+  readonly buffer: ReadBuffer
+  readonly watch: ExchangeWatch
+  /** Called when an exchange has ended, and when the connection has; `reusable` tells them apart. */
+  readonly onIdle: (connection: Connection, reusable: boolean) => void
+}
 
 /**
  * One socket and the exchange that is under way on it.
@@ -19,18 +28,17 @@ export class Connection implements Carrier {
   #socket: Socket | undefined
   #stable = false
   #exchange: Exchange | undefined
-  /** Looks after each exchange in turn, since most end long before it looks. */
-  #timer: NodeJS.Timeout | undefined
-  #lookMs = 0
   #rest: Buffer | undefined
   #paused = false
   #closed: Error | undefined
   /** The purpose for which the address was found right last. */
-  allowedFor: string | undefined
-  #onIdle: (connection: Connection, reusable: boolean) => void
+  allowedFor: DialPurpose | undefined
+  readonly #watch: ExchangeWatch
+  readonly #onIdle: (connection: Connection, reusable: boolean) => void
 
-  constructor(buffer: ReadBuffer, onIdle: (connection: Connection, reusable: boolean) => void) {
+  constructor({ buffer, watch, onIdle }: ConnectionParts) {
     this.#buffer = buffer
+    this.#watch = watch
     this.#onIdle = onIdle
   }
 
@@ -38,6 +46,8 @@ export class Connection implements Carrier {
   attach({ socket, stable }: DialedSocket): void {
     this.#socket = socket
     this.#stable = stable
+    // Exchanges keep the process alive, by their watch; an idle socket does not.
+    socket.unref()
     socket.on('error', (error) => this.#lost(error))
     socket.on('end', () => this.#lost(undefined))
     socket.on('close', () => this.#lost(undefined))
@@ -59,31 +69,19 @@ export class Connection implements Carrier {
     return this.#socket?.remoteAddress
   }
 
-  /** An idle socket keeps no process alive. */
-  idle(): void {
-    this.#socket?.unref()
-    this.#timer?.unref()
-  }
-
   /** Sends a request's head, with a small body if there is one. */
-  start(
-    head: RequestHead,
-    body: Uint8Array | undefined,
-    limits: ExchangeLimits,
-    signal: AbortSignal,
-  ): Exchange {
+  start(head: RequestHead, body: Uint8Array | undefined, options: ExchangeOptions): Exchange {
     const socket = this.#socket
     if (socket === undefined || this.#exchange !== undefined)
       throw new Error('connection is not free')
-    socket.ref()
     this.#parser.begin(head.method)
-    const exchange = new Exchange({ connection: this, head, limits, signal })
+    const exchange = new Exchange({ connection: this, head, options })
     this.#exchange = exchange
     if (this.#closed !== undefined) {
       exchange.fail(new ConnectionLostError('the connection was closed', true, this.#closed))
       return exchange
     }
-    this.#watch(exchange)
+    this.#watch.add(exchange)
     if (body === undefined || body.length === 0) {
       // Held back for the first bytes of a streamed body, so that both leave in one segment.
       if (head.bodyBytes > 0) {
@@ -142,23 +140,12 @@ export class Connection implements Carrier {
     const exchange = this.#exchange
     this.#exchange = undefined
     this.#rest = undefined
-    this.#drop()
-    exchange?.fail(error ?? new ConnectionLostError('the connection was closed', false))
-    this.#onIdle(this, false)
-  }
-
-  #watch({ lookMs }: Exchange): void {
-    if (this.#lookMs !== lookMs) {
-      clearInterval(this.#timer)
-      this.#timer = setInterval(() => this.#exchange?.look(), lookMs)
-      this.#lookMs = lookMs
-    }
-    this.#timer?.ref()
-  }
-
-  #drop(): void {
-    clearInterval(this.#timer)
     this.#socket?.destroy()
+    if (exchange !== undefined) {
+      this.#watch.delete(exchange)
+      exchange.fail(error ?? new ConnectionLostError('the connection was closed', false))
+    }
+    this.#onIdle(this, false)
   }
 
   /** Reads answers out of `input` until it is used up, the sink stops, or the answer is whole. */
@@ -197,6 +184,7 @@ export class Connection implements Carrier {
 
   #finish(exchange: Exchange, clean: boolean): void {
     this.#exchange = undefined
+    this.#watch.delete(exchange)
     if (this.#paused) {
       // The answer ended in what came after its sink stopped: whoever is next has to be read.
       this.#paused = false
@@ -206,7 +194,7 @@ export class Connection implements Carrier {
       clean && this.#parser.keepAlive && exchange.requestSent && this.#closed === undefined
     if (!reusable) {
       this.#closed ??= new Error('not reusable')
-      this.#drop()
+      this.#socket?.destroy()
     }
     this.#onIdle(this, reusable)
     exchange.complete()
@@ -221,7 +209,7 @@ export class Connection implements Carrier {
 
   #conclude(error: Error): void {
     const exchange = this.#exchange
-    this.#drop()
+    this.#socket?.destroy()
     if (exchange === undefined) {
       this.#onIdle(this, false)
       return
@@ -231,6 +219,7 @@ export class Connection implements Carrier {
       return
     }
     this.#exchange = undefined
+    this.#watch.delete(exchange)
     this.#onIdle(this, false)
     exchange.fail(
       new ConnectionLostError(

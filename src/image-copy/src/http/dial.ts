@@ -1,5 +1,6 @@
 import { connect as connectTcp, isIP, type LookupFunction, type Socket } from 'node:net'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
+import { offAbort, onAbort } from '../abortable.ts'
 import type { AllowAddress, DialPurpose } from './address.ts'
 import { AddressRefusedError, DialError } from './dial-errors.ts'
 import { hostOf, type Origin, originKey, type ProxyServer } from './origin.ts'
@@ -67,7 +68,7 @@ export class Dialer {
     )
     const timer = setTimeout(() => limit.abort(late), this.#options.connectMs)
     const give = (): void => limit.abort(signal.reason)
-    signal.addEventListener('abort', give)
+    onAbort(signal, give)
     try {
       return await this.#dial(origin, purpose, receiver, limit.signal)
     } catch (error) {
@@ -75,7 +76,7 @@ export class Dialer {
       throw error
     } finally {
       clearTimeout(timer)
-      signal.removeEventListener('abort', give)
+      offAbort(signal, give)
     }
   }
 

@@ -1,3 +1,4 @@
+import { offAbort, onAbort } from '../abortable.ts'
 import { StalledError } from './protocol-error.ts'
 import type { RequestHead } from './request-head.ts'
 import type { ResponseHead } from './response-parser.ts'
@@ -11,6 +12,34 @@ export interface ExchangeLimits {
   /** For small requests only: from start to the end of the answer. */
   readonly totalMs?: number | undefined
 }
+
+/** What is made of an answer's body. */
+export interface Reading {
+  /** Statuses that were hoped for; what others say is an error's text. */
+  readonly expect: readonly number[]
+  /** Largest body of a status that was hoped for, in bytes. */
+  readonly maxBytes?: number | undefined
+  /** The body of a status that was hoped for is not read: it waits for {@link Exchange.pipe}. */
+  readonly streamed?: boolean | undefined
+}
+
+/** An answer with its body, which is empty while it waits for {@link Exchange.pipe}. */
+export interface Answer extends ResponseHead {
+  readonly body: Buffer
+}
+
+/** An answer is larger than the reader allows. */
+export class AnswerTooLargeError extends Error {
+  override readonly name = 'AnswerTooLargeError'
+
+  constructor(limit: number) {
+    super(`the answer is larger than ${limit} bytes`)
+  }
+}
+
+/** Of a body of which nothing else is said. */
+const defaultMaxBytes = 64 * 1024
+const nothing = Buffer.alloc(0)
 
 /** Less in one stall time is no transfer but a trickle: 1 KiB in a minute would take two years for a gigabyte. */
 const leastBytes = 1024
@@ -32,19 +61,28 @@ export interface Carrier {
 interface ExchangeParts {
   readonly connection: Carrier
   readonly head: RequestHead
+  readonly options: ExchangeOptions
+}
+
+/** What an exchange has to hold to. */
+export interface ExchangeOptions extends Reading {
   readonly limits: ExchangeLimits
   readonly signal: AbortSignal
 }
 
-/** One request and its answer. The body waits in the connection's buffer until {@link Exchange.pipe} takes it. */
+/** One request and its answer. A body that is streamed waits in the connection's buffer until {@link Exchange.pipe} takes it. */
 export class Exchange {
   readonly #connection: Carrier
-  readonly #limits: ExchangeLimits
-  readonly #signal: AbortSignal
+  readonly #options: ExchangeOptions
   /** The request was a HEAD: headers about the body, and none follows. */
-  readonly bodyless: boolean
-  readonly #head = Promise.withResolvers<ResponseHead>()
-  readonly #end = Promise.withResolvers<void>()
+  readonly #bodyless: boolean
+  readonly #answer = Promise.withResolvers<Answer>()
+  #head: ResponseHead | undefined
+  readonly #parts: Buffer[] = []
+  #gathered = 0
+  #maxBytes = 0
+  #end: PromiseWithResolvers<void> | undefined
+  #failure: Error | undefined
   readonly #started = performance.now()
   /** Since when the answer is waited for. */
   #askedAt = Number.POSITIVE_INFINITY
@@ -57,18 +95,15 @@ export class Exchange {
   #lookedAt = this.#started
   #received = false
   #readPaused = false
-  #answered = false
   #settled = false
 
-  constructor({ connection, head, limits, signal }: ExchangeParts) {
+  constructor({ connection, head, options }: ExchangeParts) {
     this.#connection = connection
-    this.#limits = limits
-    this.#signal = signal
+    this.#options = options
     this.#unsent = head.bodyBytes
-    this.bodyless = head.method === 'HEAD'
-    this.#head.promise.catch(() => {})
-    this.#end.promise.catch(() => {})
-    signal.addEventListener('abort', this.#onAbort)
+    this.#bodyless = head.method === 'HEAD'
+    this.#answer.promise.catch(() => {})
+    onAbort(options.signal, this.#onAbort)
     if (this.#unsent === 0) this.#askedAt = this.#started
   }
 
@@ -83,7 +118,7 @@ export class Exchange {
   }
 
   get answered(): boolean {
-    return this.#answered
+    return this.#head !== undefined
   }
 
   /** Whether any byte of an answer came. */
@@ -100,14 +135,17 @@ export class Exchange {
     return this.#settled
   }
 
-  /** The head of the final answer. */
-  head(): Promise<ResponseHead> {
-    return this.#head.promise
+  /** The final answer. @throws AnswerTooLargeError */
+  answer(): Promise<Answer> {
+    return this.#answer.promise
   }
 
-  /** Lets the body flow into `sink`. @returns when the answer is whole */
+  /** Lets a streamed body flow into `sink`. @returns when the answer is whole */
   pipe(sink: BodySink): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure)
     this.#sink = sink
+    this.#end = Promise.withResolvers<void>()
+    this.#end.promise.catch(() => {})
     this.resume()
     return this.#end.promise
   }
@@ -150,50 +188,73 @@ export class Exchange {
 
   /** For the connection. @returns whether to go on reading */
   takeHead(head: ResponseHead): boolean {
-    this.#answered = true
-    this.#head.resolve(head)
-    if (this.#sink !== undefined) return true
-    this.#readPaused = true
-    return false
+    const { expect, streamed, maxBytes = defaultMaxBytes } = this.#options
+    this.#head = head
+    const expected = expect.includes(head.status)
+    if (expected && streamed === true) {
+      this.#readPaused = true
+      this.#answer.resolve({ ...head, body: nothing })
+      return false
+    }
+    this.#maxBytes = expected ? maxBytes : defaultMaxBytes
+    if (!this.#bodyless) this.#holdTo(Number(head.headers.get('content-length') ?? 0))
+    return true
   }
 
   /** For the connection. @returns whether to go on reading */
   takeBody(bytes: Buffer): boolean {
-    const goOn = this.#sink?.(bytes) ?? true
+    const goOn = this.#sink === undefined ? this.#gather(bytes) : this.#sink(bytes)
     this.#readPaused = !goOn
     return goOn
+  }
+
+  #gather(bytes: Buffer): true {
+    this.#parts.push(Buffer.from(bytes))
+    this.#gathered += bytes.length
+    this.#holdTo(this.#gathered)
+    return true
+  }
+
+  #holdTo(bytes: number): void {
+    if (bytes > this.#maxBytes) this.abort(new AnswerTooLargeError(this.#maxBytes))
   }
 
   /** For the connection: the answer is whole. */
   complete(): void {
     this.#settle()
-    this.#end.resolve()
+    if (this.#end !== undefined) this.#end.resolve()
+    else if (this.#head !== undefined) {
+      const [only = nothing, ...more] = this.#parts
+      const body = more.length === 0 ? only : Buffer.concat(this.#parts)
+      this.#answer.resolve({ status: this.#head.status, headers: this.#head.headers, body })
+    }
   }
 
   /** For the connection: the answer will not come, or not whole. */
   fail(error: Error): void {
     this.#settle()
-    this.#head.reject(error)
-    this.#end.reject(error)
+    this.#failure = error
+    this.#answer.reject(error)
+    this.#end?.reject(error)
   }
 
   readonly #onAbort = (): void => {
-    const reason: unknown = this.#signal.reason
+    const reason: unknown = this.#options.signal.reason
     this.abort(reason instanceof Error ? reason : new Error('aborted', { cause: reason }))
   }
 
   #settle(): void {
     this.#settled = true
-    this.#signal.removeEventListener('abort', this.#onAbort)
+    offAbort(this.#options.signal, this.#onAbort)
   }
 
   /** How often {@link look} wants to be called, in milliseconds: each limit is noticed at most half the smallest late. */
   get lookMs(): number {
-    const { answerMs, stallMs, totalMs = Number.POSITIVE_INFINITY } = this.#limits
+    const { answerMs, stallMs, totalMs = Number.POSITIVE_INFINITY } = this.#options.limits
     return Math.min(answerMs, stallMs, totalMs) / 2
   }
 
-  /** For the connection: holds the limits. */
+  /** Holds the limits. */
   look(): void {
     const why = this.#overrun(performance.now())
     if (why !== undefined) this.abort(new StalledError(why))
@@ -204,12 +265,12 @@ export class Exchange {
    * not given yet) is no stall.
    */
   #overrun(now: number): string | undefined {
-    const { answerMs, stallMs, totalMs = Number.POSITIVE_INFINITY } = this.#limits
+    const { answerMs, stallMs, totalMs = Number.POSITIVE_INFINITY } = this.#options.limits
     if (now - this.#started >= totalMs) return `the request took longer than it may (${totalMs} ms)`
-    if (!this.#answered && now - this.#askedAt >= answerMs) return `no answer within ${answerMs} ms`
+    if (!this.answered && now - this.#askedAt >= answerMs) return `no answer within ${answerMs} ms`
     if (now - this.#lookedAt < stallMs) return undefined
     this.#lookedAt = now
-    const waitsForPeer = this.#unflushed > 0 || (this.#answered && !this.#readPaused)
+    const waitsForPeer = this.#unflushed > 0 || (this.answered && !this.#readPaused)
     const stands = waitsForPeer && this.#moves - this.#seen < leastBytes
     this.#seen = waitsForPeer ? this.#moves : Number.NEGATIVE_INFINITY
     return stands ? `next to nothing moved for ${stallMs} ms` : undefined

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { offAbort, onAbort } from '../abortable.ts'
 import { DialError } from './dial-errors.ts'
 import { hostOf, type Origin, type ProxyServer } from './origin.ts'
 import { describe } from './socket-events.ts'
@@ -20,7 +21,7 @@ export async function openTunnel(
       socket.off('readable', read)
       socket.off('error', fail)
       socket.off('close', closed)
-      signal.removeEventListener('abort', aborted)
+      offAbort(signal, aborted)
     }
     const fail = (error: Error): void => {
       done()
@@ -48,7 +49,7 @@ export async function openTunnel(
     socket.on('readable', read)
     socket.once('error', fail)
     socket.once('close', closed)
-    signal.addEventListener('abort', aborted)
+    onAbort(signal, aborted)
     socket.write(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n${authorization}\r\n`)
   })
   const status = /^HTTP\/1\.[01] (\d{3})/.exec(answer)?.[1]

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { offAbort, onAbort } from '../abortable.ts'
 import { AddressRefusedError, DialError } from './dial-errors.ts'
 import { hostOf, type Origin, type ProxyServer } from './origin.ts'
 
@@ -14,7 +15,7 @@ export async function settled(
       socket.off(event, done)
       socket.off('error', fail)
       socket.off('close', closed)
-      signal.removeEventListener('abort', aborted)
+      offAbort(signal, aborted)
     }
     const fail = (error: Error): void => {
       done()
@@ -30,7 +31,7 @@ export async function settled(
     })
     socket.once('error', fail)
     socket.once('close', closed)
-    signal.addEventListener('abort', aborted)
+    onAbort(signal, aborted)
     if (signal.aborted) aborted()
   })
 }

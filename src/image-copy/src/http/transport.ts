@@ -1,12 +1,13 @@
+import { abortable } from '../abortable.ts'
 import type { DialPurpose } from './address.ts'
 import { Connection } from './connection.ts'
 import type { Dialer } from './dial.ts'
-import type { BodySink, Exchange, ExchangeLimits } from './exchange.ts'
+import type { Answer, Exchange, ExchangeOptions } from './exchange.ts'
+import { ExchangeWatch } from './exchange-watch.ts'
 import { type Origin, originKey } from './origin.ts'
 import { ConnectionLostError } from './protocol-error.ts'
 import { ReadBuffer } from './read-buffer.ts'
 import { requestHead } from './request-head.ts'
-import type { ResponseHead } from './response-parser.ts'
 
 export interface TransportOptions {
   readonly dialer: Dialer
@@ -14,7 +15,7 @@ export interface TransportOptions {
   readonly idleMs: number
 }
 
-export interface TransportRequest {
+export interface TransportRequest extends ExchangeOptions {
   readonly origin: Origin
   readonly purpose: DialPurpose
   readonly method: string
@@ -23,24 +24,6 @@ export interface TransportRequest {
   readonly body?: Uint8Array | undefined
   /** Size of a body that is written by the caller, instead of `body`. */
   readonly bodyBytes?: number | undefined
-  readonly limits: ExchangeLimits
-  readonly signal: AbortSignal
-}
-
-/** An answer whose body was read whole. */
-export interface Answer extends ResponseHead {
-  readonly body: Buffer
-}
-
-/** An answer is larger than the reader allows. */
-export class AnswerTooLargeError extends Error {
-  override readonly name = 'AnswerTooLargeError'
-  readonly limit: number
-
-  constructor(limit: number) {
-    super(`the answer is larger than ${limit} bytes`)
-    this.limit = limit
-  }
 }
 
 interface Pool {
@@ -70,6 +53,7 @@ export class Transport {
   readonly #options: TransportOptions
   readonly #pools = new Map<string, Pool>()
   readonly #open = new Set<Connection>()
+  readonly #watch = new ExchangeWatch()
   /** Where each registry was last reached, for rules about what it may point to. */
   readonly #addresses = new Map<string, string>()
   readonly #stop = new AbortController()
@@ -101,32 +85,26 @@ export class Transport {
     })
     if (this.#closed) throw new Error('the registry client is closed')
     request.signal.throwIfAborted()
-    const idle = fresh ? undefined : (this.#takeIdle(request) ?? (await this.#takeWarm(request)))
-    const connection = idle ?? (await this.#connect(request))
-    return {
-      exchange: connection.start(head, body, request.limits, request.signal),
-      reused: idle !== undefined,
-    }
+    const pool = this.#pool(request.origin)
+    let kept = fresh ? undefined : this.#takeIdle(pool, request)
+    if (kept === undefined && !fresh && pool.warming.length > 0)
+      kept = await this.#takeWarm(pool, request)
+    const connection = kept ?? (await this.#connect(pool, request))
+    return { exchange: connection.start(head, body, request), reused: kept !== undefined }
   }
 
-  /** Sends a request and waits for the head of its answer; the body waits for {@link Exchange.pipe}. */
-  async send(request: TransportRequest): Promise<{ exchange: Exchange; head: ResponseHead }> {
+  /** Sends a request and waits for its answer. */
+  async send(request: TransportRequest): Promise<{ exchange: Exchange; answer: Answer }> {
     const { exchange, reused } = await this.open(request)
     try {
-      return { exchange, head: await exchange.head() }
+      return { exchange, answer: await exchange.answer() }
     } catch (error) {
       // A kept connection may have been closed by the peer just as the request went out (RFC 9112 §9.3.1). Everything sent
       // this way is safe to send twice: reads, whole PUTs, and POSTs whose repetition starts an upload that is never used.
       if (!(reused && error instanceof ConnectionLostError && error.beforeResponse)) throw error
       const again = await this.open(request, true)
-      return { exchange: again.exchange, head: await again.exchange.head() }
+      return { exchange: again.exchange, answer: await again.exchange.answer() }
     }
-  }
-
-  /** Sends a request and reads its answer whole. @throws AnswerTooLargeError */
-  async fetch(request: TransportRequest, maxBytes: number): Promise<Answer> {
-    const { exchange, head } = await this.send(request)
-    return { ...head, body: await collect(exchange, head, maxBytes) }
   }
 
   /**
@@ -136,7 +114,7 @@ export class Transport {
   warm(peer: TransportPeer, count: number): void {
     const pool = this.#pool(peer.origin)
     while (!this.#closed && pool.count < count) {
-      const warming = this.#connect(peer)
+      const warming = this.#connect(pool, peer)
       pool.warming.push(warming)
       const over = (): boolean => {
         const at = pool.warming.indexOf(warming)
@@ -157,8 +135,7 @@ export class Transport {
       connection.destroy(new Error('the registry client is closed'))
   }
 
-  #takeIdle(request: TransportRequest): Connection | undefined {
-    const pool = this.#pool(request.origin)
+  #takeIdle(pool: Pool, request: TransportRequest): Connection | undefined {
     for (let entry = pool.idle.pop(); entry !== undefined; entry = pool.idle.pop()) {
       if (entry.connection.closed) continue
       return this.#allowed(entry.connection, request)
@@ -167,38 +144,33 @@ export class Transport {
   }
 
   /** Takes a connection that is being opened. @returns undefined when there is none, or none came of it */
-  async #takeWarm(request: TransportRequest): Promise<Connection | undefined> {
+  async #takeWarm(pool: Pool, request: TransportRequest): Promise<Connection | undefined> {
     const { signal } = request
-    const pool = this.#pool(request.origin)
     const warming = pool.warming.shift()
     if (warming === undefined) return undefined
-    const aborted = Promise.withResolvers<never>()
-    const give = (): void => aborted.reject(signal.reason)
-    signal.addEventListener('abort', give)
     try {
-      const connection = await Promise.race([warming.catch(() => undefined), aborted.promise])
+      const connection = await abortable(
+        warming.catch(() => undefined),
+        signal,
+      )
       if (connection === undefined || connection.closed) return undefined
       return this.#allowed(connection, request)
     } catch (error) {
       if (signal.aborted) warming.then((connection) => this.#keep(pool, connection)).catch(() => {})
       throw error
-    } finally {
-      signal.removeEventListener('abort', give)
     }
   }
 
   /** Holds a connection's address against the rule for what it is taken for. */
   #allowed(connection: Connection, { origin, purpose }: TransportRequest): Connection {
-    const { registry, derived, registryAddress } = purpose
-    const key = `${registry} ${derived} ${registryAddress}`
-    if (connection.allowedFor === key) return connection
+    if (connection.allowedFor === purpose) return connection
     try {
       this.#options.dialer.require(connection.remoteAddress, origin, purpose)
     } catch (error) {
       connection.destroy()
       throw error
     }
-    connection.allowedFor = key
+    connection.allowedFor = purpose
     return connection
   }
 
@@ -212,13 +184,16 @@ export class Transport {
     return pool
   }
 
-  async #connect(request: TransportPeer): Promise<Connection> {
+  async #connect(pool: Pool, request: TransportPeer): Promise<Connection> {
     const { origin, purpose } = request
-    const pool = this.#pool(origin)
     const buffer = new ReadBuffer(origin.scheme)
-    const connection = new Connection(buffer, (idle, reusable) => {
-      if (reusable) this.#keep(pool, idle)
-      else if (this.#open.delete(idle)) pool.count -= 1
+    const connection = new Connection({
+      buffer,
+      watch: this.#watch,
+      onIdle: (idle, reusable) => {
+        if (reusable) this.#keep(pool, idle)
+        else if (this.#open.delete(idle)) pool.count -= 1
+      },
     })
     pool.count += 1
     try {
@@ -241,7 +216,6 @@ export class Transport {
   }
 
   #keep(pool: Pool, connection: Connection): void {
-    connection.idle()
     pool.idle.push({ connection, since: performance.now() })
     this.#sweeper ??= setInterval(() => this.#sweep(), this.#options.idleMs / 2).unref()
   }
@@ -258,28 +232,4 @@ export class Transport {
     clearInterval(this.#sweeper)
     this.#sweeper = undefined
   }
-}
-
-/** Reads a body whole, at most `maxBytes` of it. @throws AnswerTooLargeError */
-export async function collect(
-  exchange: Exchange,
-  head: ResponseHead,
-  maxBytes: number,
-): Promise<Buffer> {
-  const announced = head.headers.get('content-length')
-  if (announced !== undefined && Number(announced) > maxBytes && !exchange.bodyless) {
-    const error = new AnswerTooLargeError(maxBytes)
-    exchange.abort(error)
-    throw error
-  }
-  const parts: Buffer[] = []
-  let size = 0
-  const sink: BodySink = (bytes) => {
-    size += bytes.length
-    if (size > maxBytes) exchange.abort(new AnswerTooLargeError(maxBytes))
-    else parts.push(Buffer.from(bytes))
-    return true
-  }
-  await exchange.pipe(sink)
-  return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts)
 }

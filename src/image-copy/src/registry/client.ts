@@ -275,29 +275,28 @@ export class Client implements RegistryClient {
     }
     const { method, url, headers, body } = tokenRequest(question)
     try {
-      const answer = await this.#transport.fetch(
-        {
-          origin: this.#originOf(url, { name: registry.host, base: registry }),
-          purpose: {
-            registry: registry.host,
-            derived: url.host !== registry.host,
-            registryAddress: this.#transport.addressOf(registry.host),
-          },
-          method,
-          path: url.pathname + url.search,
-          headers,
-          body,
-          limits: { ...this.#timeouts, totalMs: this.#timeouts.requestMs },
-          signal,
+      const { answer } = await this.#transport.send({
+        origin: this.#originOf(url, { name: registry.host, base: registry }),
+        purpose: {
+          registry: registry.host,
+          derived: url.host !== registry.host,
+          registryAddress: this.#transport.addressOf(registry.host),
         },
-        maxTokenAnswerBytes,
-      )
+        method,
+        path: url.pathname + url.search,
+        headers,
+        body,
+        expect: [200],
+        maxBytes: maxTokenAnswerBytes,
+        limits: { ...this.#timeouts, totalMs: this.#timeouts.requestMs },
+        signal,
+      })
       // Redirects are not followed: the realm was judged, where it sends on was not.
       if (answer.status !== 200)
-        throw failureOfAnswer(method, url, answer.status, answer.headers, answer.body)
+        throw failureOfAnswer(method, { url }, answer.status, answer.headers, answer.body)
       return readToken(answer.body, url.host)
     } catch (error) {
-      throw failureOfExchange(error, method, url, signal)
+      throw failureOfExchange(error, method, { url }, signal)
     }
   }
 }

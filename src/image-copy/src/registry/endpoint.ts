@@ -1,9 +1,10 @@
 import { Authenticator, type AuthenticatorOptions, type Grant } from '../auth/authenticator.ts'
 import { RegistryError } from '../errors.ts'
 import type { RateLimit } from '../events.ts'
+import type { DialPurpose } from '../http/address.ts'
 import type { ExchangeLimits } from '../http/exchange.ts'
 import type { Origin } from '../http/origin.ts'
-import { collect, type Transport } from '../http/transport.ts'
+import type { Transport, TransportPeer, TransportRequest } from '../http/transport.ts'
 import type { Context } from './context.ts'
 import { failureOfAnswer, failureOfExchange } from './failure.ts'
 import { resolveLocation } from './location.ts'
@@ -16,6 +17,7 @@ import type {
   Timeouts,
   UploadRequest,
 } from './requests.ts'
+import { Resource } from './resource.ts'
 import { backoffMs, delay, type RetryOptions } from './retry.ts'
 import { Window } from './window.ts'
 
@@ -38,10 +40,8 @@ export interface EndpointOptions {
 
 const maxRedirects = 5
 const redirects = new Set([301, 302, 303, 307, 308])
-const maxErrorBytes = 64 * 1024
 /** Windows begin at six, and more would mostly be opened in vain where an image turns out to be there. */
 const maxWarm = 6
-const defaultMaxBytes = 64 * 1024
 
 /** One registry server: its address, who we are there, how much it bears, and what was learned about it. */
 export class Endpoint {
@@ -61,7 +61,10 @@ export class Endpoint {
   readonly timeouts: Timeouts
   readonly #options: EndpointOptions
   readonly #auth: Authenticator | undefined
+  readonly #limits: ExchangeLimits
+  readonly #requestLimits: ExchangeLimits
   #ownOrigin: Origin | undefined
+  #ownPurpose: DialPurpose | undefined
   #notBefore = 0
   #rateLimit: RateLimit | undefined
 
@@ -70,6 +73,9 @@ export class Endpoint {
     this.name = options.name
     this.base = options.base
     this.timeouts = options.timeouts
+    const { answerMs, stallMs, requestMs } = options.timeouts
+    this.#limits = { answerMs, stallMs }
+    this.#requestLimits = { answerMs, stallMs, totalMs: requestMs }
     const limits = { start: Math.min(6, options.maxRequests), max: options.maxRequests }
     this.requests = new Window({ start: options.maxRequests, max: options.maxRequests })
     this.pulls = new Window(limits)
@@ -95,27 +101,25 @@ export class Endpoint {
 
   /** Sends a request and reads its answer whole, again and again as far as it helps. */
   fetch(request: RegistryRequest, context: Context): Promise<RegistryAnswer> {
-    return this.retrying(context, async () => {
-      const release = await this.requests.acquire(context.signal)
-      try {
-        const limits = { ...this.#limits(), totalMs: this.timeouts.requestMs }
-        const { exchange, head, url } = await this.openOnce({ limits, ...request }, context)
-        const body = await this.#guard(request.method, url, context, () =>
-          collect(exchange, head, request.maxBytes ?? defaultMaxBytes),
-        )
-        this.requests.succeeded()
-        return { ...head, body, url }
-      } finally {
-        release()
-      }
-    })
+    return this.retrying(context, () => this.#fetchOnce(request, context))
+  }
+
+  async #fetchOnce(request: RegistryRequest, context: Context): Promise<RegistryAnswer> {
+    await this.requests.enter(context.signal)
+    try {
+      const answer = await this.openOnce({ limits: this.#requestLimits, ...request }, context)
+      this.requests.succeeded()
+      return answer
+    } finally {
+      this.requests.leave()
+    }
   }
 
   /** Runs `work` again after failures that may pass, with growing delays; Retry-After holds for all that this host is asked. */
   async retrying<T>(context: Context, work: () => Promise<T>): Promise<T> {
     const { retry } = this.#options
     for (let attempt = 1; ; attempt += 1) {
-      await this.#patience(context.signal)
+      if (this.#notBefore > 0) await this.#patience(context.signal)
       try {
         return await work()
       } catch (error) {
@@ -162,12 +166,12 @@ export class Endpoint {
     if (asked > 0) this.#notBefore = Math.max(this.#notBefore, performance.now() + asked)
   }
 
-  /** Sends a request once, with authorisation and redirects. The body of the answer waits to be read. */
+  /** Sends a request once, with authorisation and redirects. */
   async openOnce(request: RegistryRequest, context: Context): Promise<OpenAnswer> {
     for (let turn = 0; ; turn += 1) {
       const grant = await this.#auth?.grant(request, context.signal)
       const answer = await this.#follow(request, grant?.authorization, context)
-      const { status, headers } = answer.head
+      const { status, headers, body, resource } = answer
       if (request.expect.includes(status)) return answer
       const again =
         this.#auth !== undefined &&
@@ -182,41 +186,36 @@ export class Endpoint {
           headers.get('www-authenticate') ?? '',
           turn,
         ))
-      const body = await this.#guard(request.method, answer.url, context, () =>
-        collect(answer.exchange, answer.head, maxErrorBytes),
-      )
-      if (!again) throw failureOfAnswer(request.method, answer.url, status, headers, body)
+      if (!again) throw failureOfAnswer(request.method, resource, status, headers, body)
     }
   }
 
   /** Starts a request whose body the caller streams. One try, no redirects. */
   async startUpload(
-    request: Omit<RegistryRequest, 'body' | 'expect' | 'limits'> & { readonly bodyBytes: number },
+    request: Omit<RegistryRequest, 'body' | 'limits'> & { readonly bodyBytes: number },
     context: Context,
   ): Promise<UploadRequest> {
-    const url = new URL(request.url, this.base)
-    const trusted = this.#isOwn(url)
-    const grant: Grant | undefined = trusted
-      ? await this.#auth?.grant(request, context.signal)
+    const { method, expect, bodyBytes } = request
+    const { signal } = context
+    const resource = new Resource(this.base, request.url, request.query)
+    const grant: Grant | undefined = resource.own
+      ? await this.#auth?.grant(request, signal)
       : undefined
-    const limits = { ...this.#limits(), answerMs: this.timeouts.commitMs }
-    const { exchange } = await this.#guard(request.method, url, context, () =>
-      this.#options.transport.open({
-        origin: this.#originOf(url, trusted),
-        purpose: this.#purpose(!trusted),
-        method: request.method,
-        path: url.pathname + url.search,
-        headers: this.#headers(request.headers, grant?.authorization),
-        bodyBytes: request.bodyBytes,
-        limits,
-        signal: context.signal,
-      }),
-    )
+    const limits = { ...this.#limits, answerMs: this.timeouts.commitMs }
+    const headers = this.#headers(request.headers, grant?.authorization)
+    const { exchange } = await this.#options.transport
+      .open({
+        ...this.#peer(resource, resource.own),
+        ...{ method, path: resource.target, headers, bodyBytes, expect, limits, signal },
+      })
+      .catch((error: unknown) => {
+        throw failureOfExchange(error, method, resource, signal)
+      })
     const refused = (status: number, headers: ReadonlyMap<string, string>): Promise<boolean> =>
       grant === undefined || this.#auth === undefined
         ? Promise.resolve(false)
         : this.#auth.turnedDown(request, grant, status, headers.get('www-authenticate') ?? '', 0)
-    return { exchange, url, refused }
+    return { exchange, resource, refused }
   }
 
   /** Whether the first request about a repository will most likely be answered by a challenge. */
@@ -226,21 +225,8 @@ export class Endpoint {
 
   /** Opens connections for up to `count` requests that are about to come at a time. */
   warm(count: number, { signal }: Context): void {
-    const peer = {
-      origin: this.#originOf(this.base, true),
-      purpose: this.#purpose(false),
-      signal,
-    }
+    const peer = { ...this.#peer(new Resource(this.base, '/'), true), signal }
     this.#options.transport.warm(peer, Math.min(count, maxWarm, this.pulls.size))
-  }
-
-  /** Turns transport errors into this package's. */
-  async #guard<T>(method: string, url: URL, context: Context, work: () => Promise<T>): Promise<T> {
-    try {
-      return await work()
-    } catch (error) {
-      throw failureOfExchange(error, method, url, context.signal)
-    }
   }
 
   async #follow(
@@ -248,61 +234,65 @@ export class Endpoint {
     authorization: string | undefined,
     context: Context,
   ): Promise<OpenAnswer & { direct: boolean }> {
-    const { method } = request
-    let url = new URL(request.url, this.base)
-    let direct = this.#isOwn(url)
+    const { method, body, expect, maxBytes, streamed, limits = this.#limits } = request
+    const { signal } = context
+    let resource = new Resource(this.base, request.url, request.query)
+    let direct = resource.own
     for (let hops = 0; ; hops += 1) {
-      const { exchange, head } = await this.#guard(method, url, context, () =>
-        this.#options.transport.send({
-          origin: this.#originOf(url, this.#isOwn(url)),
-          purpose: this.#purpose(!direct),
-          method,
-          path: url.pathname + url.search,
-          headers: this.#headers(request.headers, direct ? authorization : undefined),
-          body: request.body,
-          limits: request.limits ?? this.#limits(),
-          signal: context.signal,
-        }),
-      )
-      if (direct) this.#noteRateLimit(head.headers, context)
-      const moved = redirects.has(head.status) && !request.expect.includes(head.status)
-      if (!moved) return { exchange, head, url, direct }
-      await this.#guard(method, url, context, () => collect(exchange, head, maxErrorBytes))
+      const { exchange, answer } = await this.#send(resource, {
+        ...this.#peer(resource, direct),
+        ...{ method, path: resource.target, body, expect, maxBytes, streamed, limits, signal },
+        headers: this.#headers(request.headers, direct ? authorization : undefined),
+      })
+      const { status, headers } = answer
+      if (direct) this.#noteRateLimit(headers, context)
+      if (!redirects.has(status) || expect.includes(status))
+        return { status, headers, body: answer.body, exchange, resource, direct }
       if (hops >= maxRedirects || (method !== 'GET' && method !== 'HEAD')) {
         throw new RegistryError(
           'COPY_REDIRECT_REFUSED',
-          `${method} ${url.host}: ${hops >= maxRedirects ? `more than ${maxRedirects} redirects` : 'is redirected, which is followed for reads only'}`,
-          { host: url.host, status: head.status },
+          `${method} ${resource.host}: ${hops >= maxRedirects ? `more than ${maxRedirects} redirects` : 'is redirected, which is followed for reads only'}`,
+          { host: resource.host, status },
         )
       }
-      const destination = resolveLocation(url, head.headers.get('location'))
-      url = destination.url
+      const destination = resolveLocation(resource.url, headers.get('location'))
+      resource = new Resource(this.base, destination.url)
       // Once elsewhere, never trusted again: a later hop back could be forged to collect the credential.
       direct = direct && destination.same
     }
   }
 
-  #isOwn(url: URL): boolean {
-    return url.protocol === this.base.protocol && url.host === this.base.host
+  /** Sends a request, and turns the transport's errors into this package's. */
+  async #send(resource: Resource, request: TransportRequest) {
+    try {
+      return await this.#options.transport.send(request)
+    } catch (error) {
+      throw failureOfExchange(error, request.method, resource, request.signal)
+    }
   }
 
-  #originOf(url: URL, own: boolean): Origin {
-    if (!own) return this.#options.originOf(url)
+  /** Whom a request goes to; `direct`: because the caller named it, and not an answer. */
+  #peer(resource: Resource, direct: boolean): Pick<TransportPeer, 'origin' | 'purpose'> {
+    return {
+      origin: resource.own ? this.#origin() : this.#options.originOf(resource.url),
+      purpose: this.#purpose(!direct),
+    }
+  }
+
+  #origin(): Origin {
     this.#ownOrigin ??= this.#options.originOf(this.base)
     return this.#ownOrigin
   }
 
-  #purpose(derived: boolean) {
-    const registry = this.#options.namedBy ?? this.host
-    return {
-      registry,
-      derived: derived || this.#options.namedBy !== undefined,
-      registryAddress: this.#options.transport.addressOf(registry),
-    }
-  }
-
-  #limits(): ExchangeLimits {
-    return { answerMs: this.timeouts.answerMs, stallMs: this.timeouts.stallMs }
+  /** The same object as long as it says the same: a connection remembers which one it was judged by. */
+  #purpose(derived: boolean): DialPurpose {
+    const { transport, namedBy } = this.#options
+    const registry = namedBy ?? this.host
+    const registryAddress = transport.addressOf(registry)
+    if (derived || namedBy !== undefined) return { registry, derived: true, registryAddress }
+    if (this.#ownPurpose?.registryAddress !== registryAddress) this.#ownPurpose = undefined
+    this.#ownPurpose ??= { registry, derived: false, registryAddress }
+    return this.#ownPurpose
   }
 
   #headers(

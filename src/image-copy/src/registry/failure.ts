@@ -1,7 +1,8 @@
 import { printable, RegistryError, type RegistryErrorCode } from '../errors.ts'
 import { AddressRefusedError, DialError } from '../http/dial-errors.ts'
+import { AnswerTooLargeError } from '../http/exchange.ts'
 import { ConnectionLostError, ProtocolError, StalledError } from '../http/protocol-error.ts'
-import { AnswerTooLargeError } from '../http/transport.ts'
+import type { Resource } from './resource.ts'
 import { parseRetryAfter } from './retry.ts'
 
 /** Answers that may be different the next time, besides 429. 499, 522 and 524 are what CDNs say of their own origin. */
@@ -18,7 +19,7 @@ export function describeUrl(url: URL): string {
 /** The error that an answer of the wrong status stands for. */
 export function failureOfAnswer(
   method: string,
-  url: URL,
+  { url }: Pick<Resource, 'url'>,
   status: number,
   headers: ReadonlyMap<string, string>,
   body: Uint8Array,
@@ -45,11 +46,12 @@ export function failureOfAnswer(
 export function failureOfExchange(
   error: unknown,
   method: string,
-  url: URL,
+  resource: Pick<Resource, 'url'>,
   signal: AbortSignal,
 ): unknown {
   if (error instanceof RegistryError) return error
   if (signal.aborted) return signal.reason
+  const { url } = resource
   const what = `${method} ${describeUrl(url)}`
   const make = (code: RegistryErrorCode, text: string, retryable: boolean): RegistryError =>
     new RegistryError(code, `${what}: ${text}`, { host: url.host, retryable, cause: error })

@@ -170,6 +170,6 @@ function verified(answer: RegistryAnswer, reference: string): ManifestBytes {
     : isDigest(announced)
       ? announced
       : digestOf(answer.body)
-  requireDigest(answer.body, digest, `manifest ${reference}`, answer.url.host)
+  requireDigest(answer.body, digest, `manifest ${reference}`, answer.resource.host)
   return { bytes: answer.body, digest, mediaType }
 }

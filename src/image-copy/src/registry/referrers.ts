@@ -150,7 +150,7 @@ async function referrersByApi(
       answer.headers.get('link') ?? '',
     )?.[1]
     if (next === undefined) return entries
-    const destination = resolveLocation(answer.url, next)
+    const destination = resolveLocation(answer.resource.url, next)
     if (!destination.same) throw invalid(place, subject, 'its next page is on another host')
     url = destination.url
   }

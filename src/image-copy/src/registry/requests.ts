@@ -1,6 +1,5 @@
-import type { Exchange, ExchangeLimits } from '../http/exchange.ts'
-import type { ResponseHead } from '../http/response-parser.ts'
-import type { Answer } from '../http/transport.ts'
+import type { Answer, Exchange, ExchangeLimits, Reading } from '../http/exchange.ts'
+import type { Resource } from './resource.ts'
 
 /** Time limits of requests, in milliseconds. */
 export interface Timeouts {
@@ -31,38 +30,34 @@ export interface Learned {
 }
 
 /** One request to a registry. */
-export interface RegistryRequest {
+export interface RegistryRequest extends Reading {
   readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   /** Path with query below the registry, or where an answer of it pointed to. */
   readonly url: string | URL
+  /** Added to the query of it. */
+  readonly query?: string
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: Uint8Array
   /** Credentials are chosen by it. */
   readonly repository: string
   readonly scopes: readonly string[]
-  /** Statuses that are answers; others become errors. */
-  readonly expect: readonly number[]
-  /** Longest answer that is read. */
-  readonly maxBytes?: number
   readonly limits?: ExchangeLimits
 }
 
-/** An answer and the URL that gave it in the end. */
+/** An answer and what gave it in the end. */
 export interface RegistryAnswer extends Answer {
-  readonly url: URL
+  readonly resource: Resource
 }
 
-/** An answer whose body has not been read. */
-export interface OpenAnswer {
+/** An answer whose body may be streamed. */
+export interface OpenAnswer extends RegistryAnswer {
   readonly exchange: Exchange
-  readonly head: ResponseHead
-  readonly url: URL
 }
 
 /** A request whose body is being streamed. */
 export interface UploadRequest {
   readonly exchange: Exchange
-  readonly url: URL
+  readonly resource: Resource
   /** To be told of an answer of 401 or 403. @returns whether another try with another token or credential makes sense */
   readonly refused: (status: number, headers: ReadonlyMap<string, string>) => Promise<boolean>
 }

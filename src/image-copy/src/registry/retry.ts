@@ -1,3 +1,5 @@
+import { offAbort, onAbort } from '../abortable.ts'
+
 /** How often and how patiently a request is tried again. */
 export interface RetryOptions {
   /** Tries of one request in all. Default 6: with the delays below, a restart of a registry (about 10 s) is outlived. */
@@ -44,9 +46,9 @@ export function delay(ms: number, signal: AbortSignal): Promise<void> {
       reject(signal.reason)
     }
     const timer = setTimeout(() => {
-      signal.removeEventListener('abort', aborted)
+      offAbort(signal, aborted)
       resolve()
     }, ms)
-    signal.addEventListener('abort', aborted, { once: true })
+    onAbort(signal, aborted)
   })
 }

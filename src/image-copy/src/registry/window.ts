@@ -1,3 +1,5 @@
+import { offAbort, onAbort } from '../abortable.ts'
+
 /** Bounds of a {@link Window}. */
 export interface WindowLimits {
   /** Requests at a time before anything is known of the host. */
@@ -34,18 +36,17 @@ export class Window {
     return this.#active
   }
 
-  /** Waits for a place. @returns gives it back; calling it twice does nothing */
-  async acquire(signal: AbortSignal): Promise<() => void> {
+  /** Takes a place, which is to be given back by {@link leave}. @returns when there is one; undefined: at once */
+  enter(signal: AbortSignal): Promise<void> | undefined {
     signal.throwIfAborted()
-    if (this.#active < this.size && this.#waiting.length === 0) this.#active += 1
-    else await this.#wait(signal)
-    let held = true
-    return () => {
-      if (!held) return
-      held = false
-      this.#active -= 1
-      this.#admit()
-    }
+    if (this.#active >= this.size || this.#waiting.length > 0) return this.#wait(signal)
+    this.#active += 1
+    return undefined
+  }
+
+  leave(): void {
+    this.#active -= 1
+    this.#admit()
   }
 
   succeeded(): void {
@@ -74,7 +75,7 @@ export class Window {
     return new Promise((resolve, reject) => {
       const entry = {
         go: () => {
-          signal.removeEventListener('abort', aborted)
+          offAbort(signal, aborted)
           resolve()
         },
       }
@@ -82,7 +83,7 @@ export class Window {
         this.#waiting.splice(this.#waiting.indexOf(entry), 1)
         reject(signal.reason)
       }
-      signal.addEventListener('abort', aborted, { once: true })
+      onAbort(signal, aborted)
       this.#waiting.push(entry)
     })
   }
