@@ -1,7 +1,9 @@
 import { isDeepStrictEqual } from 'node:util'
+import { sameCertificates } from '../../certs/pem.ts'
 import {
   configurations,
   configurationName as name,
+  trustedBundle,
   webhookName,
 } from '../../certs/trusted-bundle.ts'
 import { applyObject, deleteObject, getObject } from '../kube/apply.ts'
@@ -13,8 +15,8 @@ import type { MutatingWebhook, MutatingWebhookConfiguration } from '../kube/type
 const fieldManager = 'kip-admission'
 
 /**
- * Takes all that the configuration names, by server-side apply, over nothing newer than `found`. What others added to lists (a condition that never holds,
- * another webhook) an apply leaves, so whatever still differs is replaced as a whole.
+ * Takes all that the configuration names, by server-side apply, over nothing newer than `found`. What others added to lists
+ * (a condition that never holds, another webhook) an apply leaves, so whatever still differs is replaced as a whole.
  */
 export async function writeConfiguration(
   client: KubeClient,
@@ -70,6 +72,9 @@ export async function removeConfiguration(
 /**
  * Whether a configuration says what it is to say: one webhook, and in it each field that kip sets. Fields that kip does not
  * know, which an API server newer than kip may fill in, are passed over, and so are other owners.
+ *
+ * A bundle of the same certificates is right as it is written: cert-manager's injector ends it with a line feed, and would
+ * put that back for ever.
  */
 export function isRight(
   found: MutatingWebhookConfiguration,
@@ -83,6 +88,15 @@ export function isRight(
     owners.some(({ uid }) => uid === owner.uid),
   )
   if (hasOwners === false) return false
+  const { caBundle, ...endpoint } = webhook.clientConfig
+  const { caBundle: wantedBundle, ...wantedEndpoint } = wanted.clientConfig
+  if (!isDeepStrictEqual(endpoint, wantedEndpoint)) return false
+  const isSameBundle =
+    caBundle === wantedBundle ||
+    (wantedBundle !== undefined && sameCertificates(trustedBundle(found), trustedBundle(desired)))
+  if (!isSameBundle) return false
   const fields = Object.keys(wanted) as (keyof MutatingWebhook)[]
-  return fields.every((field) => isDeepStrictEqual(webhook[field], wanted[field]))
+  return fields.every(
+    (field) => field === 'clientConfig' || isDeepStrictEqual(webhook[field], wanted[field]),
+  )
 }

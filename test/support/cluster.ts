@@ -15,8 +15,12 @@ import {
  * To be called at the top of a test file, outside of tests.
  *
  * @param options.nodes 0: control plane and registries on loopback, without root
+ * @param options.apiServerArguments of a cluster of the file's own: flags of its API server beyond those it needs
  */
-export async function acquireCluster(options: { readonly nodes: number }): Promise<Cluster> {
+export async function acquireCluster(options: {
+  readonly nodes: number
+  readonly apiServerArguments?: readonly string[]
+}): Promise<Cluster> {
   const report = (line: string) => void process.stderr.write(`${line}\n`)
   const shared = process.env[clusterVariable(options.nodes)]
   if (shared) {
@@ -25,7 +29,7 @@ export async function acquireCluster(options: { readonly nodes: number }): Promi
     return cluster
   }
   const name = `test-${randomBytes(4).toString('hex')}`
-  const cluster = await upCluster({ name, nodes: options.nodes, owned: true, report })
+  const cluster = await upCluster({ ...options, name, owned: true, report })
   after(async () => {
     await cluster[Symbol.asyncDispose]()
     await downCluster(name, { report: () => undefined })

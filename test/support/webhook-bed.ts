@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
+import { createFileSource } from '../../certs/file-source.ts'
 import type { Lifetimes } from '../../certs/lifetimes.ts'
 import { createSecretSource, servingNames } from '../../certs/secret-source.ts'
 import type { CertificateSource } from '../../certs/source.ts'
@@ -35,8 +36,12 @@ export interface WebhookBedOptions {
   readonly namespace: string
   readonly lifetimes?: Lifetimes
   readonly pollMs?: number
+  /** Unix ms by kip's clock, for what is written into certificates. Default: the machine's. */
+  readonly now?: () => number
+  /** Settings beyond those that it needs, as environment variables. */
+  readonly env?: Readonly<Record<string, string>>
   /** What else admission is to know. */
-  readonly also?: Pick<AdmissionOptions, 'stopped' | 'pullSecret'>
+  readonly also?: Pick<AdmissionOptions, 'stopped' | 'pullSecret' | 'canChangePolicy'>
 }
 
 /** Puts together what `kip run` does, as far as admission goes, and runs it until closed. */
@@ -51,6 +56,7 @@ export async function webhookBed(options: WebhookBedOptions): Promise<WebhookBed
       KIP_MIRROR_REGISTRY: registry,
       KIP_ADMISSION_PORT: `${port}`,
       KIP_ADMISSION_URL: `https://127.0.0.1:${port}`,
+      ...options.env,
     },
     readFile: () => {
       throw new Error('no file')
@@ -59,15 +65,20 @@ export async function webhookBed(options: WebhookBedOptions): Promise<WebhookBed
   const log = silentLog()
   const metrics = createMetrics({ processMetrics: false })
   const exclusions: Exclusions = createExclusions({ client, settings, log })
-  const certificates = createSecretSource({
-    client,
-    namespace,
-    names: servingNames({ ...settings.admission, namespace }),
-    log,
-    metrics,
-    ...(options.lifetimes && { lifetimes: options.lifetimes }),
-    ...(options.pollMs && { pollMs: options.pollMs }),
-  })
+  const { certificate, certificateFolder: folder } = settings.admission
+  const polling = { log, metrics, ...(options.pollMs && { pollMs: options.pollMs }) }
+  const certificates =
+    certificate === 'files'
+      ? createFileSource({ ...polling, folder })
+      : createSecretSource({
+          ...polling,
+          client,
+          namespace,
+          names: servingNames({ ...settings.admission, namespace }),
+          provided: certificate === 'secret',
+          ...(options.lifetimes && { lifetimes: options.lifetimes }),
+          ...(options.now && { now: options.now }),
+        })
   const sighted: string[] = []
   const stopping = new AbortController()
   const { signal } = stopping

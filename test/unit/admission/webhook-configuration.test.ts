@@ -134,7 +134,21 @@ describe('a configuration that was read back', () => {
     assert.equal(isRight(found({ futureField: 1 }), desired), true)
   })
 
+  const bundled = (pem: string): MutatingWebhook['clientConfig'] => ({
+    ...webhook.clientConfig,
+    caBundle: Buffer.from(pem).toString('base64'),
+  })
+
+  test('is right when an injector wrote the same certificates with other white space', () => {
+    assert.equal(isRight(found({ clientConfig: bundled(bundle.trim()) }), desired), true)
+    assert.equal(isRight(found({ clientConfig: bundled(`${bundle}\n`) }), desired), true)
+  })
+
+  const { caBundle: _, ...unbundled } = webhook.clientConfig
   const wrong: readonly [what: string, changes: Partial<MutatingWebhook>][] = [
+    ['another authority', { clientConfig: bundled(bundle.replace('\nx\n', '\ny\n')) }],
+    ['one authority more', { clientConfig: bundled(bundle + bundle.replace('x', 'y')) }],
+    ['no authority', { clientConfig: unbundled }],
     ['policy', { failurePolicy: 'Fail' }],
     ['time-out', { timeoutSeconds: 30 }],
     ['another condition', { matchConditions: [{ name: 'never', expression: 'false' }] }],
@@ -151,5 +165,7 @@ describe('a configuration that was read back', () => {
     assert.equal(isRight(two, desired), false)
     assert.equal(isRight({ ...desired, webhooks: [] }, desired), false)
     assert.equal(isRight({ ...desired, metadata: { name: 'kip' } }, desired), false)
+    const system = buildConfiguration({ settings: defaultSettings, excluded: [], bundle: '' })
+    assert.equal(isRight(found({ clientConfig: bundled('x') }), system), false)
   })
 })
