@@ -88,6 +88,75 @@ describe('tokens', () => {
     )
   })
 
+  describe('that end while a blob is on its way', () => {
+    const layer = noise('revoked', 2 * 1024 * 1024)
+    const large = sampleImage({ layers: [layer] })
+    const digest = large.blobs[1]?.digest ?? ''
+    const begin = async (): Promise<readonly [FakeRegistry, FakeRegistry, RegistryClient]> => {
+      const source = await filled(bearer)
+      await source.client.push(large, 'a/b', 'v1')
+      source.requests.length = 0
+      const client = clientWith({
+        credentials: async () => [{ username: 'kip', password: 'secret' }],
+      })
+      return [source, await filled(bearer), client]
+    }
+    const requireCopied = (target: FakeRegistry): void => {
+      assert.ok(target.repository('c/d').blobs.get(digest)?.equals(layer))
+      assert.equal(target.repository('c/d').tags.get('v1'), large.digest)
+      assert.equal(target.uploads.size, 0, 'an upload was left open')
+    }
+
+    test('are asked for anew by a download that broke, which goes on where it was', async () => {
+      const [source, target, client] = await begin()
+      let broken = false
+      source.interceptor = (request, response) => {
+        if (broken || request.method !== 'GET' || !request.url?.endsWith(digest)) return false
+        broken = true
+        response.writeHead(200, { 'content-length': layer.length })
+        response.write(layer.subarray(0, 700_000), () =>
+          setTimeout(() => {
+            tokensOf(source).revokeAll()
+            request.socket.destroy()
+          }, 10),
+        )
+        return true
+      }
+      await copyImage(client, image1(source), image1(target, 'c/d'))
+      requireCopied(target)
+      const resumed = source.requests.filter(({ headers }) => headers.range !== undefined)
+      assert.deepEqual(
+        resumed.map(({ status, headers }) => `${status} ${headers.range}`),
+        [401, 206].map((status) => `${status} bytes=700000-${layer.length - 1}`),
+      )
+    })
+
+    test('are asked for anew by an upload that was turned down', async () => {
+      const [source, target, client] = await begin()
+      let revoked = false
+      target.interceptor = (request) => {
+        if (
+          revoked ||
+          request.method !== 'PUT' ||
+          !request.url?.includes(encodeURIComponent(digest))
+        )
+          return false
+        revoked = true
+        tokensOf(target).revokeAll()
+        return false
+      }
+      await copyImage(client, image1(source), image1(target, 'c/d'))
+      requireCopied(target)
+      const puts = target.requests.filter(
+        ({ method, path }) => method === 'PUT' && path.includes(encodeURIComponent(digest)),
+      )
+      assert.deepEqual(
+        puts.map(({ status }) => status),
+        [401, 201],
+      )
+    })
+  })
+
   test('are asked for anonymously where nobody has a credential', async () => {
     const registry = await filled(bearer)
     tokensOf(registry).anonymousPull = true

@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
 import {
   copyImage,
   createRegistryClient,
   RegistryError,
 } from '../../../src/image-copy/src/index.ts'
 import type { Image } from '../../cluster/images/image.ts'
-import { FakeRegistry, fail } from '../../support/fake-registry.ts'
+import { openAuthority } from '../../cluster/pki.ts'
+import { FakeRegistry, type FakeRegistryOptions, fail } from '../../support/fake-registry.ts'
 import { FaultProxy, harms } from '../../support/fault-proxy.ts'
 import { seededRandom } from '../../support/random.ts'
 import { noise, sampleImage, sampleIndex } from '../../support/sample-images.ts'
@@ -16,6 +20,15 @@ const runs = Number(process.env.KIP_FAULT_RUNS ?? (long ? 400 : 24))
 const firstSeed = Number(process.env.KIP_FAULT_SEED ?? (long ? Date.now() % 1_000_000 : 20_261_121))
 
 const users = { kip: 'secret' }
+let tls: NonNullable<FakeRegistryOptions['tls']>
+before(async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'copy-faults-'))
+  after(() => rm(folder, { recursive: true, force: true }))
+  const authority = await openAuthority(folder)
+  const issued = await authority.issue({ commonName: 'registry', hosts: ['127.0.0.1'] })
+  tls = { cert: issued.certificate, key: issued.key, ca: authority.certificate }
+})
+
 const image = sampleIndex([
   {
     image: sampleImage({ layers: [noise('a', 400_000), noise('b', 60_000), noise('c', 900)] }),
@@ -91,9 +104,12 @@ async function requireWhole(registry: FakeRegistry, of: Image, reference: string
 async function run(seed: number): Promise<'copied' | 'failed'> {
   const random = seededRandom(seed)
   const auth = { kind: 'bearer', users } as const
-  await using source = await FakeRegistry.start({ auth })
+  // Over TLS bytes take another way, and every altered one ends its connection.
+  const secured = random() < 0.3 ? { tls } : {}
+  await using source = await FakeRegistry.start({ auth, ...secured })
   await using target = await FakeRegistry.start({
     auth,
+    ...secured,
     ...(random() < 0.3 ? { maxBody: 100_000 } : {}),
     mount: random() < 0.5 ? 'all' : 'others',
   })
@@ -106,7 +122,8 @@ async function run(seed: number): Promise<'copied' | 'failed'> {
   trouble(source, random, rate)
   trouble(target, random, rate)
   const client = createRegistryClient({
-    hosts: () => ({ http: true }),
+    hosts: () => ({ http: secured.tls === undefined }),
+    ca: tls.ca,
     credentials: async () => [{ username: 'kip', password: 'secret' }],
     retry: { baseMs: 1, maxMs: 4 },
     timeouts: { answerMs: 150, commitMs: 150, stallMs: 100, requestMs: 300, connectMs: 300 },

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
-import { type AddressInfo, connect, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -102,6 +102,90 @@ describe('TLS', () => {
           ?.equals(await blob.read()),
       )
     }
+  })
+
+  test('that breaks in both directions loses no byte, and asks for none twice', async () => {
+    await using source = await FakeRegistry.start({ tls: server })
+    await using target = await FakeRegistry.start({ tls: server })
+    const layer = noise('tls broken', 5_000_003)
+    const broken = sampleImage({ layers: [layer] })
+    const digest = broken.blobs[1]?.digest ?? ''
+    await source.client.push(broken, 'a/b', 'v1')
+    source.requests.length = 0
+    let cuts = 0
+    source.interceptor = (request, response) => {
+      if (cuts === 3 || request.method !== 'GET' || !request.url?.endsWith(digest)) return false
+      cuts += 1
+      const start = Number(/bytes=(\d+)/.exec(request.headers.range ?? '')?.[1] ?? 0)
+      const range = `bytes ${start}-${layer.length - 1}/${layer.length}`
+      response.writeHead(start === 0 ? 200 : 206, {
+        'content-length': layer.length - start,
+        ...(start > 0 && { 'content-range': range }),
+      })
+      response.write(layer.subarray(start, start + 777_777), () =>
+        setTimeout(() => request.socket.destroy(), 10),
+      )
+      return true
+    }
+    let cutUpload = false
+    target.interceptor = (request) => {
+      const length = Number(request.headers['content-length'] ?? 0)
+      if (cutUpload || request.method !== 'PUT' || length < layer.length) return false
+      cutUpload = true
+      let seen = 0
+      request.on('data', (part: Buffer) => {
+        seen += part.length
+        if (seen > 3_000_000) setImmediate(() => request.socket.destroy())
+      })
+      return false
+    }
+    const client = createRegistryClient({ ca, retry: { baseMs: 1, maxMs: 2 } })
+    try {
+      const to = { registry: target.host, repository: 'a/b', tag: 'v1' }
+      await copyImage(client, { registry: source.host, repository: 'a/b', tag: 'v1' }, to)
+    } finally {
+      await client.close()
+    }
+    assert.ok(target.repository('a/b').blobs.get(digest)?.equals(layer))
+    const starts = source.requests
+      .filter(({ method, path }) => method === 'GET' && path.endsWith(digest))
+      .map(({ headers }) => Number(/bytes=(\d+)/.exec(headers.range ?? '')?.[1] ?? 0))
+    assert.equal(cuts, 3)
+    assert.deepEqual(starts.slice(0, 3), [0, 777_777, 2 * 777_777])
+    const resumed = target.requests.find(({ headers }) => headers['content-range'] !== undefined)
+    assert.ok(Number(resumed?.headers['content-length']) < 3_000_000, 'nothing was resumed')
+  })
+
+  test('is tried again when its handshake was altered on the way', async () => {
+    await using registry = await filled(await FakeRegistry.start({ tls: server }))
+    let connections = 0
+    const proxy = createTcpServer((down) => {
+      connections += 1
+      const first = connections === 1
+      const up = connect({ host: '127.0.0.1', port: registry.port })
+      for (const socket of [down, up]) socket.on('error', () => {})
+      down.pipe(up)
+      let passed = 0
+      up.on('data', (bytes: Buffer) => {
+        // Behind the ServerHello, which is in the clear.
+        const at = 400 - passed
+        passed += bytes.length
+        if (first && at >= 0 && at < bytes.length) bytes.writeUInt8((bytes[at] ?? 0) ^ 1, at)
+        down.write(bytes)
+      })
+      up.on('close', () => down.destroy())
+    })
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
+    const { port } = proxy.address() as AddressInfo
+    const client = createRegistryClient({ ca, retry: { attempts: 2, baseMs: 1, maxMs: 1 } })
+    try {
+      const reference = { registry: `127.0.0.1:${port}`, repository: 'a/b', tag: 'v1' }
+      assert.equal((await resolveDigest(client, reference)).digest, image.digest)
+    } finally {
+      await client.close()
+      await new Promise((resolve) => proxy.close(resolve))
+    }
+    assert.equal(connections, 2)
   })
 
   test('is never left for plain http: not by a redirect, not for a token', async () => {

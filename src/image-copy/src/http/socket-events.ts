@@ -40,6 +40,9 @@ export async function settled(
 const tlsCodes =
   /^(?:ERR_SSL|ERR_TLS|ERR_OSSL|EPROTO$|CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|CRL_|INVALID_CA|PATH_LENGTH|HOSTNAME_MISMATCH)/
 
+/** Bytes of a handshake were altered on the way; the next may come whole. */
+const alteredCodes = /BAD_RECORD_MAC|DECRYPT_ERROR/
+
 /** The error of a socket in words that name its peer. */
 export function describe(error: Error, peer: Origin | ProxyServer): Error {
   if (error instanceof DialError) return error
@@ -49,5 +52,6 @@ export function describe(error: Error, peer: Origin | ProxyServer): Error {
     code === 'ERR_SSL_WRONG_VERSION_NUMBER'
       ? 'what it answers is not TLS'
       : said || error.message || code || 'no reason given'
-  return new DialError(`cannot connect to ${hostOf(peer)}: ${reason}`, tlsCodes.test(code), error)
+  const lasting = tlsCodes.test(code) && !alteredCodes.test(code)
+  return new DialError(`cannot connect to ${hostOf(peer)}: ${reason}`, lasting, error)
 }
