@@ -14,7 +14,10 @@ import {
 } from './control-plane/control-plane.ts'
 import { type Cut, type CutKind, cutOff, restore } from './cut.ts'
 import { ClusterError } from './errors.ts'
+import { NODE_FILES } from './node/configuration.ts'
+import { DISK_FOLDER, type DiskUse, parseDiskUse } from './node/disk.ts'
 import { enterNode, nodeDaemons, startKubelet, startNode } from './node/node.ts'
+import type { NodeSettings } from './node/settings.ts'
 import { type Authority, openAuthority } from './pki.ts'
 import { type NodePlan, nodePlan } from './plan.ts'
 import { Daemons } from './process.ts'
@@ -166,6 +169,19 @@ export class Cluster implements AsyncDisposable {
     return listed.split('\n').filter((name) => name !== '' && !name.startsWith('sha256:'))
   }
 
+  /** Has a node's containerd pull images one by one, by its own client. */
+  async pullImages(
+    node: string,
+    names: readonly string[],
+    options: CommandOptions = {},
+  ): Promise<void> {
+    const ctr = join(this.#state.programs.containerd, 'ctr')
+    const hosts = join(this.folder, 'nodes', node, NODE_FILES.registries)
+    const pull = `${ctr} -n k8s.io images pull --hosts-dir "$0" "$image" >/dev/null`
+    const script = `for image; do ${pull} || exit 1; done`
+    await this.onNode(node, ['sh', '-c', script, hosts, ...names], options)
+  }
+
   /** Removes images from a node's containerd, with their content. */
   async removeImages(node: string, names: readonly string[]): Promise<void> {
     if (names.length > 0) await this.ctr(node, ['images', 'rm', '--sync', ...names])
@@ -194,12 +210,31 @@ export class Cluster implements AsyncDisposable {
     await startKubelet(this.#node(this.#planned(node)))
   }
 
+  /** How much room there is on a node's disk. */
+  async disk(node: string): Promise<DiskUse> {
+    const asked = ['--block-size=1', '--output=size,avail', DISK_FOLDER]
+    return parseDiskUse(await this.onNode(node, ['df', ...asked]))
+  }
+
+  /**
+   * Takes room on a node's disk until so much is free, with one file; again to take more or less.
+   *
+   * @param freeMib - default: all that it took is free again
+   */
+  async fillDisk(node: string, freeMib?: number): Promise<void> {
+    const file = join(DISK_FOLDER, 'ballast')
+    await this.onNode(node, ['rm', '-f', file])
+    if (freeMib === undefined) return
+    const taken = Math.floor((await this.disk(node)).freeMib - freeMib)
+    if (taken > 0) await this.onNode(node, ['fallocate', `--length=${taken}MiB`, file])
+  }
+
   /** Adds an empty node; returns when it is Ready. */
-  async addNode(): Promise<NodePlan> {
+  async addNode(settings?: NodeSettings): Promise<NodePlan> {
     let name = ''
     this.#state = await updateState(this.name, (state) => {
       const last = Math.max(0, ...state.nodes.map(({ index }) => index))
-      const added = nodePlan(state.addresses, last + 1)
+      const added = nodePlan(state.addresses, last + 1, settings)
       name = added.name
       return { ...state, nodes: [...state.nodes, added] }
     })
@@ -229,6 +264,19 @@ export class Cluster implements AsyncDisposable {
   /** Starts a node that was killed, with what it stored; returns when it is Ready. */
   async reviveNode(node: string): Promise<void> {
     await startNode(this.#node(this.#planned(node)))
+  }
+
+  /** Starts a node anew with other settings, by a power cut; what it stored stays, unless its disk is another one. */
+  async configureNode(node: string, settings: NodeSettings): Promise<void> {
+    const { index } = this.#planned(node)
+    await this.killNode(node)
+    this.#state = await updateState(this.name, (state) => ({
+      ...state,
+      nodes: state.nodes.map((one) =>
+        one.name === node ? nodePlan(state.addresses, index, settings) : one,
+      ),
+    }))
+    await this.reviveNode(node)
   }
 
   /**

@@ -7,6 +7,7 @@ import { ClusterError } from './errors.ts'
 import { routeDestinations } from './ipv4.ts'
 import { clusterCgroups, removeCgroups } from './node/cgroups.ts'
 import { pauseArchive } from './node/pause-image.ts'
+import type { NodeSettings } from './node/settings.ts'
 import { ensurePackages } from './packages.ts'
 import { type AddressPlan, type ClusterLevel, nodePlan, pickAddresses } from './plan.ts'
 import { canListen, freePorts } from './ports.ts'
@@ -42,6 +43,8 @@ export interface UpOptions {
   readonly name: string
   /** 0: control plane and registries on the machine's loopback, without root. */
   readonly nodes: number
+  /** Of every node; default: as usual. */
+  readonly nodeSettings?: NodeSettings
   /** The cluster goes with this process: once it is gone, the cluster is a leftover. Default: it stays until `down`. */
   readonly owned?: boolean
   /** A minor or a release; default: the pinned one. */
@@ -212,7 +215,9 @@ async function plan(
           containerd: programs.containerd,
           sleep: programs.sleep,
         },
-        nodes: Array.from({ length: options.nodes }, (_, index) => nodePlan(addresses, index + 1)),
+        nodes: Array.from({ length: options.nodes }, (_, index) =>
+          nodePlan(addresses, index + 1, options.nodeSettings),
+        ),
         ...(options.apiServerArguments && { apiServerArguments: options.apiServerArguments }),
       }
       await writeState(state)

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util'
 import type { Cluster } from './cluster.ts'
 import { ClusterError } from './errors.ts'
 import { attachCluster, downCluster, removeLeftovers, upCluster } from './lifecycle.ts'
+import { parseNodeSettings } from './node/settings.ts'
 import { missingForNodes } from './prerequisites.ts'
 import { Daemons } from './process.ts'
 import { reportToStderr as report } from './progress.ts'
@@ -13,10 +14,13 @@ import { clusterFolder, clusterNames, readState } from './state.ts'
 const USAGE = `usage: npm run cluster -- COMMAND [--name NAME]
 
   up [--nodes N]      bring a cluster up (default 2 nodes; 0: control plane alone, without root)
+     [--settings JSON]  of its nodes: {"diskMib":2048,"downloads":30,"kubelet":{"maxParallelImagePulls":6,…}}
   down                take it down, with all that it left
   status              what there is, and what of it runs
   kubectl ARGUMENT…   the cluster's own kubectl, as administrator
   env                 lines for a shell: eval "$(npm run --silent cluster -- env)"
+  node NAME JSON      start a node anew with such settings ({}: as usual)
+  fill NAME [MIB]     fill its disk until so much is free; without MIB: empty it of that again
   exec -- COMMAND…    run a command where the registries' names resolve
 
 Kubernetes is another minor with KIP_KUBE_VERSION.`
@@ -31,17 +35,20 @@ async function main(): Promise<number> {
       : separator < 0
         ? rest
         : rest.slice(0, separator)
-  const { values } = parseArgs({
+  const { values, positionals } = parseArgs({
     args: [...own],
+    allowPositionals: command === 'node' || command === 'fill',
     options: {
       name: { type: 'string', default: 'kip' },
       nodes: { type: 'string' },
+      settings: { type: 'string' },
     },
   })
   const { name } = values
+  const [node = '', value] = positionals
   switch (command) {
     case 'up':
-      return await up(name, values.nodes)
+      return await up(name, values)
     case 'down': {
       await removeLeftovers({ report })
       if (!(await downCluster(name, { report }))) report(`there is no cluster ${name}`)
@@ -63,6 +70,20 @@ async function main(): Promise<number> {
         console.log(`export PATH='${state.programs.kubernetes}':"$PATH"`)
         return 0
       })
+    case 'node':
+      return await withCluster(name, async (cluster) => {
+        await cluster.configureNode(node, parseNodeSettings(value ?? ''))
+        return 0
+      })
+    case 'fill':
+      return await withCluster(name, async (cluster) => {
+        if (value !== undefined && !/^\d{1,7}$/.test(value))
+          throw new ClusterError('KIP_CLUSTER_USAGE', `fill ${node} ${value}: a number of MiB`)
+        await cluster.fillDisk(node, value === undefined ? undefined : Number(value))
+        const { freeMib, sizeMib } = await cluster.disk(node)
+        report(`${node}: ${Math.floor(freeMib)} of ${Math.floor(sizeMib)} MiB are free`)
+        return 0
+      })
     case 'exec':
       if (separator < 0 || passed.length === 0) break
       return await withCluster(name, (cluster) =>
@@ -76,7 +97,11 @@ async function main(): Promise<number> {
 /** As many as a test of kip needs: an image on one node is not on the other. */
 const DEFAULT_NODES = 2
 
-async function up(name: string, wanted: string | undefined): Promise<number> {
+async function up(
+  name: string,
+  { nodes: wanted, settings }: { readonly nodes?: string; readonly settings?: string },
+): Promise<number> {
+  const nodeSettings = settings === undefined ? undefined : parseNodeSettings(settings)
   if (wanted !== undefined && !/^\d{1,2}$/.test(wanted))
     throw new ClusterError('KIP_CLUSTER_USAGE', `--nodes ${wanted}: a number from 0 to 99`)
   const missing = wanted === undefined ? missingForNodes() : undefined
@@ -90,7 +115,10 @@ async function up(name: string, wanted: string | undefined): Promise<number> {
     )
   const started = performance.now()
   const { signal } = interrupted
-  await using cluster = await upCluster({ name, nodes, report, signal }).catch((error) => {
+  await using cluster = await upCluster({
+    ...{ name, nodes, report, signal },
+    ...(nodeSettings && { nodeSettings }),
+  }).catch((error) => {
     // Whatever an interrupted step says of itself, this is why.
     signal.throwIfAborted()
     throw error

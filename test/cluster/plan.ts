@@ -1,4 +1,5 @@
 import { type Ipv4Range, overlaps, parseRange } from './ipv4.ts'
+import type { NodeSettings } from './node/settings.ts'
 
 /** `control-plane`: on the machine's loopback, without root. `nodes`: in namespaces of its own, with real nodes. */
 export type ClusterLevel = 'control-plane' | 'nodes'
@@ -20,6 +21,7 @@ export interface NodePlan {
   readonly index: number
   readonly address: string
   readonly podRange: string
+  readonly settings?: NodeSettings
 }
 
 /** Second numbers of the ranges, in the order they are tried; the low ones are what routers at home and Docker take. */
@@ -64,7 +66,7 @@ function addressPlan(level: ClusterLevel, start: string): AddressPlan {
 export const MAXIMUM_NODES = 199
 
 /** Name and addresses of a node; `index` counts from 1. */
-export function nodePlan(plan: AddressPlan, index: number): NodePlan {
+export function nodePlan(plan: AddressPlan, index: number, settings?: NodeSettings): NodePlan {
   if (!Number.isInteger(index) || index < 1 || index > MAXIMUM_NODES) {
     throw new RangeError(`a node's index is 1 to ${MAXIMUM_NODES}, not ${index}`)
   }
@@ -74,6 +76,7 @@ export function nodePlan(plan: AddressPlan, index: number): NodePlan {
     index,
     address: `${start}.0.${10 + index}`,
     podRange: `${start}.${10 + index}.0/24`,
+    ...(settings && { settings }),
   }
 }
 

@@ -62,15 +62,12 @@ describe('a cluster with nodes', { skip }, () => {
   it('lists and removes what a node holds', async () => {
     const image = await cluster.registries.origin.push(tinyImage(7), 'tiny', '7')
     const reference = image.replace(/@.*/, '')
-    const held = ['images', 'pull', '--hosts-dir', await hostsFolder(), reference]
-    await cluster.ctr('n1', held)
+    await cluster.pullImages('n1', [reference])
     assert.ok((await cluster.imagesOn('n1')).includes(reference))
     await cluster.removeImages('n1', [reference])
     assert.ok(!(await cluster.imagesOn('n1')).includes(reference))
     assert.ok((await cluster.imagesOn('n1')).includes('kip.test/pause:1'))
   })
-
-  const hostsFolder = async () => join(cluster.folder, 'nodes', 'n1', 'certs.d')
 
   it('cuts one place off from one registry, and mends it', async () => {
     const ask = 'wget -qO- http://plain.test:5002/v2/'
@@ -99,10 +96,14 @@ describe('a cluster with nodes', { skip }, () => {
     assert.equal((await waitUntil('the pod is known again', back, START_MS)).trim(), 'back')
   })
 
-  it('adds an empty node, kills it and gives it power again', async () => {
-    const added = await cluster.addNode()
+  it('adds an empty node with a disk of its own, kills it and gives it power again', async () => {
+    const added = await cluster.addNode({ diskMib: 512 })
     assert.deepEqual(await cluster.imagesOn(added.name), ['kip.test/pause:1'])
     await startPod('second', added.name)
+    await cluster.fillDisk(added.name, 100)
+    assert.ok(Math.abs((await cluster.disk(added.name)).freeMib - 100) < 8)
+    await cluster.fillDisk(added.name)
+    assert.ok((await cluster.disk(added.name)).freeMib > 300)
     // Pods of two nodes reach each other through the control plane.
     const address = await cluster.kubectl([
       ...['get', 'pod', 'second', '-o', 'jsonpath={.status.podIP}'],
@@ -113,6 +114,10 @@ describe('a cluster with nodes', { skip }, () => {
     await cluster.reviveNode(added.name)
     assert.equal(await nodeStatus(added.name), 'True')
     assert.ok((await cluster.imagesOn(added.name)).includes(busybox))
+    await cluster.configureNode(added.name, { kubelet: { maxPods: 17 } })
+    const maximum = ['get', 'node', added.name, '-o', 'jsonpath={.status.capacity.pods}']
+    assert.equal(await cluster.kubectl(maximum), '17')
+    assert.deepEqual(await cluster.imagesOn(added.name), ['kip.test/pause:1'])
     await cluster.removeNode(added.name)
     assert.doesNotMatch(await cluster.kubectl(['get', 'nodes']), /^n2 /m)
   })

@@ -4,6 +4,9 @@ import type { AddressPlan, NodePlan } from '../plan.ts'
 /** The image of every pod's sandbox, put into each node so that nodes need no registry for it. */
 export const PAUSE_IMAGE = 'kip.test/pause:1'
 
+/** Where containerd shows its insides (Go's `/debug/pprof`), on the node. */
+export const CONTAINERD_DEBUG = '/run/containerd/debug.sock'
+
 /** Where a node's configuration lies, below its folder. */
 export const NODE_FILES = {
   hosts: 'hosts',
@@ -19,17 +22,21 @@ export const NODE_FILES = {
  * containerd's configuration: CRI with overlayfs, runc, and registries by `certs.d`.
  *
  * @param folder - the node's
+ * @param downloads - blobs of an image at the same time; default: containerd's
  */
-export function containerdConfig(folder: string): string {
+export function containerdConfig(folder: string, downloads?: number): string {
   const path = (name: keyof typeof NODE_FILES): string =>
     JSON.stringify(join(folder, NODE_FILES[name]))
   const unused = ['btrfs', 'devmapper', 'zfs', 'blockfile', 'erofs']
     .map((name) => `"io.containerd.snapshotter.v1.${name}"`)
     .concat('"io.containerd.nri.v1.nri"')
+  const limit = downloads === undefined ? '' : `\n  max_concurrent_downloads = ${downloads}`
   return `version = 3
 disabled_plugins = [${unused.join(', ')}]
+[debug]
+  address = "${CONTAINERD_DEBUG}"
 [plugins."io.containerd.cri.v1.images"]
-  snapshotter = "overlayfs"
+  snapshotter = "overlayfs"${limit}
   [plugins."io.containerd.cri.v1.images".pinned_images]
     sandbox = "${PAUSE_IMAGE}"
   [plugins."io.containerd.cri.v1.images".registry]
@@ -75,6 +82,8 @@ export function kubeletConfig(options: {
   readonly authorityFile: string
   /** Path of the node's cgroup below each hierarchy. */
   readonly cgroup: string
+  /** Settings of this node alone. */
+  readonly settings?: Readonly<Record<string, unknown>>
 }): string {
   return JSON.stringify({
     apiVersion: 'kubelet.config.k8s.io/v1beta1',
@@ -100,5 +109,6 @@ export function kubeletConfig(options: {
     evictionPressureTransitionPeriod: '5s',
     // Images here are small and registries near: the default of 5 a second is what would be measured.
     registryPullQPS: 0,
+    ...options.settings,
   })
 }

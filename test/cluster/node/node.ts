@@ -16,6 +16,7 @@ import type { ClusterState } from '../state.ts'
 import { together } from '../together.ts'
 import { nodeCgroup } from './cgroups.ts'
 import { cniConfig, containerdConfig, kubeletConfig, NODE_FILES } from './configuration.ts'
+import { prepareDisk } from './disk.ts'
 
 const NAMESPACES = ['net', 'mount', 'pid', 'uts'] as const
 /** On two busy cores; idle ones take 2 s. */
@@ -50,6 +51,7 @@ export async function startNode(options: NodeOptions): Promise<void> {
   const names = nodeDaemons(node.name)
   const place = join(folder, 'nodes', node.name)
   await writeFiles(options, place)
+  await prepareDisk(place, node.settings?.diskMib, signal ? { signal } : {})
   const sleep = join(state.programs.sleep, 'sleep')
   const { pid } = await daemons.start(namespaceHolder({ name: names.holder, kind: 'node', sleep }))
   await holderReady(pid, signal)
@@ -155,12 +157,13 @@ async function writeFiles(options: NodeOptions, place: string): Promise<void> {
   const { addresses } = state
   const files: Record<string, string> = {
     [NODE_FILES.hosts]: hostsFile(addresses, new Map([[node.name, node.address]])),
-    [NODE_FILES.containerd]: containerdConfig(place),
+    [NODE_FILES.containerd]: containerdConfig(place, node.settings?.downloads),
     [`${NODE_FILES.cni}/10-kip.conflist`]: cniConfig(node),
     [NODE_FILES.kubelet]: kubeletConfig({
       addresses,
       authorityFile: authority.certificateFile,
       cgroup: `/${nodeCgroup(state.id, node.name)}`,
+      ...(node.settings?.kubelet && { settings: node.settings.kubelet }),
     }),
   }
   for (const registry of registryHosts(addresses))

@@ -32,6 +32,15 @@ own() {
   mkdir -p "$folder/$1" "$2"
   mount --bind "$folder/$1" "$2"
 }
+if [ -f "$folder/disk" ]; then
+  # Over the folders of the machine's disk; the loop device goes with its mount.
+  mkdir -p /run/disk
+  mount -o loop "$folder/disk" /run/disk
+  for place in kubelet containerd; do
+    mkdir -p "$folder/$place" "/run/disk/$place"
+    mount --bind "/run/disk/$place" "$folder/$place"
+  done
+fi
 own kubelet /var/lib/kubelet
 own containerd /var/lib/containerd
 own log-pods /var/log/pods

@@ -6,10 +6,13 @@ import { isRecentGo } from '../../cluster/go.ts'
 import { kubeconfig } from '../../cluster/kubeconfig.ts'
 import { enterNamespaces } from '../../cluster/namespaces.ts'
 import { cniConfig, containerdConfig, kubeletConfig } from '../../cluster/node/configuration.ts'
+import { parseDiskUse } from '../../cluster/node/disk.ts'
+import { parseNodeSettings } from '../../cluster/node/settings.ts'
 import { notInstalled } from '../../cluster/packages.ts'
 import { nodePlan, pickAddresses } from '../../cluster/plan.ts'
 import { progressLine } from '../../cluster/progress.ts'
 import { kubernetesVersion } from '../../cluster/versions.ts'
+import { parseSample } from '../../support/hold-watch.ts'
 
 const withNodes = pickAddresses({ level: 'nodes', routes: [], taken: [] }) ?? assert.fail()
 const alone = pickAddresses({ level: 'control-plane', routes: [], taken: [] }) ?? assert.fail()
@@ -32,6 +35,8 @@ describe('the configuration of a cluster', () => {
     assert.match(config, /config_path = "\/c\/nodes\/n1\/certs.d"/)
     assert.match(config, /conf_dir = "\/c\/nodes\/n1\/cni"/)
     assert.match(config, /sandbox = "kip.test\/pause:1"/)
+    assert.doesNotMatch(config, /max_concurrent_downloads/)
+    assert.match(containerdConfig('/c/nodes/n1', 30), /^ {2}max_concurrent_downloads = 30$/m)
   })
 
   it('gives pods the addresses that the control plane routes to their node', () => {
@@ -49,6 +54,20 @@ describe('the configuration of a cluster', () => {
     assert.equal(config.failCgroupV1, false)
   })
 
+  it('takes settings of a node in JSON, and says which of them is wrong', () => {
+    const text = '{"diskMib":1024,"downloads":6,"kubelet":{"maxParallelImagePulls":6}}'
+    assert.deepEqual(parseNodeSettings(text), JSON.parse(text))
+    for (const [wrong, said] of [
+      ['', /"" is no JSON/],
+      ['[]', /\[\] is no object/],
+      ['{"diskMib":"1G"}', /diskMib cannot be "1G"/],
+      ['{"downloads":0}', /downloads cannot be 0/],
+      ['{"kubelet":6}', /kubelet cannot be 6/],
+      ['{"memory":6}', /memory cannot be 6/],
+    ] as const)
+      assert.throws(() => parseNodeSettings(wrong), said)
+  })
+
   it('lets a kubeconfig stand on its own', () => {
     const text = kubeconfig({
       cluster: 'kip-a',
@@ -60,6 +79,30 @@ describe('the configuration of a cluster', () => {
     assert.equal(current, 'kip-a')
     assert.equal(clusters[0].cluster['certificate-authority-data'], btoa('ca'))
     assert.equal(users[0].user['client-key-data'], btoa('key'))
+  })
+})
+
+describe('a disk of a node', () => {
+  it('is as large and as free as df says', () => {
+    const printed = '  1B-blocks      Avail\n1048576000  524288000\n'
+    assert.deepEqual(parseDiskUse(printed), { sizeMib: 1000, freeMib: 500 })
+  })
+})
+
+describe('a look at what is held on a node', () => {
+  const [one, two, three] = ['a', 'b', 'c'].map((digit) => digit.repeat(64))
+  const sample = `REF TYPE DIGEST SIZE PLATFORMS LABELS
+origin.test:5000/a:1 application/json sha256:${one} 850.0 B linux/amd64 -
+sha256:${three} application/json sha256:${two} 850.0 B linux/amd64 -
+CONTAINER IMAGE RUNTIME
+${three} origin.test:5000/a:1 io.containerd.runc.v2
+${two} origin.test:5000/gone:1 io.containerd.runc.v2
+ /run/containerd/io.containerd.grpc.v1.cri/image-volumes/${three}/${two}`.split('\n')
+
+  it('finds what containers were made of by its digest, and what is mounted', () => {
+    const { present, held } = parseSample(sample)
+    assert.deepEqual([...present], [`sha256:${one}`, `sha256:${two}`])
+    assert.deepEqual([...held], [`sha256:${one}`, 'origin.test:5000/gone:1', `sha256:${two}`])
   })
 })
 
