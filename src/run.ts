@@ -244,6 +244,7 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
         pullerPart({
           ...{ client: leaderClient, settings, log, metrics, store, mapping },
           pullIdentities: (references) => discovery.pullIdentities(references),
+          spread: settings.puller.shards,
         }),
       ),
     )
@@ -369,6 +370,7 @@ function pullerPart(options: {
   readonly store: ImageStore
   readonly mapping: ReturnType<typeof createMapping>
   readonly pullIdentities?: NonNullable<PullerOptions['pullIdentities']>
+  readonly spread?: number
 }): Part {
   const create = options.settings.puller.mode === 'external' ? createExternalPuller : createPuller
   const puller = create({ ...options, log: options.log.child({ component: 'puller' }) })

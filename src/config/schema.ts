@@ -508,6 +508,14 @@ export const settingsSchema: SectionSchema<Settings> = {
           description:
             'Puller pods that a node may have, each of one shard; the second pod of a shard that is being rolled out is not counted. What finds no room waits, the least used first. 3: with image volumes that is 500 images held and 50 on their way.',
         },
+        shards: {
+          type: 'integer',
+          minimum: 1,
+          maximum: 99,
+          default: 2,
+          description:
+            'DaemonSets over which the images that nodes hold for good are spread, so that a node pulls several at once and a change touches a part of them; eight images each at least, and no more of them than `puller.podsPerNode` leaves. On IMAGES alone, without discovery, there is one. 2: as many as 3 pods a node leave.',
+        },
         daemonSetName: {
           ...objectName,
           default: 'kubernetes-image-puller',

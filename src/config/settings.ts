@@ -156,6 +156,8 @@ export interface PullerSettings {
   readonly strategy: 'auto' | 'volume' | 'init' | 'sleep'
   /** Puller pods that a node may have, at least 2. */
   readonly podsPerNode: number
+  /** Shards that what is held for good is spread over, where images are discovered and there are enough of them. */
+  readonly shards: number
   /** Nodes with the startup taint are released when they hold the images, or are so old; 0: taints are left alone. */
   readonly startupTaintSeconds: number
   /** Share of the smallest node's disk that images may take, in percent; 100: no bound. */

@@ -2,6 +2,7 @@ import { effectiveWhere } from './architectures.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import { type Place, residentKind, type Scene } from './placement.ts'
 import { isResident } from './shard.ts'
+import { shardsFor } from './spread.ts'
 import { type StrategyName, strategyOf } from './strategies/strategies.ts'
 import type { Wanted } from './wanted.ts'
 
@@ -13,37 +14,52 @@ export interface Compaction {
   readonly name: string
   /** What it holds: to go to the others, and to leave when they are ready with it. */
   readonly items: readonly Wanted[]
+  /** Something that has no shard yet needs its pod. */
+  readonly isInTheWay: boolean
 }
 
 /**
- * Shards that hold for good and need not be there: images have gone, or each shard takes more than it once did. Of each
- * kind and place, the last. None while anything is on its way: this is for quiet times. Pure.
+ * Shards that hold for good and need not be there: images have gone, each shard takes more than it once did, or what is to be
+ * held besides needs their pods. Of each kind and place, the last. Unless it is in the way, none while anything is on its way:
+ * this is for quiet times. Pure.
  */
 export function compactions(
   scene: Scene,
   places: ReadonlyMap<string, Place>,
-  strategy: StrategyName,
+  { strategy, podsPerNode }: { readonly strategy: StrategyName; readonly podsPerNode: number },
 ): readonly Compaction[] {
-  const { shards, seen, architectures } = scene
+  const { shards, seen, architectures, wanted } = scene
+  const residents = shards.filter(({ kind }) => isResident(kind))
+  if (!residents.every((shard) => seen.isSettled(shard))) return []
   const isQuiet =
-    shards.every((shard) =>
-      isResident(shard.kind) ? seen.isSettled(shard) : shard.kind === 'apart',
-    ) && [...places.values()].every((place) => place === 'resident' || place === 'apart')
-  if (!isQuiet) return []
+    shards.every(({ kind }) => isResident(kind) || kind === 'apart') &&
+    [...places.values()].every((place) => place === 'resident' || place === 'apart')
   const groups = Map.groupBy(
-    shards.filter(({ kind }) => isResident(kind)),
+    residents,
     ({ kind, where = '' }) => `${kind}/${effectiveWhere(where, architectures)}`,
   )
+  const isCrowded =
+    residents.length >= podsPerNode - 1 &&
+    [...wanted.values()].some(
+      (item) => places.get(item.reference) === 'proven' && !groups.has(groupOf(item)),
+    )
+  if (!isQuiet && !isCrowded) return []
   return [...groups.values()].flatMap((group) => {
     const last = group.at(-1)
     // Shards made when there were other architectures come in no order of their own.
     if (last === undefined || group.some(({ where }) => where !== last.where)) return []
     const { capacity } = strategyOf(last.kind, strategy)
     const members = group.reduce((sum, shard) => sum + shard.members.length, 0)
+    if (group.length <= shardsFor(members, scene.spread)) return []
     if (members > fillFactor * capacity * (group.length - 1)) return []
     const items = last.members.flatMap((member) => movable(scene, last, member.reference))
-    return items.length < last.members.length ? [] : [{ name: last.name, items }]
+    if (items.length < last.members.length) return []
+    return [{ name: last.name, items, isInTheWay: isCrowded }]
   })
+}
+
+function groupOf(item: Wanted): string {
+  return `${residentKind(item)}/${item.where ?? ''}`
 }
 
 /** An image that the shard alone holds for good, and rightly so. */

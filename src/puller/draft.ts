@@ -111,7 +111,7 @@ export class Draft {
    * Whether one more shard may be made there. Nodes may have so many pods, and neither what holds for good nor what is on
    * its way takes the last one from the other: without both, no image could ever get where it is to stay.
    */
-  hasRoom(kind: ShardKind, where: Where): boolean {
+  fits(kind: ShardKind, where: Where): boolean {
     const { shards, architectures } = this.scene
     const { podsPerNode } = this.#input
     const made = this.changes.filter(({ action, observed }) => action === 'apply' && !observed)
@@ -121,15 +121,20 @@ export class Draft {
       ...made.filter(({ name }) => !names.has(name)).map(({ shard }) => shard),
     ]
     const everywhere = architectures.present.size === 0 ? [''] : [...architectures.present]
-    const hasRoom = everywhere
+    return everywhere
       .filter((one) => includes(where, one))
       .every((one) => {
         const there = all.filter((shard) => includes(shard.where ?? '', one))
         const alike = there.filter((shard) => isResident(shard.kind) === isResident(kind))
         return there.length < podsPerNode && alike.length < podsPerNode - 1
       })
-    this.#isCrowded ||= !hasRoom
-    return hasRoom
+  }
+
+  /** The same of one that has to be made: where it cannot be, what is on its way moves together. */
+  hasRoom(kind: ShardKind, where: Where): boolean {
+    const fits = this.fits(kind, where)
+    this.#isCrowded ||= !fits
+    return fits
   }
 
   create(kind: ShardKind, where: Where, entering: readonly Wanted[]): void {

@@ -23,6 +23,8 @@ export interface Scene {
   /** Shards by the references that they hold. */
   readonly homes: ReadonlyMap<string, readonly ObservedShard[]>
   readonly architectures: Architectures
+  /** Shards that the images of one kind and place that are held for good are spread over at most. */
+  readonly spread: number
   /** Asks for another round at a time. */
   readonly wake: (at: number) => void
 }

@@ -18,6 +18,7 @@ import { refreshTags } from './refresh-tags.ts'
 import { overRoom } from './room.ts'
 import { setApart } from './set-apart.ts'
 import type { ShardKind, Where } from './shard.ts'
+import { spreadOf } from './spread.ts'
 import { type Survey, survey } from './survey.ts'
 import type { Wanted } from './wanted.ts'
 
@@ -27,6 +28,8 @@ export interface PlanInput extends DraftInput {
   /** What the nodes are to hold, by reference. */
   readonly wanted: ReadonlyMap<string, Wanted>
   readonly pods: Iterable<PodView>
+  /** Shards that what is held for good is spread over at most, so that nodes pull side by side; default: 1. */
+  readonly spread?: number
   /** Of the nodes that the puller serves; default: not known. */
   readonly architectures?: Architectures
   readonly memory: Memory
@@ -100,6 +103,7 @@ export function plan(input: PlanInput): Plan {
     now,
     homes,
     architectures,
+    spread: spreadOf({ shards: input.spread ?? 1, podsPerNode, wanted: wanted.values() }),
     wake,
   }
 
@@ -108,7 +112,7 @@ export function plan(input: PlanInput): Plan {
   const proven = [...wanted.keys()].filter((reference) => places.get(reference) === 'proven')
   const provenSince = since(memory.provenSince, proven, now)
 
-  const idle = compactions(scene, places, strategy)
+  const idle = compactions(scene, places, { strategy, podsPerNode })
   const names = idle.map(({ name }) => name)
   const idleSince = since(memory.idleSince, names, now)
 
@@ -157,7 +161,8 @@ function compactionsDue(
   idle: readonly Compaction[],
   idleSince: ReadonlyMap<string, number>,
 ): readonly Wanted[] {
-  return idle.flatMap(({ name, items }) => {
+  return idle.flatMap(({ name, items, isInTheWay }) => {
+    if (isInTheWay) return items
     const at = (idleSince.get(name) ?? now) + pace.compactMs
     wake(at)
     return now >= at ? items : []

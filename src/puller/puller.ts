@@ -43,6 +43,7 @@ export function createPuller(options: PullerOptions): Puller {
         ...options,
         clock,
         now: options.now ?? Date.now,
+        spread: options.spread ?? 1,
         pace: options.pace ?? defaultPace,
         pullIdentities: options.pullIdentities ?? (() => undefined),
         pullerMetrics: metrics,

@@ -40,6 +40,8 @@ export interface PullerOptions {
   readonly clock?: Clock
   /** Milliseconds since the epoch; default `Date.now`. */
   readonly now?: () => number
+  /** Shards that what is held for good is spread over at most; default: 1. */
+  readonly spread?: number
   /** Default `defaultPace`; tests are in a hurry. */
   readonly pace?: Pace
   /** With which pull secrets the pods come that use images; undefined while that is not known. Default: never known. */
@@ -155,7 +157,7 @@ export class Term {
 
   /** Looks, plans and writes once; gives the milliseconds after which time alone calls for another round. */
   async #round(signal: AbortSignal): Promise<number> {
-    const { settings, store, mapping, pace, clock } = this.#options
+    const { settings, store, mapping, pace, clock, spread } = this.#options
     const { puller } = settings
     const generations = this.#view.shards()
     if (generations === undefined) return gatherEventsMs
@@ -205,6 +207,7 @@ export class Term {
       base: puller.daemonSetName,
       strategy,
       podsPerNode: Math.max(2, puller.podsPerNode - beside.shards),
+      spread,
       fingerprint: (shard) => this.#blueprints.fingerprint(shard),
       pace,
       now,

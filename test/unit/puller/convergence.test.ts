@@ -78,6 +78,71 @@ describe('the way of an image', () => {
     assert.deepEqual(driver.cluster.losses, [])
   })
 
+  describe('with images spread over two shards', () => {
+    const spread = (count: number, podsPerNode = 3): Driver => {
+      const driver = start(2, ...images(count))
+      driver.settings = { ...pullerSettings, podsPerNode }
+      driver.spread = 2
+      driver.pace = { ...driver.pace, compactMs: 300_000 }
+      driver.settle()
+      return driver
+    }
+    const sizes = (driver: Driver): Readonly<Record<string, number>> =>
+      Object.fromEntries(
+        [...driver.cluster.daemonSets.keys()]
+          .sort()
+          .map((name) => [name, driver.cluster.members(name).length]),
+      )
+
+    it('has each hold half of them, however long all is quiet', () => {
+      const driver = spread(20)
+      assert.deepEqual(sizes(driver), { kip: 10, 'kip-2': 10 })
+      driver.run(400)
+      assert.deepEqual(sizes(driver), { kip: 10, 'kip-2': 10 })
+      assert.deepEqual(driver.cluster.losses, [])
+    })
+
+    it('leaves so few in one that a second pod would not pay', () => {
+      assert.deepEqual(sizes(spread(15)), { kip: 15 })
+    })
+
+    it('adds to the smaller one, and changes no other', () => {
+      const driver = spread(20)
+      driver.wanted = want(...images(20).slice(0, 18), 'r.test/late:1', 'r.test/later:1')
+      driver.settle()
+      driver.cluster.writes.length = 0
+      driver.wanted = want(...driver.wanted.keys(), 'r.test/last:1')
+      driver.settle()
+      assert.equal(new Set(driver.cluster.writes.filter((name) => !name.includes('fresh'))).size, 1)
+      const { kip = 0, 'kip-2': second = 0 } = sizes(driver)
+      assert.equal(kip + second, 21)
+      assert.ok(Math.abs(kip - second) <= 1)
+    })
+
+    it('opens the second where an image that fails has taken its pod, once that is well', () => {
+      const driver = start(2, ...images(20), 'r.test/bad:1')
+      driver.spread = 2
+      driver.cluster.behave = (reference) => (reference === 'r.test/bad:1' ? 'missing' : 'good')
+      driver.settle()
+      const held = sizes(driver)
+      assert.equal((held.kip ?? 0) + (held['kip-2'] ?? 0), 20)
+      assert.equal(held['kip-apart'], 1)
+      assert.ok(Object.keys(held).length <= 3)
+    })
+
+    it('puts them together at once when original names need a pod for good', () => {
+      const driver = spread(20)
+      const originals = ['r.test/o1:1', 'r.test/o2:1'].map((reference) => ({
+        reference,
+        bestEffort: true,
+      }))
+      driver.wanted = want(...images(20), ...originals)
+      driver.run(250)
+      assert.deepEqual(sizes(driver), { kip: 20, 'kip-originals': 2 })
+      assert.deepEqual(driver.cluster.losses, [])
+    })
+  })
+
   describe('with half-empty shards', () => {
     const part = (count: number, each: number): readonly string[] =>
       images(count).filter((_, index) => index % 50 < each)

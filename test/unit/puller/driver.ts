@@ -23,6 +23,7 @@ export const pullerSettings: PullerSettings = Object.freeze({
   images: [],
   strategy: 'init',
   podsPerNode: 3,
+  shards: 2,
   priorityClass: '',
   privateImages: 'off',
   diskPercent: 50,
@@ -61,6 +62,8 @@ export class Driver {
   readonly platforms = new Map<string, readonly string[]>()
   strategy: StrategyName = 'init'
   pace: Pace = defaultPace
+  /** Shards that what is held for good is spread over. */
+  spread = 1
   last: Plan | undefined
   /** Called for every change before it is written; false loses the write and all after it of the round. */
   allow: (change: Change) => boolean = () => true
@@ -114,6 +117,7 @@ export class Driver {
       base: this.settings.daemonSetName,
       strategy: this.strategy,
       podsPerNode: this.settings.podsPerNode,
+      spread: this.spread,
       fingerprint: (shard) => fingerprintOf(shard, options),
       pace: this.pace,
       now: this.seconds * 1000,

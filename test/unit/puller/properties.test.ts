@@ -4,10 +4,13 @@ import fc from 'fast-check'
 import type { Plan } from '../../../src/puller/plan.ts'
 import { isResident } from '../../../src/puller/shard.ts'
 import type { StrategyName } from '../../../src/puller/strategies/strategies.ts'
-import { Driver } from './driver.ts'
+import { Driver, want } from './driver.ts'
 import { SimulatedCluster } from './simulated-cluster.ts'
 
+const long = process.env.KIP_TEST_LONG === '1'
 const pool = Array.from({ length: 12 }, (_, index) => `r.test/i${index}:1`)
+/** Wanted all the while where images are spread over two shards, so that there are enough for these. */
+const base = Array.from({ length: 14 }, (_, index) => `r.test/base${index}:1`)
 
 type Step =
   | { readonly do: 'want' | 'try' | 'forget' | 'break' | 'mend'; readonly image: number }
@@ -17,6 +20,7 @@ type Step =
   | { readonly do: 'wait'; readonly seconds: number }
 
 const ways = fc.constantFrom<StrategyName>('init', 'volume')
+const spreads = fc.constantFrom(1, 2)
 const image = fc.nat({ max: pool.length - 1 })
 const node = fc.nat({ max: 4 })
 const wait = fc.record({ do: fc.constant('wait' as const), seconds: fc.nat({ max: 120 }) })
@@ -41,8 +45,10 @@ class World {
   readonly broken = new Set<string>()
   #cut = false
 
-  constructor(broken: readonly string[], strategy: StrategyName = 'init') {
+  constructor(broken: readonly string[], strategy: StrategyName, spread: number) {
     this.driver.strategy = strategy
+    this.driver.spread = spread
+    if (spread > 1) this.driver.wanted = want(...base)
     for (const reference of broken) this.broken.add(reference)
     this.driver.cluster.behave = (reference) => (this.broken.has(reference) ? 'missing' : 'good')
     this.driver.cluster.pullTicks = (reference) => (reference.endsWith('5:1') ? 30 : 1)
@@ -113,9 +119,10 @@ describe('whatever happens', () => {
       fc.property(
         fc.subarray(pool),
         ways,
+        spreads,
         fc.array(calm, { maxLength: 40 }),
-        (broken, way, steps) => {
-          const world = new World(broken, way)
+        (broken, way, spread, steps) => {
+          const world = new World(broken, way, spread)
           const { driver } = world
           let known = 0
           const each = ({ changes, seen }: Plan): void => {
@@ -149,14 +156,14 @@ describe('whatever happens', () => {
           driver.run(300, each)
         },
       ),
-      { numRuns: 150 },
+      { numRuns: long ? 600 : 100 },
     )
   })
 
   it('it ends with every wanted image held on every node, in holding shards alone', () => {
     fc.assert(
-      fc.property(ways, fc.array(wild, { maxLength: 40 }), (way, steps) => {
-        const world = new World([], way)
+      fc.property(ways, spreads, fc.array(wild, { maxLength: 40 }), (way, spread, steps) => {
+        const world = new World([], way, spread)
         const { driver } = world
         const { cluster } = driver
         for (const step of steps) world.take(step, () => {})
@@ -168,7 +175,7 @@ describe('whatever happens', () => {
           for (const node of cluster.nodes.keys()) assert.ok(cluster.isHeld(node, reference))
         }
         assert.deepEqual(
-          [...cluster.daemonSets.keys()].filter((name) => !/^kip(-originals)?$/.test(name)),
+          [...cluster.daemonSets.keys()].filter((name) => !/^kip(-originals)?(-2)?$/.test(name)),
           [],
         )
         const named = (bestEffort: boolean): readonly string[] =>
@@ -176,14 +183,16 @@ describe('whatever happens', () => {
             .filter((item) => item.bestEffort === bestEffort)
             .map((item) => item.reference)
             .sort()
-        assert.deepEqual(cluster.members('kip'), named(false))
-        assert.deepEqual(cluster.members('kip-originals'), named(true))
+        const held = (name: string): readonly string[] =>
+          [name, `${name}-2`].flatMap((shard) => cluster.members(shard)).sort()
+        assert.deepEqual(held('kip'), named(false))
+        assert.deepEqual(held('kip-originals'), named(true))
         const writes = cluster.writes.length
         driver.restart()
         driver.run(300)
         assert.equal(cluster.writes.length, writes, 'a restart changes nothing')
       }),
-      { numRuns: 100 },
+      { numRuns: long ? 400 : 70 },
     )
   })
 })

@@ -1,0 +1,30 @@
+import { residentKind } from './placement.ts'
+import type { Wanted } from './wanted.ts'
+
+/**
+ * Images from which on a shard is worth its pod: the pod costs about 7 MB on each node, and pulling so many beside others
+ * saves some seconds on each.
+ */
+export const worthAShard = 8
+
+export interface SpreadInput {
+  /** Shards that the images of one kind and place are to be spread over at most. */
+  readonly shards: number
+  readonly podsPerNode: number
+  readonly wanted: Iterable<Wanted>
+}
+
+/**
+ * Over how many shards the images of one kind and place are spread, so that a node pulls several at once (one pod never does)
+ * and a change touches a part only. Each kind and place has the same share of the pods that may hold for good. Pure.
+ */
+export function spreadOf({ shards, podsPerNode, wanted }: SpreadInput): number {
+  const groups = new Set<string>()
+  for (const item of wanted) groups.add(`${residentKind(item)}/${item.where ?? ''}`)
+  return Math.max(1, Math.min(shards, Math.floor((podsPerNode - 1) / Math.max(1, groups.size))))
+}
+
+/** Shards for so many images of one kind and place, what each can take at most not counted. */
+export function shardsFor(images: number, spread: number): number {
+  return Math.max(1, Math.min(spread, Math.floor(images / worthAShard)))
+}
