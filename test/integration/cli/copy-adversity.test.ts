@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer, request as httpRequest } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -126,6 +129,47 @@ describe('kip copy in adversity', { skip, timeout: 120_000 }, () => {
       for (const char of run.stderr) assert.ok(char >= ' ' || char === '\n')
     })
   }
+
+  test('where only a proxy leads to the source, it is taken, and not for what NO_PROXY names', async () => {
+    const asked: string[] = []
+    const proxy = createServer((request, response) => {
+      const { host, pathname } = new URL(request.url ?? '')
+      asked.push(host)
+      const upstream = httpRequest(
+        `${source.url}${pathname}`,
+        { headers: request.headers, method: request.method },
+        (it) => {
+          response.writeHead(it.statusCode ?? 502, it.headers)
+          it.pipe(response)
+        },
+      )
+      upstream.end()
+    })
+    await once(proxy.listen(0, '127.0.0.1'), 'listening')
+    const { port } = proxy.address() as AddressInfo
+    try {
+      const env = { HTTP_PROXY: `http://127.0.0.1:${port}`, NO_PROXY: 'near.test' }
+      const far = await kip(
+        ['--http', 'far.test', ...plain, 'far.test/a/b:1', pair('far:1')[1] ?? ''],
+        {
+          env,
+        },
+      )
+      assert.equal(far.code, 0, far.stderr)
+      assert.ok(await target.client.manifest('far', '1'))
+      assert.deepEqual([...new Set(asked)], ['far.test'])
+      // Nobody is there without the proxy; the first it says of that is enough.
+      const near = await kip(
+        ['--http', 'near.test', ...plain, 'near.test/a/b:1', pair('near:1')[1] ?? ''],
+        { env, started: (child) => child.stderr?.once('data', () => child.kill('SIGINT')) },
+      )
+      assert.match(near.stderr, /near\.test.*ENOTFOUND|near\.test.*EAI_AGAIN/)
+      assert.deepEqual([...new Set(asked)], ['far.test'])
+    } finally {
+      proxy.closeAllConnections()
+      await new Promise((resolve) => proxy.close(resolve))
+    }
+  })
 
   test('a registry that speaks plain http and was not named is told so', async () => {
     const run = await kip(pair('plain:1'))
