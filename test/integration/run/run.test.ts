@@ -1,4 +1,4 @@
-/** The program as a process, outside of the cluster, as when developing. */
+/** The program as a process, outside of the cluster: from its source, as when developing, and as it is shipped. */
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { bundle, nodeFlags } from '../../../docker/bundle.ts'
 import { connectCluster } from '../../../src/kube/connect.ts'
 import { tinyImage } from '../../cluster/images/tiny.ts'
 import { eventually } from '../../cluster/index.ts'
@@ -18,7 +19,13 @@ import { ownCluster } from '../../support/own-cluster.ts'
 import { startRegistry, type TestRegistry, whyNoRegistry } from '../../support/registry.ts'
 import { roleKubeconfig } from '../../support/role-client.ts'
 
-const program = fileURLToPath(new URL('../../../src/main.ts', import.meta.url))
+/** What Node is given: its flags and the program. */
+type Program = readonly string[]
+
+const fromSource: Program = [
+  '--disable-warning=ExperimentalWarning',
+  fileURLToPath(new URL('../../../src/main.ts', import.meta.url)),
+]
 const crd = fileURLToPath(new URL('../../../deploy/manifests/crd.yaml', import.meta.url))
 
 interface Kip {
@@ -29,15 +36,15 @@ interface Kip {
 }
 
 /** Starts kip with nothing of this process's environment but PATH. */
-function kip(args: readonly string[], env: Readonly<Record<string, string>> = {}): Kip {
-  const child = spawn(
-    process.execPath,
-    ['--disable-warning=ExperimentalWarning', program, ...args],
-    {
-      env: { PATH: process.env.PATH, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    },
-  )
+function kip(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  program: Program = fromSource,
+): Kip {
+  const child = spawn(process.execPath, [...program, ...args], {
+    env: { PATH: process.env.PATH, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   let output = ''
   for (const stream of [child.stdout, child.stderr])
     stream?.setEncoding('utf8').on('data', (text: string) => {
@@ -96,13 +103,15 @@ describe('kip outside the cluster, its webhook by URL', { skip }, () => {
   before(async () => {
     ;[source, backup] = await Promise.all([startRegistry(), startRegistry()])
     folder = await mkdtemp(join(tmpdir(), 'kip-run-'))
+    await bundle(join(folder, 'kip'))
     await source.client.push(tinyImage(1), 'app', '1')
     await source.client.push(tinyImage(2), 'second', '1')
     await source.client.push(tinyImage(3), 'third', '1')
     await cluster.kubectl(['apply', '--server-side', '--force-conflicts', '-f', crd])
     await cluster.kubectl(['create', 'namespace', namespace])
     await cluster.kubectl(['create', 'namespace', `${namespace}-app`])
-    for (const [at, port] of webhooks.entries()) replicas.push(await replica(port, pages[at] ?? 0))
+    for (const [at, port] of webhooks.entries())
+      replicas.push(await replica(port, pages[at] ?? 0, at === 0 ? shipped() : fromSource))
   })
 
   after(async () => {
@@ -117,7 +126,9 @@ describe('kip outside the cluster, its webhook by URL', { skip }, () => {
     if (folder) await rm(folder, { recursive: true })
   })
 
-  async function replica(port: number, page: number): Promise<Kip> {
+  const shipped = (): Program => [...nodeFlags(), join(folder, 'kip', 'main.js')]
+
+  async function replica(port: number, page: number, program: Program): Promise<Kip> {
     const one = kip(
       [
         'run',
@@ -132,6 +143,7 @@ describe('kip outside the cluster, its webhook by URL', { skip }, () => {
         '--puller.images=fine=example.test/fine:1;broken',
       ],
       {},
+      program,
     )
     await eventually(
       `ready replica at ${port}`,
@@ -192,6 +204,21 @@ describe('kip outside the cluster, its webhook by URL', { skip }, () => {
       { timeoutMs: 15_000 },
     )
     assert.equal(image, `${copy.reference}@${copy.digest}`)
+  })
+
+  it('shows, as it is shipped, the certificate that both replicas serve', async () => {
+    for (const port of webhooks) {
+      const shown = kip(
+        [
+          ...['certs', '--output=json', `--connect=127.0.0.1:${port}`],
+          ...[`--kubeconfig=${cluster.kubeconfig}`, `--namespace=${namespace}`],
+        ],
+        { KIP_ADMISSION_URL: `https://127.0.0.1:${port}/mutate` },
+        shipped(),
+      )
+      assert.equal(await shown.exit, 0, shown.output())
+      assert.deepEqual(JSON.parse(shown.output()).faults, [])
+    }
   })
 
   it('goes on mirroring when the copying process is killed', async () => {
