@@ -40,6 +40,7 @@ import { chooseMode, mayElect } from './mode.ts'
 import { runMultiCluster } from './multi-cluster.ts'
 import { createExternalPuller } from './puller/external.ts'
 import { createPuller, type PullerOptions } from './puller/puller.ts'
+import { asksUsers } from './puller/where-rules.ts'
 import { createRegistries } from './registries.ts'
 import { createResolver } from './resolver/resolver.ts'
 import { settleHeap } from './settle-heap.ts'
@@ -192,6 +193,7 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
       : undefined
   let seePod: ((pod: Pod) => void) | undefined
   let lookAgain: ((reference: string) => void) | undefined
+  const onDemands = new Set<() => void>()
   const discovery = createDiscovery({
     client,
     store,
@@ -203,6 +205,12 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
     events,
     onLeaving: (pod) => seePod?.(pod),
     onUnpulled: (reference) => lookAgain?.(reference),
+    demands: {
+      isAsked: () => asksUsers(live.view().puller),
+      onChange: () => {
+        for (const listener of onDemands) listener()
+      },
+    },
   })
   const everywhere: Part[] = [
     store.run,
@@ -213,7 +221,7 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
     (signal) => live.follow(signal),
     live.part(
       () => discovery.run,
-      ({ puller }) => puller.images,
+      ({ puller }) => [puller.images, asksUsers(puller)],
     ),
     async (signal) => {
       const registry = createRegistries({
@@ -245,6 +253,13 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
           ...{ client: leaderClient, settings, log, metrics, store, mapping },
           pullIdentities: (references) => discovery.pullIdentities(references),
           spread: settings.puller.shards,
+          demands: {
+            of: (reference) => discovery.demandsOf(reference),
+            onChange: (listener) => {
+              onDemands.add(listener)
+              return () => onDemands.delete(listener)
+            },
+          },
         }),
       ),
     )
@@ -371,6 +386,7 @@ function pullerPart(options: {
   readonly mapping: ReturnType<typeof createMapping>
   readonly pullIdentities?: NonNullable<PullerOptions['pullIdentities']>
   readonly spread?: number
+  readonly demands?: NonNullable<PullerOptions['demands']>
 }): Part {
   const create = options.settings.puller.mode === 'external' ? createExternalPuller : createPuller
   const puller = create({ ...options, log: options.log.child({ component: 'puller' }) })

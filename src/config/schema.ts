@@ -500,6 +500,34 @@ export const settingsSchema: SectionSchema<Settings> = {
           description:
             "PriorityClass of the pods that hold the images, such as `kip-puller` of the component `puller-priority`. Empty: the cluster's default.",
         },
+        where: {
+          type: 'string',
+          enum: ['everywhere', 'used'],
+          default: 'everywhere',
+          description:
+            'Of the nodes that `puller.nodeSelector` and `puller.affinity` admit: `everywhere`: all whose taints `puller.tolerations` admits hold an image; `used`: those on which pods that use it may run, by their own selectors, affinity and tolerations; what nobody uses is held everywhere. See [the puller](puller.md#where).',
+        },
+        rules: {
+          type: 'array',
+          items: {
+            type: 'object',
+            additionalProperties: false,
+            required: ['images'],
+            properties: {
+              images: { type: 'array', minItems: 1, items: globs.items },
+              where: { type: 'string', enum: ['everywhere', 'used'], default: 'everywhere' },
+              nodeSelector: {
+                type: 'object',
+                propertyNames: { pattern: qualifiedName },
+                additionalProperties: { type: 'string', pattern: labelValue },
+              },
+            },
+          },
+          default: [],
+          'x-expects': 'a pattern of full image names, or a label',
+          description:
+            'Exceptions to `where`, as `{images, where, nodeSelector}`: the first counts of which a pattern matches the full name of the image. `where` is `everywhere` when left out; the nodes must have the labels of `nodeSelector` besides.',
+        },
         podsPerNode: {
           type: 'integer',
           minimum: 2,

@@ -142,6 +142,16 @@ export interface RewriteRule {
   readonly rewrite: RewritePolicy
 }
 
+export type Whereabouts = 'everywhere' | 'used'
+
+export interface WhereRule {
+  /** Patterns of normalised references. */
+  readonly images: readonly string[]
+  readonly where: Whereabouts
+  /** Labels that the nodes must have; absent: any. */
+  readonly nodeSelector?: Readonly<Record<string, string>>
+}
+
 export interface PullerSettings {
   readonly enabled: boolean
   /** `external`: an existing kubernetes-image-puller holds the images, and kip tells it which. */
@@ -154,6 +164,10 @@ export interface PullerSettings {
   readonly images: readonly StaticImage[]
   /** `auto`: image volumes where the server and all nodes can, else `init`; so is `volume`, which says when it cannot. */
   readonly strategy: 'auto' | 'volume' | 'init' | 'sleep'
+  /** `used`: an image is held where pods that use it may run; else on every node. */
+  readonly where: Whereabouts
+  /** The first whose patterns match an image says where it is held instead. */
+  readonly rules: readonly WhereRule[]
   /** Puller pods that a node may have, at least 2. */
   readonly podsPerNode: number
   /** Shards that what is held for good is spread over, where images are discovered and there are enough of them. */

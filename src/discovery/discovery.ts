@@ -1,3 +1,4 @@
+import type { Demand } from '../images/demand.ts'
 import type { PullIdentity } from './pull-identities.ts'
 import { type DiscoveryOptions, Term } from './term.ts'
 
@@ -22,6 +23,13 @@ export interface Discovery {
   pullIdentities(
     references: Iterable<string>,
   ): ReadonlyMap<string, readonly PullIdentity[]> | undefined
+  /**
+   * On which nodes the users of an image may run; told of when it changes by `demands.onChange`.
+   *
+   * @param reference normalised
+   * @returns undefined while it is not known; none: nobody uses the image
+   */
+  demandsOf(reference: string): readonly Demand[] | undefined
   /** Resources that were not read to the end yet; empty while not running. */
   waiting(): readonly string[]
 }
@@ -46,6 +54,7 @@ export function createDiscovery(options: DiscoveryOptions): Discovery {
     },
     sight: (...references) => term?.sight(references),
     pullIdentities: (references) => term?.pullIdentities(references),
+    demandsOf: (reference) => term?.demandsOf(reference),
     waiting: () => term?.waiting() ?? [],
   }
 }

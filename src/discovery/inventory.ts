@@ -1,3 +1,4 @@
+import type { Demand } from '../images/demand.ts'
 import type { Owner } from '../state/cached-image.ts'
 import { isWatchedKind, parseOwnerKey, type Used } from './reader.ts'
 
@@ -23,6 +24,8 @@ export type InventoryListener = (reference: string, optedOut: boolean) => void
 interface Count {
   pods: number
   templates: number
+  /** Pods by what they ask of nodes, where that is read. */
+  demands?: Map<Demand, number>
 }
 
 /**
@@ -139,6 +142,30 @@ export class Inventory {
     }
   }
 
+  /**
+   * On which nodes the users of an image may run, each demand once. What pods ask counts before what their workload's
+   * template does, since admission may have changed it; but pods of DaemonSets ask for their own node each.
+   *
+   * @param counts whether users of a namespace count
+   */
+  demandsOf(reference: string, counts: (namespace: string) => boolean): readonly Demand[] {
+    const byTop = new Map<string, { readonly pods: Demand[]; readonly templates: Demand[] }>()
+    for (const [key, { demands, templates }] of this.#uses.get(reference) ?? []) {
+      const top = this.#topOf(key)
+      const { kind, namespace } = parseOwnerKey(key)
+      if (top === undefined || !counts(namespace)) continue
+      const known = byTop.get(top) ?? { pods: [], templates: [] }
+      byTop.set(top, known)
+      if (demands !== undefined && kind !== 'DaemonSet') known.pods.push(...demands.keys())
+      const own = templates === 0 ? undefined : this.#objects.get(key)?.demand
+      if (own !== undefined) known.templates.push(own)
+    }
+    const found = [...byTop.values()].map(({ pods, templates }) =>
+      pods.length === 0 ? templates : pods,
+    )
+    return [...new Set(found.flat())]
+  }
+
   /** @param user key of the workload, or of whom a pod counts for */
   #count(user: string, used: Used, sign: 1 | -1, optedOut: boolean, pod = false): void {
     if (used.ignored) return
@@ -147,8 +174,10 @@ export class Inventory {
       this.#uses.set(reference, uses)
       const count = uses.get(user) ?? { pods: 0, templates: 0 }
       uses.set(user, count)
-      if (pod) count.pods += sign
-      else count.templates += sign
+      if (pod) {
+        count.pods += sign
+        if (used.demand !== undefined) countDemand(count, used.demand, sign)
+      } else count.templates += sign
       if (pod && used.owner !== '') {
         if (count.pods === 0) removeFrom(this.#ofPods, user, reference)
         else if (sign === 1 && count.pods === 1) addTo(this.#ofPods, user, reference)
@@ -194,7 +223,20 @@ export class Inventory {
 }
 
 function isSameUse(a: Used, b: Used): boolean {
-  return a.references === b.references && a.owner === b.owner && a.ignored === b.ignored
+  return (
+    a.references === b.references &&
+    a.owner === b.owner &&
+    a.ignored === b.ignored &&
+    a.demand === b.demand
+  )
+}
+
+function countDemand(count: Count, demand: Demand, sign: 1 | -1): void {
+  count.demands ??= new Map()
+  const pods = (count.demands.get(demand) ?? 0) + sign
+  if (pods === 0) count.demands.delete(demand)
+  else count.demands.set(demand, pods)
+  if (count.demands.size === 0) delete count.demands
 }
 
 /** Whom a pod counts for: its owner, or itself. */

@@ -1,7 +1,7 @@
 import { formatReference, parseReference } from '@containers/image-copy'
 import { podKind } from '../images/templates.ts'
 import { type ImageUse, imagesOf } from '../images/walker.ts'
-import type { KubeObject, LabelSelector, Pod, PodSpec } from '../kube/types.ts'
+import type { KubeObject, Pod } from '../kube/types.ts'
 import type { Reader, Used } from './reader.ts'
 
 /** What is kept of a pod that others have too: one for all the pods of a template that are in the same state. */
@@ -11,16 +11,8 @@ export interface PodShape {
   readonly images: readonly ImageUse[]
   readonly pullSecrets: readonly string[]
   readonly serviceAccount: string
-  readonly nodeSelector: PodSpec['nodeSelector']
-  /** Of its affinity, the terms of which a node has to meet one: those that ask for labels. */
-  readonly nodeTerms: readonly NodeTerm[]
-  readonly tolerations: PodSpec['tolerations']
   /** Containers that wait, and why: `ErrImagePull` and the like. */
   readonly waiting: readonly Waiting[]
-}
-
-export interface NodeTerm {
-  readonly matchExpressions: NonNullable<LabelSelector['matchExpressions']>
 }
 
 export interface Waiting {
@@ -76,9 +68,6 @@ export function createPodReader(read: Reader): PodReader {
       images: imagesOf(spec),
       pullSecrets: (spec.imagePullSecrets ?? none).flatMap(({ name }) => name ?? none),
       serviceAccount: spec.serviceAccountName ?? '',
-      nodeSelector: spec.nodeSelector,
-      nodeTerms: nodeTermsOf(spec),
-      tolerations: spec.tolerations,
       waiting: [...(status?.initContainerStatuses ?? none), ...(status?.containerStatuses ?? none)]
         .filter(({ state }) => state?.waiting !== undefined)
         .map(({ name, state }) => ({ container: name, reason: state?.waiting?.reason ?? '' })),
@@ -96,23 +85,4 @@ export function createPodReader(read: Reader): PodReader {
       return { shape: used.references === shape.used.references ? shape : { ...shape, used }, node }
     },
   }
-}
-
-/** What core/v1 Affinity asks of nodes' labels, as far as it must be met. */
-interface NodeAffinity {
-  readonly nodeAffinity?: {
-    readonly requiredDuringSchedulingIgnoredDuringExecution?: {
-      readonly nodeSelectorTerms?: readonly Partial<NodeTerm>[]
-    }
-  }
-}
-
-function nodeTermsOf({ affinity = {} }: PodSpec): readonly NodeTerm[] {
-  const { nodeAffinity } = affinity as NodeAffinity
-  const required = nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution
-  const terms: NodeTerm[] = []
-  for (const { matchExpressions = none } of required?.nodeSelectorTerms ?? none) {
-    if (matchExpressions.length > 0) terms.push({ matchExpressions })
-  }
-  return terms
 }

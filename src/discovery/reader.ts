@@ -1,4 +1,5 @@
 import { formatReference, type ImageReference, parseReference } from '@containers/image-copy'
+import { type Demand, demandOf } from '../images/demand.ts'
 import type { ImageFilter } from '../images/filter.ts'
 import type { Mapping } from '../images/mapping.ts'
 import {
@@ -10,7 +11,7 @@ import {
 } from '../images/originals.ts'
 import { podTemplateOf, type WorkloadKind, workloadKinds } from '../images/templates.ts'
 import { type ImageUse, imagesOf } from '../images/walker.ts'
-import type { ControllerRevision, KubeObject, Workload } from '../kube/types.ts'
+import type { ControllerRevision, KubeObject, PodSpec, Workload } from '../kube/types.ts'
 import { ignoreFlag, isIgnoredWorkload } from '../state/flags.ts'
 
 /** Sets of references that are remembered; more than a large cluster has workloads, and some 20 MB at most. */
@@ -28,6 +29,8 @@ export interface Used {
   readonly invalid: readonly string[]
   /** Not the object alone says what its images are, but the images that are known besides. */
   readonly asksStore: boolean
+  /** On which nodes it may run; shared between objects of the same demand. Absent: nobody asks. */
+  readonly demand?: Demand
   /** It is one of several revisions of its owner: a ReplicaSet of a Deployment, a ControllerRevision of a StatefulSet. */
   readonly revision?: Revision
 }
@@ -45,6 +48,8 @@ export interface ReaderOptions {
   readonly sourceOfCopy: (copy: string) => string | undefined
   /** Asked for each source; one that it refuses is not read. */
   readonly filter: ImageFilter
+  /** Whether it is asked on which nodes pods may run. Default false. */
+  readonly readsDemands?: boolean
 }
 
 /** Reads a raw object of a kind. */
@@ -88,16 +93,23 @@ const workloadGroups = new Map(workloadKinds.map(({ kind, group }) => [kind, gro
  * The annotation of the originals is anybody's to write. It is believed only where the copy that the pod names is the
  * very copy of the original that it claims.
  */
-export function createReader({ mapping, sourceOfCopy, filter }: ReaderOptions): Reader {
+export function createReader(options: ReaderOptions): Reader {
+  const { mapping, sourceOfCopy, filter, readsDemands = false } = options
   const byWritten = new Map<string, Images>()
   const byResult = new Map<string, Images>()
+  const demands = new Map<string, Demand>()
 
-  const remember = (memo: Map<string, Images>, key: string, images: Images): Images => {
+  const remember = <T>(memo: Map<string, T>, key: string, value: T): T => {
     const known = memo.get(key)
     if (known !== undefined) return known
     if (memo.size >= memoLimit) memo.clear()
-    memo.set(key, images)
-    return images
+    memo.set(key, value)
+    return value
+  }
+
+  const readDemand = (spec: PodSpec): Demand => {
+    const demand = tryDemandOf(spec)
+    return remember(demands, JSON.stringify(demand), demand)
   }
 
   /** Source of a copy, as far as it can be computed. */
@@ -162,6 +174,8 @@ export function createReader({ mapping, sourceOfCopy, filter }: ReaderOptions): 
       ignored: isIgnoredWorkload(metadata, template?.metadata),
       ...readImages(uses, metadata.annotations?.[originalsAnnotation]),
       ...(revision && { revision }),
+      ...(readsDemands &&
+        template !== undefined && { demand: readDemand(template.spec as PodSpec) }),
     }
   }
 }
@@ -192,6 +206,15 @@ function revisionOf(kind: string, raw: KubeObject): Revision | undefined {
   return {
     number: Number.parseInt(metadata.annotations?.[key] ?? '', 10) || 0,
     atRest: spec?.replicas === 0 && (status?.replicas ?? 0) === 0,
+  }
+}
+
+/** Nobody checks the pod template of a custom resource. */
+function tryDemandOf(spec: PodSpec): Demand {
+  try {
+    return demandOf(spec)
+  } catch {
+    return { terms: [], tolerations: [] }
   }
 }
 

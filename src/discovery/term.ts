@@ -1,4 +1,5 @@
 import type { DiscoverySettings } from '../config/settings.ts'
+import type { Demand } from '../images/demand.ts'
 import { createImageFilter, type ImageFilter } from '../images/filter.ts'
 import type { Mapping } from '../images/mapping.ts'
 import { allWorkloadKinds, podKind, revisionKind, type WorkloadKind } from '../images/templates.ts'
@@ -61,6 +62,13 @@ export interface DiscoveryOptions {
   readonly events?: EventRecorder
   /** Told of every pod that is being deleted, also of its end; takes what it needs and keeps nothing of it. */
   readonly onLeaving?: (pod: Pod) => void
+  /** Absent: nobody asks on which nodes the users of images may run. */
+  readonly demands?: {
+    /** Whether anybody does, when a run begins. */
+    readonly isAsked: () => boolean
+    /** Told when it is known of an image for the first time, and whenever it changes. */
+    readonly onChange: () => void
+  }
   /** Told of each image that a node could not pull, by its normalised reference; must return at once. */
   readonly onUnpulled?: (reference: string) => void
   readonly clock?: Clock
@@ -83,6 +91,7 @@ export class Term {
   readonly #filter: ImageFilter
   readonly #invalid: InvalidReferences
   readonly #static: ReadonlySet<string>
+  readonly #readsDemands: boolean
   readonly #unsynced = new Set<string>()
   /** Images whose users were opted out, until that is written. */
   readonly #optedOut = new Set<string>()
@@ -90,6 +99,8 @@ export class Term {
   readonly #writtenAt = new Map<string, number>()
   /** Namespaces that were named as exceeding the limit. */
   readonly #exceeding = new Set<string>()
+  /** Of each image, on which nodes its users may run. */
+  readonly #demands = new Map<string, readonly Demand[]>()
   readonly #inUse: { set(value: number): void }
   #pods: Reflector<PodUse> | undefined
   #live = false
@@ -114,6 +125,7 @@ export class Term {
     this.#filter = createImageFilter(settings.discovery)
     this.#invalid = new InvalidReferences({ log, metrics, events: options.events })
     this.#static = new Set(staticReferences(settings.puller.images))
+    this.#readsDemands = options.demands?.isAsked() ?? false
     this.#inUse = metrics.gauge(
       'kip_discovery_images',
       'Images that stand in pods or workloads, those of excluded namespaces too.',
@@ -129,6 +141,7 @@ export class Term {
       mapping,
       sourceOfCopy: copies.sourceOf,
       filter: this.#filter,
+      readsDemands: this.#readsDemands,
     })
     const kinds = [...allWorkloadKinds(settings.discovery.templates), revisionKind]
     const pods = this.#reflectPods(reader)
@@ -176,6 +189,11 @@ export class Term {
       return [reference, new Set(namespaces)] as const
     })
     return findPullIdentities(new Map(asked), this.#pods.entries())
+  }
+
+  /** undefined while it is not known. */
+  demandsOf(reference: string): readonly Demand[] | undefined {
+    return this.#demands.get(reference)
   }
 
   waiting(): readonly string[] {
@@ -288,6 +306,7 @@ export class Term {
     const { store, settings } = this.#options
     const image = store.get(reference)
     const { users, turnedAway } = this.#usersOf(reference)
+    this.#noteDemands(reference, users)
     const plan = planUsage({
       users,
       image,
@@ -319,6 +338,20 @@ export class Term {
       if (!(error instanceof ConflictError)) throw error
       this.#queue.addRateLimited(reference)
     }
+  }
+
+  #noteDemands(reference: string, { workloads, namespaces }: Users): void {
+    const { demands: asked, store } = this.#options
+    if (!this.#readsDemands) return
+    if (workloads === 0 && store.get(reference) === undefined) {
+      this.#demands.delete(reference)
+      return
+    }
+    const counted = new Set(namespaces)
+    const demands = this.#inventory.demandsOf(reference, (namespace) => counted.has(namespace))
+    const before = this.#demands.get(reference)
+    this.#demands.set(reference, demands)
+    if (before === undefined || !isSameSet(before, demands)) asked?.onChange()
   }
 
   #writtenTooRecently(reference: string): number {
@@ -368,6 +401,10 @@ export class Term {
       note: `more than ${images} images or ${bytes / 1e9} GB are used here: kip leaves out those that came last, such as ${image}`,
     })
   }
+}
+
+function isSameSet(a: readonly Demand[], b: readonly Demand[]): boolean {
+  return a.length === b.length && new Set(a).isSubsetOf(new Set(b))
 }
 
 /** Waits for all; false when the signal aborts first. */

@@ -1,5 +1,5 @@
-import { effectiveWhere } from './architectures.ts'
 import type { ObservedShard } from './daemon-set.ts'
+import { effectiveWhere } from './ground.ts'
 import { type Place, residentKind, type Scene } from './placement.ts'
 import { isResident } from './shard.ts'
 import { shardsFor } from './spread.ts'
@@ -28,7 +28,7 @@ export function compactions(
   places: ReadonlyMap<string, Place>,
   { strategy, podsPerNode }: { readonly strategy: StrategyName; readonly podsPerNode: number },
 ): readonly Compaction[] {
-  const { shards, seen, architectures, wanted } = scene
+  const { shards, seen, ground, wanted } = scene
   const residents = shards.filter(({ kind }) => isResident(kind))
   if (!residents.every((shard) => seen.isSettled(shard))) return []
   const isQuiet =
@@ -36,7 +36,7 @@ export function compactions(
     [...places.values()].every((place) => place === 'resident' || place === 'apart')
   const groups = Map.groupBy(
     residents,
-    ({ kind, where = '' }) => `${kind}/${effectiveWhere(where, architectures)}`,
+    ({ kind, where = '' }) => `${kind}/${effectiveWhere(where, ground)}`,
   )
   const isCrowded =
     residents.length >= podsPerNode - 1 &&

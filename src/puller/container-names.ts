@@ -1,4 +1,4 @@
-import { shortHash } from './shard.ts'
+import { shortHash } from './short-hash.ts'
 
 /** Containers that kip itself puts into a pod; no image may have their names. */
 export const copyContainer = 'copy-sleep'

@@ -7,8 +7,9 @@ import type {
   PodTemplateSpec,
   Toleration,
 } from '../kube/types.ts'
-import { affinityFor } from './architectures.ts'
+import { affinityFor } from './affinity.ts'
 import { startupTaint } from './node-view.ts'
+import { formatPlacing, parsePlacing } from './placing.ts'
 import {
   labelValue,
   type Member,
@@ -16,7 +17,6 @@ import {
   type Shard,
   type ShardKind,
   shardName,
-  type Where,
 } from './shard.ts'
 import {
   type StrategyName,
@@ -24,6 +24,7 @@ import {
   strategyOf,
   strategyOfTemplate,
 } from './strategies/strategies.ts'
+import { partsOf } from './where.ts'
 
 /** Labels by which kip finds what is its own: all parts of a puller, and the DaemonSet that a pod belongs to. */
 export const partLabel = 'images.kip/part'
@@ -31,12 +32,15 @@ export const pullerLabel = 'images.kip/puller'
 export const shardLabel = 'images.kip/shard'
 const kindLabel = 'images.kip/shard-kind'
 const indexLabel = 'images.kip/shard-index'
-const whereLabel = 'images.kip/shard-architectures'
+const architecturesLabel = 'images.kip/shard-architectures'
+const placingLabel = 'images.kip/shard-placing'
 
 /** Annotation of a template and so of its pods: a hash of the template, which tells new pods from old. */
 export const templateAnnotation = 'images.kip/template'
 /** Annotation of a DaemonSet: a hash of all that kip says of it, so that what is unchanged is not written again. */
 export const fingerprintAnnotation = 'images.kip/fingerprint'
+/** Annotation of a DaemonSet: which nodes its placing means, as JSON. */
+const placingAnnotation = 'images.kip/placing'
 /** Annotation of a DaemonSet: what its tags were when the nodes were asked for them, by container, as JSON. */
 const digestsAnnotation = 'images.kip/digests'
 /** Annotation of a template: the same of tags that moved since, so that a new digest makes new pods. */
@@ -138,11 +142,12 @@ export function buildDaemonSet(
       ...labels,
       [kindLabel]: shard.kind,
       [indexLabel]: String(shard.index),
-      ...(shard.where === undefined ? {} : { [whereLabel]: shard.where }),
+      ...whereLabels(shard),
     },
     annotations: {
       ...settings.daemonSetAnnotations,
       ...(revision === 0 ? {} : { [revisionAnnotation]: String(revision) }),
+      ...(shard.placing === undefined ? {} : { [placingAnnotation]: formatPlacing(shard.placing) }),
       ...noted(digestsAnnotation, shard.members, ({ digest }) => digest),
       ...(formerSecrets.length === 0 ? {} : { [formerAnnotation]: formerSecrets.join(' ') }),
     },
@@ -196,7 +201,7 @@ function buildTemplate(
         'sidecar.istio.io/inject': 'false',
       },
     },
-    spec: { ...parts, ...podSettings(settings, shard.where ?? '', assignsUsers, pullSecrets) },
+    spec: { ...parts, ...podSettings(settings, shard, assignsUsers, pullSecrets) },
   }
   const annotations = { ...template.metadata.annotations, [templateAnnotation]: hash(template) }
   return { ...template, metadata: { ...template.metadata, annotations } }
@@ -205,16 +210,16 @@ function buildTemplate(
 /** All of a pod that no image and no strategy changes; Pod Security `restricted`. */
 function podSettings(
   settings: PullerSettings,
-  where: Where,
+  { where = '', placing }: Shard,
   assignsUsers: boolean,
   pullSecrets: readonly string[],
 ): PodSpec {
   const imagePullSecrets = [...settings.imagePullSecrets, ...pullSecrets]
   const tolerations: readonly Toleration[] = [
-    ...settings.tolerations,
+    ...(placing ?? settings).tolerations,
     ...(settings.startupTaintSeconds === 0 ? [] : [{ key: startupTaint, operator: 'Exists' }]),
   ]
-  const affinity = affinityFor(settings.affinity, where)
+  const affinity = affinityFor(settings.affinity, partsOf(where).architectures, placing)
   return {
     automountServiceAccountToken: false,
     enableServiceLinks: false,
@@ -253,9 +258,18 @@ export function readDaemonSet(daemonSet: DaemonSet, base: string): ObservedShard
   const labels = metadata?.labels ?? {}
   const kind = labels[kindLabel]
   const index = Number(labels[indexLabel])
-  const where = labels[whereLabel]
+  const id = labels[placingLabel]
+  const placing =
+    id === undefined ? undefined : parsePlacing(id, metadata?.annotations?.[placingAnnotation])
+  const architectures = labels[architecturesLabel]
   if (labels[partLabel] !== 'puller' || labels[pullerLabel] !== labelValue(base)) return undefined
   if (!isKind(kind) || !Number.isInteger(index) || index < 1) return undefined
+  // Of one that cannot be read it is not known which nodes it is for: it is left alone as somebody else's.
+  if (id !== placing?.id) return undefined
+  const where =
+    id === undefined && architectures === undefined
+      ? undefined
+      : [id, architectures].filter((part) => part !== undefined).join('-')
   const object = metadata?.name ?? ''
   const name = shardName(base, kind, index, where)
   if (!objectNames(name).includes(object)) return undefined
@@ -279,6 +293,7 @@ export function readDaemonSet(daemonSet: DaemonSet, base: string): ObservedShard
     kind,
     index,
     ...(where === undefined ? {} : { where }),
+    ...(placing === undefined ? {} : { placing }),
     members,
     uid: metadata?.uid ?? '',
     resourceVersion: metadata?.resourceVersion ?? '',
@@ -295,6 +310,14 @@ export function readDaemonSet(daemonSet: DaemonSet, base: string): ObservedShard
     formerSecrets: (metadata?.annotations?.[formerAnnotation] ?? '')
       .split(' ')
       .filter((name) => name !== ''),
+  }
+}
+
+function whereLabels({ where = '' }: Shard): Readonly<Record<string, string>> {
+  const { placing, architectures } = partsOf(where)
+  return {
+    ...(architectures.length === 0 ? {} : { [architecturesLabel]: architectures.join('-') }),
+    ...(placing === '' ? {} : { [placingLabel]: placing }),
   }
 }
 

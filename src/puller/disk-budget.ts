@@ -1,6 +1,4 @@
-import { isLinux } from './architectures.ts'
-import { admitsDaemon, type NodeDemand } from './node-fit.ts'
-import type { NodeView } from './node-view.ts'
+import { type Ground, includes } from './ground.ts'
 import type { Wanted } from './wanted.ts'
 import { byWorth } from './worth.ts'
 
@@ -14,36 +12,28 @@ export interface BudgetInput {
   readonly wanted: ReadonlyMap<string, Wanted>
   /** References that nodes hold. */
   readonly held: ReadonlySet<string>
-  /** Bytes of disk that images may take on the smallest node; undefined: as many as there are. */
-  readonly bytes: number | undefined
+  readonly ground: Ground
+  /** Share of a node's disk that images may take; 100: no bound. */
+  readonly percent: number
 }
 
 /**
  * References that are left out since the disk of a node is not to be filled: all but those worth most, by use and by what
- * pulling them anew would cost. Of an image whose size is not known nothing is counted. Pure.
+ * pulling them anew would cost; of nodes that are alike the smallest disk counts. Of an image whose size is not known
+ * nothing is counted. Pure.
  */
-export function overBudget({ wanted, held, bytes }: BudgetInput): ReadonlySet<string> {
+export function overBudget({ wanted, held, ground, percent }: BudgetInput): ReadonlySet<string> {
   const out = new Set<string>()
-  if (bytes === undefined) return out
-  let left = bytes
-  for (const { reference, bestEffort, sizeBytes = 0 } of byWorth(wanted, held)) {
+  const disks = ground.kinds
+    .filter(({ diskBytes }) => diskBytes > 0)
+    .map((kind) => ({ kind, left: (kind.diskBytes * percent) / 100 }))
+  if (percent >= 100 || disks.length === 0) return out
+  for (const { reference, bestEffort, where = '', sizeBytes = 0 } of byWorth(wanted, held)) {
     // The same bytes under another name.
     const own = bestEffort ? 0 : sizeBytes * diskBytesPerByte
-    if (own > left) out.add(reference)
-    else left -= own
+    const there = disks.filter(({ kind }) => includes(where, kind))
+    if (there.some(({ left }) => own > left)) out.add(reference)
+    else for (const disk of there) disk.left -= own
   }
   return out
-}
-
-/** The share of the smallest disk among the nodes that are served; undefined: not known, or no share is set. */
-export function budgetBytes(
-  nodes: readonly NodeView[] | undefined,
-  demand: NodeDemand,
-  percent: number,
-): number | undefined {
-  const disks = (nodes ?? [])
-    .filter((node) => isLinux(node) && node.diskBytes > 0 && admitsDaemon(node, demand))
-    .map(({ diskBytes }) => diskBytes)
-  if (percent >= 100 || disks.length === 0) return undefined
-  return (Math.min(...disks) * percent) / 100
 }

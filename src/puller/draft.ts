@@ -1,7 +1,7 @@
-import { effectiveWhere, includes } from './architectures.ts'
 import { containerName } from './container-names.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import { Departures } from './departures.ts'
+import { effectiveWhere, includes, kindsOf } from './ground.ts'
 import { type Ejections, eject } from './memory.ts'
 import { asMoved, upToDate } from './moved-tags.ts'
 import { isMissing, type Place, type Scene } from './placement.ts'
@@ -16,6 +16,7 @@ import {
 } from './shard.ts'
 import { type StrategyName, strategyOf } from './strategies/strategies.ts'
 import type { Wanted } from './wanted.ts'
+import { partsOf } from './where.ts'
 
 /** One write. */
 export interface Change {
@@ -65,10 +66,10 @@ export class Draft {
 
   /** Places that anything is at or is to be at. */
   get wheres(): readonly Where[] {
-    const { wanted, shards, architectures } = this.scene
+    const { wanted, shards, ground } = this.scene
     const all = new Set<Where>([''])
     for (const { where = '' } of wanted.values()) all.add(where)
-    for (const { where = '' } of shards) all.add(effectiveWhere(where, architectures))
+    for (const { where = '' } of shards) all.add(effectiveWhere(where, ground))
     return [...all].sort()
   }
 
@@ -78,9 +79,9 @@ export class Draft {
   }
 
   ofKind(kind: ShardKind, where: Where): readonly ObservedShard[] {
-    const { shards, architectures } = this.scene
+    const { shards, ground } = this.scene
     return shards.filter(
-      (shard) => shard.kind === kind && effectiveWhere(shard.where ?? '', architectures) === where,
+      (shard) => shard.kind === kind && effectiveWhere(shard.where ?? '', ground) === where,
     )
   }
 
@@ -112,7 +113,7 @@ export class Draft {
    * its way takes the last one from the other: without both, no image could ever get where it is to stay.
    */
   fits(kind: ShardKind, where: Where): boolean {
-    const { shards, architectures } = this.scene
+    const { shards, ground } = this.scene
     const { podsPerNode } = this.#input
     const made = this.changes.filter(({ action, observed }) => action === 'apply' && !observed)
     const names = new Set(shards.map(({ name }) => name))
@@ -120,8 +121,7 @@ export class Draft {
       ...shards,
       ...made.filter(({ name }) => !names.has(name)).map(({ shard }) => shard),
     ]
-    const everywhere = architectures.present.size === 0 ? [''] : [...architectures.present]
-    return everywhere
+    return kindsOf(ground)
       .filter((one) => includes(where, one))
       .every((one) => {
         const there = all.filter((shard) => includes(shard.where ?? '', one))
@@ -139,7 +139,12 @@ export class Draft {
 
   create(kind: ShardKind, where: Where, entering: readonly Wanted[]): void {
     const index = this.#freeIndex(kind, where)
-    const place = where === '' ? { kind, index } : { kind, index, where }
+    const placing = this.scene.ground.placings.get(partsOf(where).placing)
+    const place = {
+      ...{ kind, index },
+      ...(where === '' ? {} : { where }),
+      ...(placing === undefined ? {} : { placing }),
+    }
     this.write(place, named([], entering), undefined)
   }
 
@@ -170,7 +175,7 @@ export class Draft {
 
   /** Has a shard hold what is given; without any, it is deleted. */
   write(
-    { kind, index, where }: Omit<Shard, 'members'>,
+    { kind, index, where, placing }: Omit<Shard, 'members'>,
     members: readonly Member[],
     observed: ObservedShard | undefined,
   ): void {
@@ -186,6 +191,7 @@ export class Draft {
         kind,
         index,
         ...(where === undefined ? {} : { where }),
+        ...(placing === undefined ? {} : { placing }),
         members: kind === 'refresh' ? members.map(asMoved) : members,
       },
       ...(observed === undefined || isMissing(observed) ? {} : { observed }),

@@ -1,5 +1,6 @@
 import type { ObservedShard } from './daemon-set.ts'
 import type { Draft } from './draft.ts'
+import { isWithin } from './ground.ts'
 import { sorted } from './order.ts'
 import { isChangeable, type Scene } from './placement.ts'
 import type { Where } from './shard.ts'
@@ -63,9 +64,10 @@ function crowdingOf(scene: Scene, [first, ...others]: readonly ObservedShard[]):
  * by side there too. Gives those for which that is full, or cannot be changed now.
  */
 function letInElsewhere(draft: Draft, where: Where, waiting: readonly Wanted[]): readonly Wanted[] {
+  const widens = where !== '' && isWithin(where, '', draft.scene.ground)
   const shards = [
     ...draft.ofKind('apart', where),
-    ...(where === '' ? [] : [...draft.ofKind('fresh', ''), ...draft.ofKind('apart', '')]),
+    ...(widens ? [...draft.ofKind('fresh', ''), ...draft.ofKind('apart', '')] : []),
   ]
   let rest = waiting
   for (const shard of shards) {

@@ -1,4 +1,5 @@
 import type { ObservedShard } from './daemon-set.ts'
+import { type Ground, overlaps } from './ground.ts'
 import type { Pace } from './pace.ts'
 import type { Survey } from './survey.ts'
 import type { Wanted } from './wanted.ts'
@@ -9,7 +10,7 @@ import type { Wanted } from './wanted.ts'
  * All that is placed is read from the cluster; this is only patience. Who has none yet (after a start) waits anew.
  */
 export interface Memory {
-  /** Wanted images that no shard has. */
+  /** Wanted images that no shard has on any node where they are to be. */
   readonly newSince: ReadonlyMap<string, number>
   /** Images that some node fails to pull or to start. */
   readonly troubleSince: ReadonlyMap<string, number>
@@ -51,10 +52,18 @@ export function remember(
   wanted: ReadonlyMap<string, Wanted>,
   shards: readonly ObservedShard[],
   seen: Survey,
+  ground: Ground,
   now: number,
 ): Memory {
-  const placed = new Set(shards.flatMap(({ members }) => members.map(({ reference }) => reference)))
-  const fresh = [...wanted.keys()].filter((reference) => !placed.has(reference))
+  const placed = new Set<string>()
+  const reached = new Set<string>()
+  for (const { where = '', members } of shards) {
+    for (const { reference } of members) {
+      placed.add(reference)
+      if (overlaps(where, wanted.get(reference)?.where ?? '', ground)) reached.add(reference)
+    }
+  }
+  const fresh = [...wanted.keys()].filter((reference) => !reached.has(reference))
   const troubled = [...placed].filter((reference) => {
     const { failures, unstartable, stalled } = seen.tally(reference)
     return failures.length > 0 || unstartable > 0 || stalled > 0

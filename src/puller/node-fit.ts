@@ -1,6 +1,7 @@
 import { meetsOperator } from '../kube/label-selector.ts'
 import type { LabelSelectorRequirement, Toleration } from '../kube/types.ts'
 import { type NodeView, startupTaint, type Taint } from './node-view.ts'
+import type { Placing } from './placing.ts'
 
 /** A core/v1 Affinity, as far as nodes alone decide it. */
 interface NodeAffinity {
@@ -42,6 +43,20 @@ const borneByDaemons: ReadonlySet<string> = new Set([
  */
 export function admitsDaemon(node: NodeView, demand: NodeDemand): boolean {
   return isSelected(node, demand) && toleratesTaints(node, demand.tolerations ?? [])
+}
+
+/** The same of a DaemonSet whose nodes a placing narrows: the taints that they bear are the placing's to say. */
+export function admitsPlacing(
+  node: NodeView,
+  demand: NodeDemand,
+  { terms, tolerations }: Placing,
+): boolean {
+  return (
+    isSelected(node, demand) &&
+    toleratesTaints(node, tolerations) &&
+    (terms.length === 0 ||
+      terms.some((term) => term.every((one) => meets(node.labels[one.key], one))))
+  )
 }
 
 function isSelected(node: NodeView, { nodeSelector = {}, affinity = {} }: NodeDemand): boolean {

@@ -1,5 +1,5 @@
-import { type Architectures, effectiveWhere } from './architectures.ts'
 import type { ObservedShard } from './daemon-set.ts'
+import { effectiveWhere, type Ground, overlaps } from './ground.ts'
 import type { Memory } from './memory.ts'
 import { nextEjection } from './memory.ts'
 import type { Pace } from './pace.ts'
@@ -22,7 +22,7 @@ export interface Scene {
   readonly now: number
   /** Shards by the references that they hold. */
   readonly homes: ReadonlyMap<string, readonly ObservedShard[]>
-  readonly architectures: Architectures
+  readonly ground: Ground
   /** Shards that the images of one kind and place that are held for good are spread over at most. */
   readonly spread: number
   /** Asks for another round at a time. */
@@ -44,7 +44,12 @@ export function residentKind(wanted: Wanted): ResidentKind {
 
 /** Whether a shard is for the nodes that can run an image, and for no others. */
 export function isFor(scene: Scene, shard: Shard, { where = '' }: Wanted): boolean {
-  return effectiveWhere(shard.where ?? '', scene.architectures) === where
+  return effectiveWhere(shard.where ?? '', scene.ground) === where
+}
+
+/** Whether a shard may have an image on nodes where it is to be. */
+export function isTowards(ground: Ground, shard: Shard, { where = '' }: Wanted): boolean {
+  return overlaps(shard.where ?? '', where, ground)
 }
 
 /** Decides where one image belongs by what the nodes say of it. */
@@ -61,7 +66,9 @@ export function placeOf(scene: Scene, wanted: Wanted): Place {
   }
   if (!bad && isProven(scene, reference)) return 'proven'
   // A name that only changed its kind is where it was, until it is known to be well.
-  const other = homes.find((shard) => isResident(shard.kind))
+  const other = homes.find(
+    (shard) => isResident(shard.kind) && isTowards(scene.ground, shard, wanted),
+  )
   if (other !== undefined) {
     if (!bad) return 'stay'
     return apart || mayEject(scene, other) ? 'apart' : 'stay'

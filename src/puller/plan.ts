@@ -1,13 +1,8 @@
-import {
-  type Architectures,
-  effectiveWhere,
-  isMeant,
-  unknownArchitectures,
-} from './architectures.ts'
 import { changeResidents } from './change-residents.ts'
 import { type Compaction, compactions } from './compaction.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import { type Change, Draft, type DraftInput } from './draft.ts'
+import { effectiveWhere, type Ground, isMeant, unknownGround } from './ground.ts'
 import { letIn } from './let-in.ts'
 import { type Memory, remember, since } from './memory.ts'
 import { sorted } from './order.ts'
@@ -30,8 +25,8 @@ export interface PlanInput extends DraftInput {
   readonly pods: Iterable<PodView>
   /** Shards that what is held for good is spread over at most, so that nodes pull side by side; default: 1. */
   readonly spread?: number
-  /** Of the nodes that the puller serves; default: not known. */
-  readonly architectures?: Architectures
+  /** Default: not known. */
+  readonly ground?: Ground
   readonly memory: Memory
   readonly pace: Pace
   /** Milliseconds of a clock that never jumps. */
@@ -67,13 +62,13 @@ export interface Plan {
  * successor is made beside it first. Of the shards that hold for good, one rolls at a time.
  */
 export function plan(input: PlanInput): Plan {
-  const { architectures = unknownArchitectures, strategy, podsPerNode, pace, now } = input
+  const { ground = unknownGround, strategy, podsPerNode, pace, now } = input
   const displaced = overRoom({
     wanted: input.wanted,
     held: new Set(input.shards.flatMap(({ members }) => members.map((one) => one.reference))),
     strategy,
     podsPerNode,
-    architectures,
+    ground,
   })
   const wanted = new Map([...input.wanted].filter(([reference]) => !displaced.has(reference)))
   const shards = input.shards
@@ -83,15 +78,14 @@ export function plan(input: PlanInput): Plan {
     .toSorted(byKindAndIndex)
   const whereOf = (reference: string): Where => input.wanted.get(reference)?.where ?? ''
   const seen = survey(input.shards, input.pods, {
-    isMeant: (node, reference) => isMeant(node, whereOf(reference), architectures),
-    isFor: (shard, reference) =>
-      effectiveWhere(shard.where ?? '', architectures) === whereOf(reference),
+    isMeant: (node, reference) => isMeant(node, whereOf(reference), ground),
+    isFor: (shard, reference) => effectiveWhere(shard.where ?? '', ground) === whereOf(reference),
   })
   let wakeAt = Number.POSITIVE_INFINITY
   const wake = (at: number): void => {
     if (at > now) wakeAt = Math.min(wakeAt, at)
   }
-  const memory = remember(input.memory, wanted, shards, seen, now)
+  const memory = remember(input.memory, wanted, shards, seen, ground, now)
   const homes = homesOf(shards)
   const scene: Scene = {
     wanted,
@@ -102,8 +96,8 @@ export function plan(input: PlanInput): Plan {
     pace,
     now,
     homes,
-    architectures,
-    spread: spreadOf({ shards: input.spread ?? 1, podsPerNode, wanted: wanted.values() }),
+    ground,
+    spread: spreadOf({ shards: input.spread ?? 1, podsPerNode, wanted: wanted.values(), ground }),
     wake,
   }
 

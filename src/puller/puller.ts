@@ -46,6 +46,7 @@ export function createPuller(options: PullerOptions): Puller {
         spread: options.spread ?? 1,
         pace: options.pace ?? defaultPace,
         pullIdentities: options.pullIdentities ?? (() => undefined),
+        demands: options.demands,
         pullerMetrics: metrics,
         owner,
         rights,

@@ -1,4 +1,4 @@
-import { type Architectures, includes } from './architectures.ts'
+import { type Ground, includes, kindsOf } from './ground.ts'
 import { residentKind } from './placement.ts'
 import { type StrategyName, strategyOf } from './strategies/strategies.ts'
 import type { Wanted } from './wanted.ts'
@@ -10,7 +10,7 @@ export interface RoomInput {
   readonly held: ReadonlySet<string>
   readonly strategy: StrategyName
   readonly podsPerNode: number
-  readonly architectures: Architectures
+  readonly ground: Ground
 }
 
 /**
@@ -21,15 +21,14 @@ export interface RoomInput {
  * there is no more room for elsewhere.
  */
 export function overRoom(input: RoomInput): ReadonlySet<string> {
-  const { wanted, held, strategy, podsPerNode, architectures } = input
+  const { wanted, held, strategy, podsPerNode, ground } = input
   const residents = podsPerNode - 1
   const capacity = strategyOf('holding', strategy).capacity
   const beside = strategyOf('fresh', strategy).capacity
   const out = new Set<string>()
   if (wanted.size <= beside) return out
-  const classes = architectures.present.size === 0 ? [''] : [...architectures.present]
-  const nodes = classes.map((architecture) => ({
-    architecture,
+  const nodes = kindsOf(ground).map((kind) => ({
+    kind,
     /** Images by kind and place. */
     counts: new Map<string, number>(),
     overflow: 0,
@@ -37,7 +36,7 @@ export function overRoom(input: RoomInput): ReadonlySet<string> {
   for (const item of byWorth(wanted, held)) {
     const { reference, where = '' } = item
     const key = `${residentKind(item)}/${where}`
-    const there = nodes.filter(({ architecture }) => includes(where, architecture))
+    const there = nodes.filter(({ kind }) => includes(where, kind))
     const fits = there.every(({ counts }) => {
       let shards = 0
       for (const [other, count] of counts) if (other !== key) shards += Math.ceil(count / capacity)

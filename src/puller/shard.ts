@@ -1,4 +1,5 @@
-import { createHash } from 'node:crypto'
+import type { Placing } from './placing.ts'
+import { shortHash } from './short-hash.ts'
 
 /**
  * What a shard is for.
@@ -27,8 +28,8 @@ export interface Member {
 }
 
 /**
- * Which nodes a shard is for: '' for all that the puller serves, else the architectures of those that can run its images,
- * in order, with `-` between (`amd64`, `amd64-arm64`).
+ * Which nodes a shard is for: '' for all that the settings admit, else, with `-` between, the id of a placing and the
+ * architectures of those that can run its images, in order (`amd64`, `amd64-arm64`, `at0a1b2c3d-amd64`).
  */
 export type Where = string
 
@@ -36,8 +37,10 @@ export type Where = string
 export interface Shard {
   readonly kind: ShardKind
   readonly index: number
-  /** Absent: all nodes that the puller serves. */
+  /** Absent: all nodes that the settings admit. */
   readonly where?: Where
+  /** Whose id stands in `where`. */
+  readonly placing?: Placing
   /** In the order of their container names. */
   readonly members: readonly Member[]
 }
@@ -72,9 +75,4 @@ export function sortMembers(members: Iterable<Member>): readonly Member[] {
 export function labelValue(name: string): string {
   if (name.length <= 63) return name
   return `${name.slice(0, 50).replace(/[^A-Za-z0-9]+$/, '')}-${shortHash(name)}`
-}
-
-/** 8 hex digits of the SHA-256: among the images of one shard a collision is one in 10^6, and then more digits help. */
-export function shortHash(text: string, digits = 8): string {
-  return createHash('sha256').update(text).digest('hex').slice(0, digits)
 }

@@ -1,4 +1,6 @@
+import { type Ground, includes, kindsOf } from './ground.ts'
 import { residentKind } from './placement.ts'
+import type { Where } from './shard.ts'
 import type { Wanted } from './wanted.ts'
 
 /**
@@ -12,16 +14,25 @@ export interface SpreadInput {
   readonly shards: number
   readonly podsPerNode: number
   readonly wanted: Iterable<Wanted>
+  readonly ground: Ground
 }
 
 /**
  * Over how many shards the images of one kind and place are spread, so that a node pulls several at once (one pod never does)
- * and a change touches a part only. Each kind and place has the same share of the pods that may hold for good. Pure.
+ * and a change touches a part only. Each kind and place has the same share of the pods of a node that may hold for good. Pure.
  */
-export function spreadOf({ shards, podsPerNode, wanted }: SpreadInput): number {
-  const groups = new Set<string>()
-  for (const item of wanted) groups.add(`${residentKind(item)}/${item.where ?? ''}`)
-  return Math.max(1, Math.min(shards, Math.floor((podsPerNode - 1) / Math.max(1, groups.size))))
+export function spreadOf({ shards, podsPerNode, wanted, ground }: SpreadInput): number {
+  const groups = new Map<string, Where>()
+  for (const item of wanted) {
+    groups.set(`${residentKind(item)}/${item.where ?? ''}`, item.where ?? '')
+  }
+  const most = Math.max(
+    1,
+    ...kindsOf(ground).map(
+      (kind) => [...groups.values()].filter((where) => includes(where, kind)).length,
+    ),
+  )
+  return Math.max(1, Math.min(shards, Math.floor((podsPerNode - 1) / most)))
 }
 
 /** Shards for so many images of one kind and place, what each can take at most not counted. */

@@ -3,10 +3,9 @@ import type { KubeClient } from '../kube/client.ts'
 import type { Log } from '../kube/log.ts'
 import { resourcePath } from '../kube/resource.ts'
 import type { Node } from '../kube/types.ts'
-import { type Architectures, isMeant } from './architectures.ts'
 import type { Attempts } from './attempts.ts'
 import type { ObservedShard } from './daemon-set.ts'
-import { admitsDaemon, type NodeDemand } from './node-fit.ts'
+import { type Ground, includes } from './ground.ts'
 import { type NodeView, startupTaint } from './node-view.ts'
 import { isMissing } from './placement.ts'
 import { nodesPath } from './rights.ts'
@@ -16,9 +15,7 @@ export interface GateInput {
   readonly nodes: readonly NodeView[]
   readonly shards: readonly ObservedShard[]
   readonly seen: Survey
-  readonly architectures: Architectures
-  /** Where the shards have pods. */
-  readonly demand: NodeDemand
+  readonly ground: Ground
   /** How old a node may be that is not released yet. */
   readonly deadlineMs: number
   /** Milliseconds since the epoch. */
@@ -55,13 +52,11 @@ export function openGate(input: GateInput): GateVerdict {
 }
 
 function reason(node: NodeView, leftMs: number, input: GateInput): Release['why'] | undefined {
-  const { shards, seen, architectures, demand } = input
-  if (!admitsDaemon(node, demand)) return 'not served'
+  const { shards, seen, ground } = input
+  const kind = ground.kindOf(node.name)
+  if (kind === undefined) return 'not served'
   const critical = shards.filter(
-    (shard) =>
-      shard.kind === 'holding' &&
-      !isMissing(shard) &&
-      isMeant(node.name, shard.where ?? '', architectures),
+    (shard) => shard.kind === 'holding' && !isMissing(shard) && includes(shard.where ?? '', kind),
   )
   const holds = critical.every((shard) =>
     seen

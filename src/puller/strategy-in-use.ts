@@ -1,6 +1,5 @@
 import type { PullerSettings } from '../config/settings.ts'
 import type { Log } from '../kube/log.ts'
-import { admitsDaemon } from './node-fit.ts'
 import type { NodeView } from './node-view.ts'
 import type { StrategyName } from './strategies/strategies.ts'
 import { chooseStrategy } from './strategy-choice.ts'
@@ -35,13 +34,13 @@ export class StrategyInUse {
     return this.#current ?? 'init'
   }
 
-  /** @param nodes Linux nodes; undefined: kip may not read nodes */
+  /** @param nodes those that the puller serves; undefined: kip may not read nodes */
   choose(nodes: readonly NodeView[] | undefined, now: number): StrategyName {
     const { settings, settleMs, log } = this.#options
     const { strategy, reason } = chooseStrategy({
       setting: settings.strategy,
       serverKeepsVolumes: this.#serverKeepsVolumes,
-      nodes: nodes?.filter((node) => admitsDaemon(node, settings)),
+      nodes,
     })
     if (strategy === 'init') this.#poorAt = now
     const before = this.#current

@@ -8,11 +8,11 @@ import type { OwnerReference } from '../kube/types.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { Nodes } from '../state/cached-image.ts'
 import type { ImageStore } from '../state/store.ts'
-import { type Architectures, architecturesOf, isLinux } from './architectures.ts'
 import { firstRetryMs } from './attempts.ts'
 import { Blueprints } from './blueprints.ts'
 import { ClusterView } from './cluster-view.ts'
-import { budgetBytes, overBudget } from './disk-budget.ts'
+import { overBudget } from './disk-budget.ts'
+import { type Ground, groundOf } from './ground.ts'
 import { standingOf } from './image-standing.ts'
 import { blank, type Memory } from './memory.ts'
 import type { Pace } from './pace.ts'
@@ -29,6 +29,8 @@ import { openGate, releaseNodes } from './startup-gate.ts'
 import { StatusWriter } from './status-writer.ts'
 import { StrategyInUse } from './strategy-in-use.ts'
 import { type WantedSet, wantedSet } from './wanted.ts'
+import type { DemandsOf } from './where-rules.ts'
+import { Whereabouts } from './whereabouts.ts'
 
 export interface PullerOptions {
   readonly client: KubeClient
@@ -48,10 +50,17 @@ export interface PullerOptions {
   readonly pullIdentities?: (
     references: Iterable<string>,
   ) => ReadonlyMap<string, readonly PullIdentity[]> | undefined
+  /** On which nodes the users of images may run. Default: nobody can tell, and images are held everywhere. */
+  readonly demands?: {
+    readonly of: DemandsOf
+    /** @returns how to end it */
+    readonly onChange: (listener: () => void) => () => void
+  }
 }
 
 /** What the puller was made with, all of it settled, and what was learnt when the term began. */
-export interface TermOptions extends Required<PullerOptions> {
+export interface TermOptions extends Required<Omit<PullerOptions, 'demands'>> {
+  readonly demands: PullerOptions['demands']
   readonly pullerMetrics: PullerMetrics
   readonly owner: OwnerReference | undefined
   readonly rights: Rights
@@ -74,6 +83,7 @@ export class Term {
   readonly #writes: ShardWrites
   readonly #strategy: StrategyInUse
   readonly #private: PrivateImages
+  readonly #whereabouts: Whereabouts
   readonly #refusals: Refusals
   readonly #status: StatusWriter
   readonly #reporter: Reporter
@@ -119,6 +129,11 @@ export class Term {
       identitiesOf: options.pullIdentities,
       onChange,
     })
+    this.#whereabouts = new Whereabouts({
+      settings: puller,
+      demandsOf: options.demands?.of,
+      narrowMs: pace.stuckMs,
+    })
     this.#refusals = new Refusals(own)
     this.#status = new StatusWriter({ store, log, clock })
     this.#reporter = new Reporter({ log, settings: puller })
@@ -126,11 +141,12 @@ export class Term {
 
   async run(signal: AbortSignal): Promise<void> {
     const { store } = this.#options
-    const stopListening = store.onChange(() => this.#wakeUp.resolve())
+    const onChange = (): void => this.#wakeUp.resolve()
+    const stops = [store.onChange(onChange), this.#options.demands?.onChange(onChange)]
     try {
       await Promise.all([this.#view.run(signal), this.#status.run(signal), this.#rounds(signal)])
     } finally {
-      stopListening()
+      for (const stop of stops) stop?.()
     }
   }
 
@@ -163,21 +179,23 @@ export class Term {
     if (generations === undefined) return gatherEventsMs
     const shards = generations.shards.filter(({ kind }) => kind !== 'private')
     const epoch = this.#options.now()
+    const now = clock.now()
     const nodes = this.#view.nodes()
-    const architectures = architecturesOf(nodes, puller)
+    this.#whereabouts.begin(nodes, shards, now)
     this.#wanted = wantedSet({
       store,
       settings,
       mapping,
-      architectures,
+      ground: groundOf(nodes, puller, this.#whereabouts.placings),
+      choose: (...image) => this.#whereabouts.choose(...image),
       // Where each change makes a successor, what a tag is cannot be noted without rolling all.
       followTags: this.#writes.mayPatch,
       now: epoch,
       ...(this.#wanted === undefined ? {} : { before: this.#wanted }),
     })
-    const now = clock.now()
+    const ground = groundOf(nodes, puller, this.#whereabouts.placings)
     const taken = this.#view.taken()
-    const strategy = this.#strategy.choose(nodes?.filter(isLinux), now)
+    const strategy = this.#strategy.choose(ground.nodes, now)
     this.#blueprints.hold(strategy)
     const scene = privateScene({
       store,
@@ -195,14 +213,15 @@ export class Term {
     const out = overBudget({
       wanted: this.#wanted.references,
       held: new Set(shards.flatMap(({ members }) => members.map(({ reference }) => reference))),
-      bytes: budgetBytes(nodes, puller, puller.diskPercent),
+      ground,
+      percent: puller.diskPercent,
     })
     const next = plan({
       wanted: new Map([...this.#wanted.references].filter(([reference]) => !out.has(reference))),
       shards,
       taken,
       pods: [...this.#view.pods()].filter((pod) => !privatePods.has(pod)),
-      architectures,
+      ground,
       memory: this.#memory,
       base: puller.daemonSetName,
       strategy,
@@ -215,7 +234,7 @@ export class Term {
     this.#memory = next.memory
     this.#tell(next, this.#wanted, { taken, out, beside: beside.nodes })
     this.#lookMs = clock.now() - now
-    let nextMs = Math.min(next.wakeAt - now, beside.nextMs)
+    let nextMs = Math.min(next.wakeAt - now, this.#whereabouts.wakeAt - now, beside.nextMs)
     const after = (ms: number): void => {
       nextMs = Math.min(nextMs, ms)
     }
@@ -230,18 +249,14 @@ export class Term {
       if (!changed.has(shard.name)) after(await this.#writes.repair(shard, signal))
     }
     after(await this.#writes.endSuperseded(generations, changed, signal))
-    after(await this.#releaseNodes(next, architectures, signal))
+    after(await this.#releaseNodes(next, ground, signal))
     // After all that is written: nobody waits for an explanation.
     after(await this.#refusals.look([...shards, ...scene.shards], signal))
     return Math.max(0, nextMs)
   }
 
   /** Takes the startup taint off nodes that hold what they are to hold. */
-  async #releaseNodes(
-    { seen }: Plan,
-    architectures: Architectures,
-    signal: AbortSignal,
-  ): Promise<number> {
+  async #releaseNodes({ seen }: Plan, ground: Ground, signal: AbortSignal): Promise<number> {
     const { client, settings, log } = this.#options
     const { puller } = settings
     const nodes = this.#view.nodes()
@@ -250,8 +265,7 @@ export class Term {
       nodes,
       shards: seen.shards,
       seen,
-      architectures,
-      demand: puller,
+      ground,
       deadlineMs: puller.startupTaintSeconds * 1000,
       now: this.#options.now(),
     })
@@ -275,8 +289,9 @@ export class Term {
   ): void {
     const { store, pullerMetrics } = this.#options
     const refusals = this.#refusals.found
+    const waiting = next.waiting.union(wanted.crowded)
     const standing = standingOf({
-      plan: next,
+      plan: { ...next, waiting },
       images: wanted.images,
       known: store.list(),
       out,
@@ -284,7 +299,7 @@ export class Term {
       beside,
     })
     for (const [image, nodes] of standing) this.#status.offer(image, nodes)
-    pullerMetrics.observe(next.places, next.seen, next.waiting.union(out))
-    this.#reporter.report(next, { taken, out, refusals })
+    pullerMetrics.observe(next.places, next.seen, waiting.union(out))
+    this.#reporter.report({ ...next, waiting }, { taken, out, refusals })
   }
 }

@@ -1,11 +1,15 @@
 import { formatReference, parseReference } from '@containers/image-copy'
 import type { Settings } from '../config/settings.ts'
+import type { CacheReference } from '../decide/cache.ts'
 import { decide } from '../decide/decide.ts'
 import type { Mapping } from '../images/mapping.ts'
 import type { ImageState } from '../state/cached-image.ts'
 import type { ImageStore } from '../state/store.ts'
-import { type Architectures, unknownArchitectures, whereOf } from './architectures.ts'
+import { architecturesOf } from './architectures.ts'
+import { type Ground, unknownGround } from './ground.ts'
 import type { Where } from './shard.ts'
+import { whereFrom } from './where.ts'
+import type { Choice } from './whereabouts.ts'
 
 /** One name that the nodes are to hold. */
 export interface Wanted {
@@ -15,7 +19,7 @@ export interface Wanted {
   readonly name?: string
   /** Its failure is no failure of an image. */
   readonly bestEffort: boolean
-  /** Which nodes can run it; absent: all. */
+  /** Which nodes are to have it, and can run it; absent: all. */
   readonly where?: Where
   /** What the tag is at its source now, as far as that is known; of a pinned reference nothing. */
   readonly digest?: string
@@ -31,6 +35,8 @@ export interface WantedSet {
   readonly references: ReadonlyMap<string, Wanted>
   /** By image of the store: the names of it that count for its status. */
   readonly images: ReadonlyMap<string, readonly string[]>
+  /** Names that wait, since shards would be needed for too many places. */
+  readonly crowded: ReadonlySet<string>
   /** Milliseconds since the epoch when the set changes by itself, if it does. */
   readonly recheckAt?: number
 }
@@ -39,8 +45,14 @@ export interface WantedOptions {
   readonly store: ImageStore
   readonly settings: Settings
   readonly mapping: Mapping
-  /** Of the nodes that the puller serves; default: not known. */
-  readonly architectures?: Architectures
+  /** Default: not known. */
+  readonly ground?: Pick<Ground, 'architectures'>
+  /** The placing of an image that nodes are to hold under certain names; default: all nodes. */
+  readonly choose?: (
+    reference: string,
+    image: ImageState | undefined,
+    names: readonly string[],
+  ) => Choice
   /** Whether moved tags are followed. Default false: nothing is said of what a tag is. */
   readonly followTags?: boolean
   /** Milliseconds since the epoch. */
@@ -54,54 +66,71 @@ export interface WantedOptions {
  * need no store (when it knows one of them, its decision counts).
  */
 export function wantedSet(options: WantedOptions): WantedSet {
-  const { store, settings, mapping, architectures = unknownArchitectures, now, before } = options
+  const { store, settings, mapping, ground = unknownGround, choose, now, before } = options
   const given = staticNames(settings)
   const references = new Map<string, Wanted>()
   const images = new Map<string, readonly string[]>()
+  const crowded = new Set<string>()
   let recheckAt = Number.POSITIVE_INFINITY
+  /** Whether any node is to have it. */
   const want = (
-    reference: string,
-    bestEffort: boolean,
-    name: string | undefined,
+    key: string,
     image: ImageState | undefined,
-  ): void => {
-    const where = whereOf(image?.source?.platforms, architectures)
-    if (where === undefined) return
-    const known = references.get(reference)
-    const isTag = reference === image?.reference && !reference.includes('@')
-    const digest = isTag && options.followTags === true ? image.source?.digest : undefined
-    const sizeBytes = sizeOf(image)
-    const uses = Math.max(known?.uses ?? 0, image?.usage?.pods ?? 0)
-    references.set(reference, {
-      reference,
-      bestEffort: bestEffort && (known?.bestEffort ?? true),
-      ...(where === '' ? {} : { where }),
-      ...(digest === undefined ? {} : { digest }),
-      ...(uses === 0 ? {} : { uses }),
-      ...(sizeBytes === undefined ? {} : { sizeBytes }),
-      ...(known?.name !== undefined ? { name: known.name } : name === undefined ? {} : { name }),
-    })
+    names: readonly CacheReference[],
+  ): boolean => {
+    const architectures = architecturesOf(image?.source?.platforms, ground)
+    if (architectures === undefined) return false
+    const texts = names.map(({ reference }) => reference)
+    const placing = choose?.(key, image, texts) ?? everywhere
+    if (placing === 'crowded') for (const text of texts) crowded.add(text)
+    if (typeof placing === 'string') return placing !== 'nowhere'
+    const where = whereFrom({ placing: placing.id, architectures })
+    for (const { reference, bestEffort } of names) {
+      const known = references.get(reference)
+      const name = known?.name ?? (bestEffort ? undefined : given.get(key))
+      const isTag = reference === image?.reference && !reference.includes('@')
+      const digest = isTag && options.followTags === true ? image.source?.digest : undefined
+      const sizeBytes = sizeOf(image)
+      const uses = Math.max(known?.uses ?? 0, image?.usage?.pods ?? 0)
+      references.set(reference, {
+        reference,
+        bestEffort: bestEffort && (known?.bestEffort ?? true),
+        ...(where === '' ? {} : { where }),
+        ...(digest === undefined ? {} : { digest }),
+        ...(uses === 0 ? {} : { uses }),
+        ...(sizeBytes === undefined ? {} : { sizeBytes }),
+        ...(name === undefined ? {} : { name }),
+      })
+    }
+    return true
   }
   for (const image of store.list()) {
-    const name = given.get(image.reference)
     const { cache } = decide({ reference: image.reference, image, mapping, settings, now })
     if (cache.act) {
-      const runs = whereOf(image.source?.platforms, architectures) !== undefined
+      const runs = want(image.reference, image, cache.references)
       const names = cache.references.filter(({ bestEffort }) => !bestEffort)
       images.set(image.reference, runs ? names.map(({ reference }) => reference) : [])
-      for (const { reference, bestEffort } of cache.references) {
-        want(reference, bestEffort, bestEffort ? undefined : name, image)
-      }
     } else if (cache.recheckAt !== undefined) {
       recheckAt = Math.min(recheckAt, cache.recheckAt)
-      for (const reference of before?.images.get(image.reference) ?? [])
-        want(reference, false, name, image)
+      const kept = before?.images.get(image.reference) ?? []
+      if (kept.length > 0) want(image.reference, image, kept.map(firm))
     }
   }
-  for (const [reference, name] of given) {
-    if (!isKnown(store.get(reference))) want(reference, false, name, undefined)
+  for (const reference of given.keys()) {
+    if (!isKnown(store.get(reference))) want(reference, undefined, [firm(reference)])
   }
-  return { references, images, ...(Number.isFinite(recheckAt) ? { recheckAt } : {}) }
+  return {
+    references,
+    images,
+    crowded,
+    ...(Number.isFinite(recheckAt) ? { recheckAt } : {}),
+  }
+}
+
+const everywhere = { id: '' }
+
+function firm(reference: string): CacheReference {
+  return { reference, bestEffort: false }
 }
 
 /** Of an index all platforms are counted together, and a node pulls one. */

@@ -250,3 +250,50 @@ describe('inventory', () => {
     assert.equal(all.usersOf('a', every).pods, 0)
   })
 })
+
+describe('on which nodes the users of an image may run', () => {
+  const reference = 'r.test/a:1'
+  const demand = (key: string) => ({ terms: [[{ key, operator: 'Exists' }]], tolerations: [] })
+  const [gpu, ssd, old] = [demand('gpu'), demand('ssd'), demand('old')]
+
+  it('is told by their pods, and by templates while there are none', () => {
+    const inventory = new Objects(() => {})
+    inventory.put(used('Deployment n/d', [reference], { demand: ssd }))
+    const replicas = { owner: 'Deployment n/d', demand: ssd }
+    inventory.put(used('ReplicaSet n/d-1', [reference], replicas))
+    assert.deepEqual(inventory.demandsOf(reference, every), [ssd])
+    const pod = { owner: 'ReplicaSet n/d-1', demand: gpu }
+    inventory.put(used('Pod n/d-1-a', [reference], pod))
+    inventory.put(used('Pod n/d-1-b', [reference], pod))
+    assert.deepEqual(inventory.demandsOf(reference, every), [gpu], 'admission changed them')
+    inventory.remove('Pod n/d-1-a')
+    assert.deepEqual(inventory.demandsOf(reference, every), [gpu])
+    inventory.remove('Pod n/d-1-b')
+    assert.deepEqual(inventory.demandsOf(reference, every), [ssd])
+  })
+
+  it('is told by the templates of DaemonSets, whose pods each ask for a node', () => {
+    const inventory = new Objects(() => {})
+    inventory.put(used('DaemonSet n/d', [reference], { demand: ssd }))
+    inventory.put(used('Pod n/d-a', [reference], { owner: 'DaemonSet n/d', demand: old }))
+    assert.deepEqual(inventory.demandsOf(reference, every), [ssd])
+  })
+
+  it('is told of all users that count, each demand once, and again when it changes', () => {
+    const told: string[] = []
+    const inventory = new Objects((changed) => told.push(changed))
+    for (const name of ['a', 'b']) {
+      inventory.put(used(`StatefulSet n/${name}`, [reference], { demand: ssd }))
+    }
+    inventory.put(used('Pod n/lone', [reference], { demand: gpu }))
+    inventory.put(used('Pod excluded/lone', [reference], { demand: old }))
+    inventory.put(used('Pod n/ignored', [reference], { demand: old, ignored: true }))
+    const counts = (namespace: string): boolean => namespace === 'n'
+    assert.deepEqual(new Set(inventory.demandsOf(reference, counts)), new Set([ssd, gpu]))
+    inventory.goLive()
+    inventory.put(used('Pod n/lone', [reference], { demand: old }))
+    assert.ok(told.includes(reference))
+    assert.deepEqual(new Set(inventory.demandsOf(reference, counts)), new Set([ssd, old]))
+    assert.deepEqual(inventory.demandsOf('r.test/b:1', every), [])
+  })
+})

@@ -44,16 +44,8 @@ describe('pods', () => {
     assert.deepEqual(unpulledImages(shape), ['docker.io/library/nginx:latest', 'quay.io/init:1'])
   })
 
-  it('are kept with all that placing, pulling and healing need, one shape for all that are alike', () => {
+  it('are kept with all that pulling and healing need, one shape for all that are alike', () => {
     const { project, ofOne } = readerOf()
-    const matchExpressions = [{ key: 'zone', operator: 'In', values: ['a'] }]
-    const byName = { matchFields: [{ key: 'metadata.name', operator: 'In', values: ['node-1'] }] }
-    const nodeSelectorTerms = [{ matchExpressions, ...byName }, byName]
-    const affinity = {
-      nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms } },
-      podAntiAffinity: {},
-    }
-    const tolerations = [{ key: 'k', operator: 'Exists' }]
     const alike = project(
       pod(
         {
@@ -61,8 +53,6 @@ describe('pods', () => {
           initContainers: [{ name: 'init', image: 'busybox:1' }],
           imagePullSecrets: [{ name: 'one' }, {}],
           serviceAccountName: 'web',
-          nodeSelector: { disk: 'ssd' },
-          ...{ affinity, tolerations },
         },
         {
           containerStatuses: [
@@ -80,9 +70,6 @@ describe('pods', () => {
       ],
       pullSecrets: ['one'],
       serviceAccount: 'web',
-      nodeSelector: { disk: 'ssd' },
-      nodeTerms: [{ matchExpressions }],
-      tolerations,
       waiting: [{ container: 'web', reason: 'ErrImagePull' }],
     })
     assert.deepEqual(used.references, [

@@ -8,8 +8,7 @@ const image = 'r.test/a:1'
 function pod(pullSecrets: readonly string[], ignored = false): PodUse {
   const used = { references: [image], invalid: [], owner: '', ignored, asksStore: false }
   const shape = {
-    ...{ used, images: [], pullSecrets, serviceAccount: 'default', nodeSelector: undefined },
-    ...{ nodeTerms: [], tolerations: undefined, waiting: [] },
+    ...{ used, images: [], pullSecrets, serviceAccount: 'default', waiting: [] },
   }
   return { shape: shape as unknown as PodUse['shape'], node: '' }
 }

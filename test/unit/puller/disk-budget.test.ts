@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { budgetBytes, overBudget } from '../../../src/puller/disk-budget.ts'
-import { projectNode } from '../../../src/puller/node-view.ts'
+import { overBudget } from '../../../src/puller/disk-budget.ts'
+import { groundOf } from '../../../src/puller/ground.ts'
+import { type NodeView, projectNode } from '../../../src/puller/node-view.ts'
 import type { Wanted } from '../../../src/puller/wanted.ts'
 
 const set = (...items: readonly Wanted[]): ReadonlyMap<string, Wanted> =>
@@ -13,6 +14,20 @@ const image = (reference: string, uses: number, sizeBytes = 100e6): Wanted => ({
   uses,
   sizeBytes,
 })
+const node = (
+  storage: string | undefined,
+  { taint = 'none', arch = '' }: { taint?: string; arch?: string } = {},
+): NodeView =>
+  projectNode({
+    metadata: { name: `${storage} ${taint}`, labels: { 'kubernetes.io/arch': arch } },
+    spec: { taints: [{ key: taint, effect: 'NoSchedule' }] },
+    status: { ...(storage === undefined ? {} : { capacity: { 'ephemeral-storage': storage } }) },
+  })
+/** Of nodes whose disks have so many bytes for images. */
+const onDisk = (bytes: number) => ({
+  ground: groundOf([node(String(2 * bytes))], { tolerations: [{ operator: 'Exists' }] }),
+  percent: 50,
+})
 /** Disk of so many images of 100 MB. */
 const room = (images: number): number => images * 350e6
 
@@ -21,21 +36,21 @@ describe('overBudget', () => {
 
   it('keeps what is used most, and of the same use what is larger', () => {
     const wanted = set(image('a', 1), image('b', 5), image('c', 3), image('d', 3, 50e6))
-    assert.deepEqual([...overBudget({ wanted, held: nobody, bytes: room(2) })], ['d', 'a'])
-    assert.equal(overBudget({ wanted, held: nobody, bytes: undefined }).size, 0)
+    assert.deepEqual([...overBudget({ wanted, held: nobody, ...onDisk(room(2)) })], ['d', 'a'])
+    assert.equal(overBudget({ wanted, held: nobody, ...onDisk(0) }).size, 0)
   })
 
   it('does not exchange what is held for what is used a little more', () => {
     const wanted = set(image('a', 4), image('b', 5))
     const over = (held: ReadonlySet<string>): string =>
-      [...overBudget({ wanted, held, bytes: room(1) })].join()
+      [...overBudget({ wanted, held, ...onDisk(room(1)) })].join()
     assert.equal(over(nobody), 'a')
     assert.equal(over(new Set(['a'])), 'b')
   })
 
   it('keeps what the user named before all that was found', () => {
     const wanted = set(image('a', 100), { ...image('b', 0), name: 'mine' })
-    assert.deepEqual([...overBudget({ wanted, held: nobody, bytes: room(1) })], ['a'])
+    assert.deepEqual([...overBudget({ wanted, held: nobody, ...onDisk(room(1)) })], ['a'])
   })
 
   it('never exceeds the bytes, and is at rest once its own choice is held', () => {
@@ -49,14 +64,14 @@ describe('overBudget', () => {
       { selector: ({ reference }) => reference, maxLength: 30 },
     )
     fc.assert(
-      fc.property(items, fc.nat({ max: 1e10 }), (list, bytes) => {
+      fc.property(items, fc.integer({ min: 1, max: 1e10 }), (list, bytes) => {
         const wanted = set(...list)
-        const out = overBudget({ wanted, held: nobody, bytes })
+        const out = overBudget({ wanted, held: nobody, ...onDisk(bytes) })
         const kept = list.filter(({ reference }) => !out.has(reference))
         const sum = kept.reduce((total, { sizeBytes }) => total + sizeBytes * 3.5, 0)
         assert.ok(sum <= bytes)
         const held = new Set(kept.map(({ reference }) => reference))
-        const again = overBudget({ wanted, held, bytes })
+        const again = overBudget({ wanted, held, ...onDisk(bytes) })
         assert.deepEqual([...again].sort(), [...out].sort())
       }),
       { numRuns: 300 },
@@ -64,19 +79,30 @@ describe('overBudget', () => {
   })
 })
 
-describe('budgetBytes', () => {
-  const node = (storage: string | undefined, key = 'none') =>
-    projectNode({
-      metadata: { name: 'n' },
-      spec: { taints: [{ key, effect: 'NoSchedule' }] },
-      status: { ...(storage === undefined ? {} : { capacity: { 'ephemeral-storage': storage } }) },
-    })
+describe('the disk of a node', () => {
   const demand = { tolerations: [{ key: 'none', operator: 'Exists' }] }
+  const leftOut = (nodes: readonly NodeView[] | undefined, percent: number): string => {
+    const wanted = set(image('a', 9), image('b', 1))
+    const ground = groundOf(nodes, demand)
+    return [...overBudget({ wanted, held: new Set(), ground, percent })].join()
+  }
 
-  it('is a share of the smallest disk that is known and served', () => {
-    const nodes = [node('100Gi'), node('20000000Ki'), node(undefined), node('1Gi', 'other')]
-    assert.equal(budgetBytes(nodes, demand, 50), 20_000_000 * 1024 * 0.5)
-    assert.equal(budgetBytes(nodes, demand, 100), undefined)
-    assert.equal(budgetBytes(undefined, demand, 50), undefined)
+  it('is the smallest that is known, of nodes that are served', () => {
+    const nodes = [node('100G'), node('1400M'), node(undefined), node('1k', { taint: 'other' })]
+    assert.equal(leftOut(nodes, 51), '')
+    assert.equal(leftOut(nodes, 49), 'b')
+    assert.equal(leftOut(nodes, 100), '')
+    assert.equal(leftOut(undefined, 1), '')
+  })
+
+  it('has no part in what other nodes alone are to hold', () => {
+    const nodes = [node('700M', { arch: 'arm64' }), node('100G', { arch: 'amd64' })]
+    const wanted = set(
+      { ...image('a', 9), where: 'amd64' },
+      { ...image('b', 5), where: 'arm64' },
+      image('c', 1),
+    )
+    const ground = groundOf(nodes, demand)
+    assert.deepEqual([...overBudget({ wanted, held: new Set(), ground, percent: 50 })], ['c'])
   })
 })

@@ -1,17 +1,22 @@
 import type { PullerSettings } from '../../../src/config/settings.ts'
-import { type Architectures, whereOf } from '../../../src/puller/architectures.ts'
+import type { Demand } from '../../../src/images/demand.ts'
+import { architecturesOf } from '../../../src/puller/architectures.ts'
 import {
   buildDaemonSet,
   fingerprintOf,
   type ObservedShard,
   readDaemonSet,
 } from '../../../src/puller/daemon-set.ts'
+import { groundOf } from '../../../src/puller/ground.ts'
 import { blank } from '../../../src/puller/memory.ts'
 import { defaultPace, type Pace } from '../../../src/puller/pace.ts'
 import { type Change, type Plan, plan } from '../../../src/puller/plan.ts'
 import { createPodProjection } from '../../../src/puller/pod-view.ts'
 import type { StrategyName } from '../../../src/puller/strategies/strategies.ts'
 import type { Wanted } from '../../../src/puller/wanted.ts'
+import { whereFrom } from '../../../src/puller/where.ts'
+import { Whereabouts } from '../../../src/puller/whereabouts.ts'
+import type { ImageState } from '../../../src/state/cached-image.ts'
 import type { SimulatedCluster } from './simulated-cluster.ts'
 
 export const pullerSettings: PullerSettings = Object.freeze({
@@ -22,6 +27,8 @@ export const pullerSettings: PullerSettings = Object.freeze({
   externalDeployment: 'kubernetes-image-puller',
   images: [],
   strategy: 'init',
+  where: 'everywhere',
+  rules: [],
   podsPerNode: 3,
   shards: 2,
   priorityClass: '',
@@ -53,6 +60,16 @@ export function want(...references: readonly (string | Wanted)[]): Map<string, W
   )
 }
 
+/** An image that nobody asked for by name. */
+const inUse: ImageState = {
+  reference: '',
+  name: '',
+  requested: false,
+  resourceVersion: '',
+  mirrors: [],
+  conditions: [],
+}
+
 /** A puller without a network: looks at the simulated cluster, plans, writes, one second a round. */
 export class Driver {
   readonly cluster: SimulatedCluster
@@ -60,6 +77,8 @@ export class Driver {
   settings = pullerSettings
   /** Platforms of images that do not run everywhere. */
   readonly platforms = new Map<string, readonly string[]>()
+  /** On which nodes the users of an image may run; of one that is not named all. */
+  readonly demands = new Map<string, readonly Demand[]>()
   strategy: StrategyName = 'init'
   pace: Pace = defaultPace
   /** Shards that what is held for good is spread over. */
@@ -69,6 +88,7 @@ export class Driver {
   allow: (change: Change) => boolean = () => true
   seconds = 0
   #memory = blank
+  #whereabouts: Whereabouts | undefined
   readonly #project = createPodProjection()
   #applied = new Map<string, ObservedShard>()
 
@@ -80,6 +100,7 @@ export class Driver {
   restart(): void {
     this.#memory = blank
     this.#applied = new Map()
+    this.#whereabouts = undefined
   }
 
   round(): Plan {
@@ -94,23 +115,32 @@ export class Driver {
     )
     const names = new Set(shards.map(({ name }) => name))
     const vanished = [...this.#applied.values()].filter(({ name }) => !names.has(name))
-    const nodes = this.cluster.nodes
-    const architectures: Architectures = {
-      present: new Set([...nodes.values()].map(({ architecture }) => architecture)),
-      of: (node) => nodes.get(node)?.architecture,
-    }
+    const nodes = [...this.cluster.nodes.values()].map(({ view }) => view)
+    const all = [
+      ...shards,
+      ...vanished.map((shard) => ({ ...shard, uid: '', fingerprint: '', desired: 0 })),
+    ]
+    this.#whereabouts ??= new Whereabouts({
+      settings: this.settings,
+      demandsOf: (reference) => this.demands.get(reference) ?? [{ terms: [], tolerations: [] }],
+      narrowMs: this.pace.stuckMs,
+    })
+    this.#whereabouts.begin(nodes, all, this.seconds * 1000)
     const wanted = new Map<string, Wanted>()
+    const { architectures: present } = groundOf(nodes, this.settings, this.#whereabouts.placings)
     for (const [reference, item] of this.wanted) {
-      const where = whereOf(this.platforms.get(reference), architectures)
-      if (where !== undefined) wanted.set(reference, where === '' ? item : { ...item, where })
+      const architectures = architecturesOf(this.platforms.get(reference), {
+        architectures: present,
+      })
+      const placing = this.#whereabouts.choose(reference, inUse, [reference])
+      if (architectures === undefined || typeof placing === 'string') continue
+      const where = whereFrom({ placing: placing.id, architectures })
+      wanted.set(reference, where === '' ? item : { ...item, where })
     }
     const next = plan({
       wanted,
-      architectures,
-      shards: [
-        ...shards,
-        ...vanished.map((shard) => ({ ...shard, uid: '', fingerprint: '', desired: 0 })),
-      ],
+      ground: groundOf(nodes, this.settings, this.#whereabouts.placings),
+      shards: all,
       taken: new Set(),
       pods: this.cluster.pods().flatMap((pod) => this.#project(pod) ?? []),
       memory: this.#memory,

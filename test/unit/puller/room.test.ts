@@ -1,14 +1,21 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import type { Architectures } from '../../../src/puller/architectures.ts'
-import { unknownArchitectures } from '../../../src/puller/architectures.ts'
+import { groundOf, unknownGround } from '../../../src/puller/ground.ts'
+import { projectNode } from '../../../src/puller/node-view.ts'
 import { overRoom } from '../../../src/puller/room.ts'
 import type { Where } from '../../../src/puller/shard.ts'
 import type { Wanted } from '../../../src/puller/wanted.ts'
 
 const nobody = new Set<string>()
-const mixed: Architectures = { present: new Set(['amd64', 'arm64']), of: () => undefined }
+const mixed = groundOf(
+  ['amd64', 'arm64'].map((architecture) =>
+    projectNode({
+      metadata: { name: architecture, labels: { 'kubernetes.io/arch': architecture } },
+    }),
+  ),
+  {},
+)
 
 const image = (index: number, more: Partial<Wanted> = {}): Wanted => ({
   reference: `r.test/${String(index).padStart(4, '0')}:1`,
@@ -20,8 +27,8 @@ const many = (count: number, more: Partial<Wanted> = {}, from = 0): readonly Wan
 const set = (...items: readonly Wanted[]): ReadonlyMap<string, Wanted> =>
   new Map(items.map((item) => [item.reference, item]))
 /** How many find no room, under `sleep`: 50 a shard, of whatever kind. */
-const over = (items: readonly Wanted[], podsPerNode = 3, architectures = unknownArchitectures) =>
-  overRoom({ wanted: set(...items), held: nobody, strategy: 'sleep', podsPerNode, architectures })
+const over = (items: readonly Wanted[], podsPerNode = 3, ground = unknownGround) =>
+  overRoom({ wanted: set(...items), held: nobody, strategy: 'sleep', podsPerNode, ground })
 
 describe('overRoom', () => {
   it('leaves room for what all pods but one hold, and what that one has beside them', () => {
@@ -63,10 +70,10 @@ describe('overRoom', () => {
       fc.property(items, fc.integer({ min: 2, max: 5 }), (list, podsPerNode) => {
         const wanted = set(...list)
         const look = (held: ReadonlySet<string>) =>
-          overRoom({ wanted, held, strategy: 'sleep', podsPerNode, architectures: mixed })
+          overRoom({ wanted, held, strategy: 'sleep', podsPerNode, ground: mixed })
         const out = look(nobody)
         const kept = list.filter(({ reference }) => !out.has(reference))
-        for (const architecture of mixed.present) {
+        for (const architecture of mixed.architectures) {
           const there = kept.filter(({ where }) => where === '' || where === architecture)
           assert.ok(there.length <= 50 * podsPerNode)
         }

@@ -6,6 +6,8 @@ import type {
   PodSpec,
 } from '../../../src/kube/types.ts'
 import { templateAnnotation } from '../../../src/puller/daemon-set.ts'
+import { admitsDaemon } from '../../../src/puller/node-fit.ts'
+import { type NodeView, projectNode } from '../../../src/puller/node-view.ts'
 
 /** How an image behaves on a node. */
 export type Behaviour = 'good' | 'missing' | 'unstartable'
@@ -30,6 +32,7 @@ interface SimNode {
   /** What a tag is on the node, by reference. */
   readonly tags: Map<string, string>
   readonly architecture: string
+  readonly view: NodeView
   readonly images: Set<string>
   lost: boolean
 }
@@ -58,8 +61,20 @@ export class SimulatedCluster {
     for (const node of nodes) this.addNode(node)
   }
 
-  addNode(name: string, architecture = 'amd64'): void {
-    this.nodes.set(name, { architecture, tags: new Map(), images: new Set(), lost: false })
+  /** @param taint key of a taint that keeps pods off */
+  addNode(
+    name: string,
+    architecture = 'amd64',
+    { labels = {}, taint }: { labels?: Readonly<Record<string, string>>; taint?: string } = {},
+  ): void {
+    const view = projectNode({
+      metadata: {
+        name,
+        labels: { 'kubernetes.io/os': 'linux', 'kubernetes.io/arch': architecture, ...labels },
+      },
+      spec: { taints: taint === undefined ? [] : [{ key: taint, effect: 'NoSchedule' }] },
+    })
+    this.nodes.set(name, { architecture, view, tags: new Map(), images: new Set(), lost: false })
   }
 
   removeNode(name: string): void {
@@ -194,12 +209,9 @@ export class SimulatedCluster {
   }
 
   #nodesOf(daemonSet: DaemonSet): readonly string[] {
-    const where = daemonSet.metadata?.labels?.['images.kip/shard-architectures']
-    const affinity = JSON.stringify(daemonSet.spec?.template?.spec?.affinity ?? {})
+    const demand = daemonSet.spec?.template?.spec ?? {}
     return [...this.nodes]
-      .filter(
-        ([, { architecture }]) => where === undefined || affinity.includes(`"${architecture}"`),
-      )
+      .filter(([, { view }]) => admitsDaemon(view, demand))
       .map(([name]) => name)
   }
 

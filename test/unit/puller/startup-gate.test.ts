@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { unknownArchitectures } from '../../../src/puller/architectures.ts'
 import { buildDaemonSet, readDaemonSet } from '../../../src/puller/daemon-set.ts'
+import { groundOf } from '../../../src/puller/ground.ts'
 import { type NodeView, projectNode } from '../../../src/puller/node-view.ts'
 import { type GateInput, openGate, type Release } from '../../../src/puller/startup-gate.ts'
 import { survey } from '../../../src/puller/survey.ts'
@@ -16,6 +16,8 @@ function node(name: string, key = 'images.kip/not-ready'): NodeView {
     spec: { taints: [{ key, effect: 'NoSchedule' }] },
   })
 }
+
+const nodes = [node('n1'), node('n2'), node('n3', 'other')]
 
 const object = buildDaemonSet(
   { kind: 'holding', index: 1, members: [{ container: 'a', reference: 'r.test/a:1' }] },
@@ -38,11 +40,10 @@ function releases(ready: readonly string[], more: Partial<GateInput> = {}): read
   }))
   const shards = shard === undefined ? [] : [shard]
   return openGate({
-    nodes: [node('n1'), node('n2'), node('n3', 'other')],
+    nodes,
     shards,
     seen: survey(shards, pods),
-    architectures: unknownArchitectures,
-    demand: settings,
+    ground: groundOf(nodes, settings),
     deadlineMs: 60_000,
     now: born + 10_000,
     ...more,
@@ -66,7 +67,7 @@ describe('openGate', () => {
   it('releases nodes that no shard is for, and all when nothing is held', () => {
     const elsewhere = { ...settings, nodeSelector: { disk: 'ssd' } }
     const why = (list: readonly Release[]): string => list.map((one) => one.why).join()
-    assert.equal(why(releases([], { demand: elsewhere })), 'not served,not served')
+    assert.equal(why(releases([], { ground: groundOf(nodes, elsewhere) })), 'not served,not served')
     assert.equal(why(releases([], { shards: [] })), 'ready,ready')
   })
 

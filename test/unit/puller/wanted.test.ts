@@ -89,8 +89,8 @@ describe('wantedSet', () => {
       const source = { state: 'Available', digest, platforms: [platform], checkedAt } as const
       await store.putSource(image, source, signal)
     }
-    const architectures = { present: new Set(['amd64', 'arm64']), of: () => undefined }
-    const set = wantedSet({ store, settings: settings(), mapping, architectures, now })
+    const ground = { architectures: new Set(['amd64', 'arm64']) }
+    const set = wantedSet({ store, settings: settings(), mapping, ground, now })
     assert.deepEqual(
       [...set.references.values()],
       [{ reference: 'r.test/a:1', bestEffort: false, where: 'amd64', uses: 1 }],
