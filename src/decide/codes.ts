@@ -42,6 +42,7 @@ export const reasons = Object.freeze({
     'the image needs credentials, and a kubelet does not check who may use what another pod pulled',
   NoCredentials:
     'the image needs credentials, and some of the pods that use it name no pull secret for it',
+  NoEtcd: 'the puller stores as much of images and nodes in etcd as it may',
   NoRoom: 'the pods that the puller may have on a node are full',
   PodsRefused: "the API server refuses the puller's pods on some node",
 

@@ -7,6 +7,9 @@ export const holderContainer = 'holder'
 /** RFC 1123 label. */
 const limit = 63
 
+/** What shows an image need not show all of it: etcd has a name four times an image and node. */
+const readableLimit = 12
+
 /**
  * Name of the container that pulls an image: the name that the user gave it in `IMAGES`, else one that shows the image
  * (`nginx-1-27-3f9a2b1c`).
@@ -24,7 +27,10 @@ export function containerName(
   const free = (name: string): boolean =>
     name !== '' && name !== copyContainer && name !== holderContainer && !taken.has(name)
   if (given !== undefined && isLabel(given) && free(given)) return given
-  const stem = slug(given ?? readable(reference))
+  const stem = slug(given ?? readable(reference)).slice(
+    0,
+    given === undefined ? readableLimit : limit,
+  )
   for (let digits = 8; digits <= 48; digits += 8) {
     const suffix = shortHash(reference, digits)
     const head = stem.slice(0, limit - suffix.length - 1).replace(/-+$/, '')

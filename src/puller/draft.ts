@@ -1,6 +1,7 @@
 import { containerName } from './container-names.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import { Departures } from './departures.ts'
+import { capacityOf } from './etcd-budget.ts'
 import { effectiveWhere, includes, kindsOf } from './ground.ts'
 import { type Ejections, eject } from './memory.ts'
 import { asMoved, upToDate } from './moved-tags.ts'
@@ -14,7 +15,7 @@ import {
   sortMembers,
   type Where,
 } from './shard.ts'
-import { type StrategyName, strategyOf } from './strategies/strategies.ts'
+import type { StrategyName } from './strategies/strategies.ts'
 import type { Wanted } from './wanted.ts'
 import { partsOf } from './where.ts'
 
@@ -97,7 +98,7 @@ export class Draft {
   }
 
   capacity(kind: ShardKind): number {
-    return strategyOf(kind, this.#input.strategy).capacity
+    return capacityOf(kind, this.#input.strategy, this.scene.seen.nodes)
   }
 
   isChanged({ name }: ObservedShard): boolean {

@@ -3,7 +3,7 @@ import { nodesOf } from './node-status.ts'
 import type { Plan } from './plan.ts'
 
 export interface StandingInput {
-  readonly plan: Pick<Plan, 'seen' | 'places' | 'waiting'>
+  readonly plan: Pick<Plan, 'seen' | 'places' | 'waiting' | 'beyond'>
   /** Each image that is wanted, and the names that nodes are to have it under. */
   readonly images: ReadonlyMap<string, readonly string[]>
   /** All that the store knows. */
@@ -19,7 +19,7 @@ export interface StandingInput {
 /** Where each image stands on the nodes and, where it stands less well than it should, why. Pure. */
 export function standingOf(input: StandingInput): ReadonlyMap<string, Nodes> {
   const { plan, images, known, out, refused, beside } = input
-  const { seen, places, waiting } = plan
+  const { seen, places, waiting, beyond } = plan
   const refusedReferences = new Set(
     seen.shards
       .filter(({ name }) => refused.has(name))
@@ -28,6 +28,7 @@ export function standingOf(input: StandingInput): ReadonlyMap<string, Nodes> {
   const reasonFor = (references: readonly string[], nodes: Nodes): string | undefined => {
     const isIn = (set: ReadonlySet<string>): boolean => references.some((name) => set.has(name))
     if (isIn(out)) return 'NoDisk'
+    if (isIn(beyond)) return 'NoEtcd'
     if (isIn(waiting)) return 'NoRoom'
     const isShort = nodes.cached + nodes.failed < nodes.desired
     return isShort && isIn(refusedReferences) ? 'PodsRefused' : undefined
@@ -39,8 +40,8 @@ export function standingOf(input: StandingInput): ReadonlyMap<string, Nodes> {
     const last = before.get(image)
     const nodes = nodesOf(references, seen, last, (name) => places.get(name) === 'apart')
     const reason = reasonFor(references, nodes)
-    // Before the first DaemonSet is there it is not known how many nodes there are.
-    if (last === undefined && nodes.desired === 0) continue
+    // Before the first DaemonSet is there it is not known how many nodes there are; that none can run an image is.
+    if (last === undefined && nodes.desired === 0 && references.length > 0) continue
     standing.set(image, reason === undefined ? nodes : { ...nodes, reason })
   }
   for (const [image, nodes] of beside) standing.set(image, nodes)

@@ -1,4 +1,5 @@
 import type { ObservedShard } from './daemon-set.ts'
+import type { Written } from './etcd-budget.ts'
 import { type Ground, overlaps } from './ground.ts'
 import type { Pace } from './pace.ts'
 import type { Survey } from './survey.ts'
@@ -24,6 +25,8 @@ export interface Memory {
   readonly progress: ReadonlyMap<string, Progress>
   /** By shard: images that it lost for failing. */
   readonly ejections: ReadonlyMap<string, Ejections>
+  /** Changes that etcd has not compacted away, the oldest first. */
+  readonly written: readonly Written[]
 }
 
 export interface Progress {
@@ -44,6 +47,7 @@ export const blank: Memory = Object.freeze({
   idleSince: new Map(),
   progress: new Map(),
   ejections: new Map(),
+  written: [],
 })
 
 /** The memory after one more look at the cluster; proven images and idle shards are for the caller to add. */

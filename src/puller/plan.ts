@@ -2,11 +2,13 @@ import { changeResidents } from './change-residents.ts'
 import { type Compaction, compactions } from './compaction.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import { type Change, Draft, type DraftInput } from './draft.ts'
+import { overEtcd } from './etcd-budget.ts'
 import { effectiveWhere, type Ground, isMeant, unknownGround } from './ground.ts'
 import { letIn } from './let-in.ts'
 import { type Memory, remember, since } from './memory.ts'
 import { sorted } from './order.ts'
 import type { Pace } from './pace.ts'
+import { paced } from './paced-changes.ts'
 import { isMissing, type Place, placeOf, type Scene } from './placement.ts'
 import type { PodView } from './pod-view.ts'
 import { refreshTags } from './refresh-tags.ts'
@@ -40,6 +42,8 @@ export interface Plan {
   readonly places: ReadonlyMap<string, Place>
   /** References that wait, since nodes may have no more puller pods. */
   readonly waiting: ReadonlySet<string>
+  /** References that are left out, since etcd is to store no more. */
+  readonly beyond: ReadonlySet<string>
   /** When time alone calls for another round. */
   readonly wakeAt: number
 }
@@ -63,13 +67,12 @@ export interface Plan {
  */
 export function plan(input: PlanInput): Plan {
   const { ground = unknownGround, strategy, podsPerNode, pace, now } = input
-  const displaced = overRoom({
-    wanted: input.wanted,
-    held: new Set(input.shards.flatMap(({ members }) => members.map((one) => one.reference))),
-    strategy,
-    podsPerNode,
-    ground,
-  })
+  const held = new Set(input.shards.flatMap(({ members }) => members.map((one) => one.reference)))
+  const nodes = Math.max(0, ...input.shards.map(({ desired }) => desired))
+  const beyond = overEtcd(input.wanted, held, strategy, nodes)
+  const storable = new Map([...input.wanted].filter(([reference]) => !beyond.has(reference)))
+  const roomless = overRoom({ wanted: storable, held, strategy, podsPerNode, nodes, ground })
+  const displaced = beyond.union(roomless)
   const wanted = new Map([...input.wanted].filter(([reference]) => !displaced.has(reference)))
   const shards = input.shards
     .filter(({ deleting }) => !deleting)
@@ -120,12 +123,24 @@ export function plan(input: PlanInput): Plan {
   changeResidents(draft, promoted)
   for (const where of wheres) letIn(draft, where)
   for (const where of wheres) refreshTags(draft, where)
+  const { changes, written } = paced(draft.changes, {
+    written: memory.written,
+    strategy,
+    nodes,
+    now,
+    rolls: (change) => rolls(change, input.fingerprint),
+    // What fails is to stop nobody, and what was deleted by hand held something.
+    isUrgent: ({ name, shard }) =>
+      shard.kind === 'apart' || shards.some((one) => one.name === name && isMissing(one)),
+    wake,
+  })
   return {
-    changes: draft.changes,
-    memory: { ...memory, provenSince, idleSince, ejections: draft.ejections },
+    changes,
+    memory: { ...memory, provenSince, idleSince, ejections: draft.ejections, written },
     seen,
     places,
-    waiting: displaced.union(draft.waiting),
+    waiting: roomless.union(draft.waiting),
+    beyond,
     wakeAt,
   }
 }
@@ -161,6 +176,20 @@ function compactionsDue(
     wake(at)
     return now >= at ? items : []
   })
+}
+
+/** Whether a change makes pods anew; what tags are is noted without. */
+function rolls(
+  { action, shard, observed, added, removed }: Change,
+  fingerprint: DraftInput['fingerprint'],
+): boolean {
+  if (action === 'delete') return false
+  if (observed === undefined || added.length > 0 || removed.length > 0) return true
+  const moved = new Map(observed.members.map((member) => [member.reference, member.moved]))
+  return (
+    fingerprint(observed) !== observed.fingerprint ||
+    shard.members.some((member) => moved.get(member.reference) !== member.moved)
+  )
 }
 
 /** Of a shard that is gone, only what is wanted needs to come back. */

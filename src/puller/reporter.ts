@@ -25,7 +25,7 @@ export class Reporter {
     this.#settings = options.settings
   }
 
-  report({ seen, places, waiting }: Plan, { taken, out, refusals }: Circumstances): void {
+  report({ seen, places, waiting, beyond }: Plan, { taken, out, refusals }: Circumstances): void {
     const log = this.#log
     for (const [reference, place] of places) {
       if (place !== 'apart') continue
@@ -69,6 +69,15 @@ export class Reporter {
         log.warn(
           { images: [...out].slice(0, 10), count: out.size },
           'images are left out: the smallest node has no disk for them (puller.diskPercent)',
+        ),
+      )
+    }
+    if (beyond.size === 0) this.#reported.delete('beyond')
+    else {
+      this.#once('beyond', () =>
+        log.warn(
+          { images: [...beyond].slice(0, 10), count: beyond.size },
+          'images are left out: with as many nodes, etcd is not to store more of their pods',
         ),
       )
     }

@@ -1,6 +1,7 @@
+import { capacityOf } from './etcd-budget.ts'
 import { type Ground, includes, kindsOf } from './ground.ts'
 import { residentKind } from './placement.ts'
-import { type StrategyName, strategyOf } from './strategies/strategies.ts'
+import type { StrategyName } from './strategies/strategies.ts'
 import type { Wanted } from './wanted.ts'
 import { byWorth } from './worth.ts'
 
@@ -10,6 +11,8 @@ export interface RoomInput {
   readonly held: ReadonlySet<string>
   readonly strategy: StrategyName
   readonly podsPerNode: number
+  /** Nodes that the shards are for; 0: not known yet. */
+  readonly nodes: number
   readonly ground: Ground
 }
 
@@ -21,10 +24,10 @@ export interface RoomInput {
  * there is no more room for elsewhere.
  */
 export function overRoom(input: RoomInput): ReadonlySet<string> {
-  const { wanted, held, strategy, podsPerNode, ground } = input
+  const { wanted, held, strategy, podsPerNode, nodes: count, ground } = input
   const residents = podsPerNode - 1
-  const capacity = strategyOf('holding', strategy).capacity
-  const beside = strategyOf('fresh', strategy).capacity
+  const capacity = capacityOf('holding', strategy, count)
+  const beside = capacityOf('fresh', strategy, count)
   const out = new Set<string>()
   if (wanted.size <= beside) return out
   const nodes = kindsOf(ground).map((kind) => ({

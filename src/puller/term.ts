@@ -299,7 +299,7 @@ export class Term {
       beside,
     })
     for (const [image, nodes] of standing) this.#status.offer(image, nodes)
-    pullerMetrics.observe(next.places, next.seen, waiting.union(out))
+    pullerMetrics.observe(next.places, next.seen, waiting.union(next.beyond).union(out))
     this.#reporter.report({ ...next, waiting }, { taken, out, refusals })
   }
 }

@@ -15,6 +15,8 @@ import type { Strategy } from './strategy.ts'
 export const init: Strategy = Object.freeze<Strategy>({
   name: 'init',
   capacity: 100,
+  imageBytes: 1350,
+  imageWrites: 1,
   layout: ({ members, sleepImage, resources }) => ({
     initContainers: [
       copySleep(sleepImage, resources),

@@ -27,6 +27,8 @@ function beside(perImage: boolean): Strategy {
   return Object.freeze<Strategy>({
     name: 'sleep',
     capacity: 50,
+    imageBytes: 1300,
+    imageWrites: 0,
     layout: ({ members, sleepImage, resources, pullPolicy = 'IfNotPresent' }) => ({
       initContainers: [copySleep(sleepImage, resources)],
       containers: members.map(({ container, reference }) => ({

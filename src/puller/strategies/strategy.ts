@@ -51,6 +51,10 @@ export interface Strategy {
   readonly name: string
   /** Most images that one shard may hold. */
   readonly capacity: number
+  /** Bytes that an image takes of a pod as etcd has it: its part of spec, status and managed fields, and its name of 60. */
+  readonly imageBytes: number
+  /** How often the kubelet writes a pod's whole status for one more image, while the pod starts. */
+  readonly imageWrites: number
   layout(layout: Layout): PodParts
   /** The images that a pod of this strategy holds, read from its spec. */
   members(spec: PodSpec): readonly Member[]

@@ -16,7 +16,7 @@ import type { Failure, Layout, PodReport, Strategy } from './strategy.ts'
  * Capacity: a volume with its mount and its status takes about 400 bytes of the pod object beyond the reference's own
  * length, so 250 take 100 to 200 KB, far below etcd's 1.5 MB.
  */
-export const volume: Strategy = volumes(250, ({ members, sleepImage, resources }) => [
+export const volume: Strategy = volumes(250, 400, ({ members, sleepImage, resources }) => [
   {
     ...ownSleeper(holderContainer, sleepImage),
     resources: holderResources(resources),
@@ -30,7 +30,7 @@ export const volume: Strategy = volumes(250, ({ members, sleepImage, resources }
  *
  * Capacity: 50 holders cost 60 MB while the images prove themselves.
  */
-export const volumeBeside: Strategy = volumes(50, ({ members, sleepImage, resources }) =>
+export const volumeBeside: Strategy = volumes(50, 1700, ({ members, sleepImage, resources }) =>
   members.map(({ container }, index) => ({
     ...ownSleeper(container, sleepImage),
     resources: index === 0 ? holderResources(resources) : imageResources(undefined),
@@ -40,11 +40,14 @@ export const volumeBeside: Strategy = volumes(50, ({ members, sleepImage, resour
 
 function volumes(
   capacity: number,
+  imageBytes: number,
   containersOf: (layout: Layout) => readonly Container[],
 ): Strategy {
   return Object.freeze<Strategy>({
     name: 'volume',
     capacity,
+    imageBytes,
+    imageWrites: 0,
     layout: (layout) => ({
       initContainers: [],
       containers: containersOf(layout),

@@ -17,7 +17,7 @@ describe('containerName', () => {
     )
     assert.match(
       containerName(`r.test:5000/a/b@sha256:${'0123456789abcdef'.repeat(4)}`, undefined, none),
-      /^b-0123456789ab-[0-9a-f]{8}$/,
+      /^b-0123456789-[0-9a-f]{8}$/,
     )
   })
 

@@ -28,7 +28,10 @@ const set = (...items: readonly Wanted[]): ReadonlyMap<string, Wanted> =>
   new Map(items.map((item) => [item.reference, item]))
 /** How many find no room, under `sleep`: 50 a shard, of whatever kind. */
 const over = (items: readonly Wanted[], podsPerNode = 3, ground = unknownGround) =>
-  overRoom({ wanted: set(...items), held: nobody, strategy: 'sleep', podsPerNode, ground })
+  overRoom({
+    ...{ wanted: set(...items), held: nobody, strategy: 'sleep', podsPerNode, ground },
+    nodes: 3,
+  })
 
 describe('overRoom', () => {
   it('leaves room for what all pods but one hold, and what that one has beside them', () => {
@@ -70,7 +73,7 @@ describe('overRoom', () => {
       fc.property(items, fc.integer({ min: 2, max: 5 }), (list, podsPerNode) => {
         const wanted = set(...list)
         const look = (held: ReadonlySet<string>) =>
-          overRoom({ wanted, held, strategy: 'sleep', podsPerNode, ground: mixed })
+          overRoom({ wanted, held, strategy: 'sleep', podsPerNode, nodes: 3, ground: mixed })
         const out = look(nobody)
         const kept = list.filter(({ reference }) => !out.has(reference))
         for (const architecture of mixed.architectures) {

@@ -1,0 +1,42 @@
+import type { Change } from './draft.ts'
+import { etcdBudget, residentShare, rolledBytes, type Written } from './etcd-budget.ts'
+import { isResident } from './shard.ts'
+import type { StrategyName } from './strategies/strategies.ts'
+
+export interface PaceInput {
+  readonly written: readonly Written[]
+  readonly strategy: StrategyName
+  readonly nodes: number
+  readonly now: number
+  /** Whether a change makes pods anew. */
+  readonly rolls: (change: Change) => boolean
+  /** Whether nodes are without images for as long as a change waits. */
+  readonly isUrgent: (change: Change) => boolean
+  readonly wake: (at: number) => void
+}
+
+/**
+ * The changes that may be written now: the others wait until what was written before them is compacted away. One that
+ * exceeds the budget by itself is written when nothing else was. Pure.
+ */
+export function paced(
+  changes: readonly Change[],
+  { written, strategy, nodes, now, rolls, isUrgent, wake }: PaceInput,
+): { readonly changes: readonly Change[]; readonly written: readonly Written[] } {
+  const { writtenBytes, windowMs } = etcdBudget
+  const counted = written.filter(({ at }) => now < at + windowMs)
+  const allowed: Change[] = []
+  for (const change of changes) {
+    const { kind, members } = change.shard
+    const bytes = rolls(change) ? rolledBytes(kind, strategy, members.length, nodes) : 0
+    const before = counted.reduce((sum, one) => sum + one.bytes, 0)
+    const most = isResident(kind) ? residentShare * writtenBytes : writtenBytes
+    if (bytes > 0 && before > 0 && before + bytes > most && !isUrgent(change)) {
+      wake((counted[0]?.at ?? now) + windowMs)
+      continue
+    }
+    if (bytes > 0) counted.push({ at: now, bytes })
+    allowed.push(change)
+  }
+  return { changes: allowed, written: counted }
+}
