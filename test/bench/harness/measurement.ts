@@ -26,6 +26,12 @@ export interface Measurement {
   readonly blockMs?: number
   /** Bytes of heap that are kept of one object, where that is looked at. */
   readonly bytes?: number
+  /** By how much a status was behind what it tells. */
+  readonly behindMs?: number
+  /** Bytes that etcd holds for each image and node, that a roll-out of one shard made it write, and in all. */
+  readonly storedBytes?: number
+  readonly writtenMib?: number
+  readonly etcdMib?: number
 }
 
 /** Of a process that ran to its end. */
@@ -48,6 +54,10 @@ export const figures = [
   'containers',
   'blockMs',
   'bytes',
+  'behindMs',
+  'storedBytes',
+  'writtenMib',
+  'etcdMib',
 ] as const
 export type Figure = (typeof figures)[number]
 
@@ -69,6 +79,10 @@ export const figureNames: Readonly<Record<Figure, string>> = {
   containers: 'containers',
   blockMs: 'longest block',
   bytes: 'heap an object',
+  behindMs: 'status behind',
+  storedBytes: 'etcd an image and node',
+  writtenMib: 'written by a roll-out',
+  etcdMib: 'etcd',
 }
 
 /** One round's measurements, by contender; a contender may have been left out of it. */
@@ -86,7 +100,7 @@ export function formatFigure(figure: Figure, value: number): string {
   if (figure === 'reservedCpu') return `${value.toFixed(0)}m`
   if (memoryParts.has(figure)) return `${value.toFixed(1)} MiB`
   if (figure.endsWith('Mib')) return `${value.toFixed(0)} MiB`
-  if (figure === 'bytes') return `${value.toFixed(0)} B`
+  if (figure === 'bytes' || figure === 'storedBytes') return `${value.toFixed(0)} B`
   if (!figure.endsWith('Ms')) return String(Math.round(value * 100) / 100)
   if (value >= 1000) return `${(value / 1000).toFixed(2)} s`
   return `${value.toFixed(value < 10 ? 2 : 1)} ms`

@@ -24,6 +24,12 @@ const INSTALLED = {
     packages: ['cmd/regctl', 'cmd/regsync'],
     expectedSeconds: 30,
   },
+  kwok: {
+    module: 'sigs.k8s.io/kwok',
+    version: 'v0.8.0',
+    packages: ['cmd/kwok'],
+    expectedSeconds: 300,
+  },
   distribution: {
     module: 'github.com/distribution/distribution/v3',
     version: 'v3.1.2',

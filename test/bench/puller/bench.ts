@@ -6,13 +6,15 @@ import { cases } from './cases.ts'
 import { createChainWorld } from './chain-world.ts'
 import { coldCases } from './cold-node.ts'
 import { latencyCases } from './latency.ts'
+import { scaleCases } from './scale.ts'
+import { createScaleWorld } from './scale-world.ts'
 import { createWorld } from './world.ts'
 
 const heldCases = [...cases, ...coldCases]
 
 /** Compares kip's puller with the way of kubernetes-image-puller, on nodes of real clusters. */
 export async function benchPuller(options: BenchOptions): Promise<BenchResult> {
-  const all = [...heldCases, ...latencyCases].map(({ name }) => ({ name }))
+  const all = [...heldCases, ...latencyCases, ...scaleCases].map(({ name }) => ({ name }))
   const chosen = new Set(chooseCases(all, options.only).map(({ name }) => name))
   const versions: Record<string, string> = {}
   const runIn = async <World extends AsyncDisposable & { readonly cluster: Cluster }>(
@@ -30,6 +32,7 @@ export async function benchPuller(options: BenchOptions): Promise<BenchResult> {
   // One cluster after the other, so that none is measured beside another's daemons.
   const held = await runIn(createWorld, heldCases)
   const late = await runIn(createChainWorld, latencyCases)
-  const results = [...held, ...late]
+  const scale = await runIn(createScaleWorld, scaleCases)
+  const results = [...held, ...late, ...scale]
   return { bench: 'puller', machine: {}, versions, rounds: options.rounds, cases: results }
 }

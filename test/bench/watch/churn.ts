@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFile } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { OURS } from '../harness/case.ts'
 import { ContenderError } from '../harness/measure.ts'
 import { formatMeasurement, type Measurement, type Round } from '../harness/measurement.ts'
+import { usageOf } from '../harness/process-usage.ts'
 import type { ClientReport } from './client-report.ts'
 import type { ClientName, Target, World } from './world.ts'
 
@@ -15,8 +15,6 @@ export const END = 'kip, last third'
 /** What a client does after its list, and the collector after that. */
 const SETTLE_MS = 3_000
 const SAMPLE_MS = 250
-/** Of the kernel's clock that times of processes are told in. */
-const TICK_MS = 10
 
 export interface ChurnOptions {
   readonly world: World
@@ -118,22 +116,4 @@ async function kill(child: ChildProcess): Promise<void> {
   const ended = once(child, 'exit')
   child.kill('SIGKILL')
   await ended
-}
-
-/** What the kernel charged to a process so far, and its memory now and at most. */
-async function usageOf(
-  process: number,
-): Promise<{ readonly cpuMs: number; readonly rssMib: number; readonly peakMib: number }> {
-  const [stat, status] = await Promise.all(
-    ['stat', 'status'].map((file) => readFile(`/proc/${process}/${file}`, 'utf8')),
-  )
-  // Behind the name, which may hold anything: user and system time are the 12th and 13th field.
-  const fields = (stat ?? '').slice((stat ?? '').lastIndexOf(')') + 2).split(' ')
-  const mib = (name: string): number =>
-    Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status ?? '')?.[1]) / 1024
-  return {
-    cpuMs: (Number(fields[11]) + Number(fields[12])) * TICK_MS,
-    rssMib: mib('VmRSS'),
-    peakMib: mib('VmHWM'),
-  }
 }

@@ -22,10 +22,13 @@ export function controlPlaneFiles(folder: string): ControlPlaneFiles {
   }
 }
 
-type Planned = Pick<ClusterState, 'addresses' | 'ports' | 'apiServerArguments'>
+type Planned = Pick<ClusterState, 'addresses' | 'ports' | 'apiServerArguments' | 'etcdArguments'>
 
 /** etcd without waiting for the disk: a test cluster does not outlive the machine. */
-export function etcdArguments({ ports }: Planned, files: ControlPlaneFiles): readonly string[] {
+export function etcdArguments(
+  { ports, etcdArguments = [] }: Planned,
+  files: ControlPlaneFiles,
+): readonly string[] {
   const client = `http://127.0.0.1:${ports.etcd}`
   const peer = `http://127.0.0.1:${ports.etcdPeer}`
   return [
@@ -39,6 +42,7 @@ export function etcdArguments({ ports }: Planned, files: ControlPlaneFiles): rea
     `--initial-advertise-peer-urls=${peer}`,
     `--initial-cluster=kip=${peer}`,
     '--log-level=warn',
+    ...etcdArguments,
   ]
 }
 

@@ -1,0 +1,216 @@
+import { spawn } from 'node:child_process'
+import { randomBytes, randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+import { loadSettings } from '../../../src/config/load.ts'
+import type { Settings } from '../../../src/config/settings.ts'
+import { applyObject, createObject } from '../../../src/kube/apply.ts'
+import type { KubeClient } from '../../../src/kube/client.ts'
+import { resourcePath } from '../../../src/kube/resource.ts'
+import type { DaemonSet, KubeList, KubeObject } from '../../../src/kube/types.ts'
+import { buildDaemonSet } from '../../../src/puller/daemon-set.ts'
+import { named } from '../../../src/puller/draft.ts'
+import { capacityOf } from '../../../src/puller/etcd-budget.ts'
+import { fieldManager } from '../../../src/puller/writer.ts'
+import { type Cluster, downCluster, eventually, upCluster } from '../../cluster/index.ts'
+import { freePorts } from '../../cluster/ports.ts'
+import { clusterBed } from '../../support/cluster-bed.ts'
+import type { BenchOptions } from '../bench.ts'
+import { ContenderError } from '../harness/measure.ts'
+import { installedProgram } from '../peers/build.ts'
+import { type Etcd, etcdAt } from './etcd.ts'
+import { nodeName, nodeObject, playNodes } from './fake-nodes.ts'
+
+/** A cluster of fake nodes that hold all images. */
+export interface ScaleWorld extends AsyncDisposable {
+  readonly cluster: Cluster
+  readonly client: KubeClient
+  readonly etcd: Etcd
+  readonly nodes: number
+  readonly images: readonly string[]
+  /** Bytes that etcd holds for each image and node. */
+  readonly storedBytes: number
+  daemonSets(): Promise<readonly DaemonSet[]>
+  /** Starts kip outside the cluster. */
+  startKip(): Promise<KipProcess>
+}
+
+export interface KipProcess extends AsyncDisposable {
+  readonly pid: number
+}
+
+const nodes = 1000
+const images = Array.from(
+  { length: 2000 },
+  (_, index) => `registry.example.test/platform/team-${index % 40}/service-${index}:1.24.${index}`,
+)
+const namespace = 'scale'
+const daemonSetPath = { group: 'apps', version: 'v1', plural: 'daemonsets', namespace }
+const environment = {
+  NAMESPACE: namespace,
+  DAEMONSET_NAME: 'kip',
+  DEPLOYMENT_NAME: '',
+  KIP_IMAGE: 'registry.example.test/kip/sleep:1',
+  KIP_PULLER_PODS_PER_NODE: '16',
+  KIP_PULLER_DISK_PERCENT: '100',
+  IMAGES: images.map((image, index) => `i${index}=${image}`).join(';'),
+}
+/** Twelve pods of each of a thousand nodes are written in minutes, not in seconds. */
+const patienceMs = 900_000
+
+/**
+ * Brings up a control plane whose etcd has its default quota, and nodes that kwok plays. The pods of the first node come there
+ * the real way; those of the others are copies in etcd, since making them would take this machine an hour.
+ */
+export async function createScaleWorld({ report, signal }: BenchOptions): Promise<ScaleWorld> {
+  const kwok = await installedProgram('kwok', 'kwok', { report, signal })
+  await using cleanup = new AsyncDisposableStack()
+  const folder = await mkdtemp(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'kip-bench-'))
+  cleanup.defer(() => rm(folder, { recursive: true, force: true }))
+  // Where the cluster keeps its state: what a disk takes for a write is nobody's doing here.
+  process.env.XDG_STATE_HOME = folder
+  // Four programs of Go's keep all pods; by default each takes twice what it keeps.
+  process.env.GOGC = '40'
+  const name = `bench-${randomBytes(4).toString('hex')}`
+  // 0: the default, 2 GiB.
+  const etcdArguments = ['--quota-backend-bytes=0']
+  const cluster = await upCluster({
+    ...{ name, nodes: 0, owned: true, report, signal },
+    etcdArguments,
+  })
+  cleanup.defer(async () => {
+    await cluster[Symbol.asyncDispose]()
+    await downCluster(name, { report: () => undefined })
+  })
+  const { client, close } = await clusterBed(cluster)
+  cleanup.defer(close)
+  const etcd = etcdAt(cluster.state.ports.etcd, signal)
+  cleanup.use(await playNodes(cluster, kwok.file))
+  const namespaces = { group: '', version: 'v1', plural: 'namespaces' }
+  const object = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }
+  await createObject(client, namespaces, object, { signal })
+
+  const { settings } = loadSettings({ argv: [], env: environment, readFile: () => '' })
+  const daemonSets = async (): Promise<readonly DaemonSet[]> => {
+    const request = { method: 'GET', path: resourcePath(daemonSetPath), signal } as const
+    return (await client.request<KubeList<DaemonSet>>(request)).items ?? []
+  }
+  const everywhere = async (count: number): Promise<boolean> => {
+    const all = await daemonSets()
+    report(`ready pods: ${all.map(({ status }) => status?.numberReady ?? 0).join(' ')}`)
+    return all.every(
+      ({ status }) => status?.numberReady === count && status.desiredNumberScheduled === count,
+    )
+  }
+  const waitEverywhere = (count: number): Promise<unknown> =>
+    eventually(`ready pods on ${count} nodes`, () => everywhere(count), {
+      ...{ timeoutMs: patienceMs, everyMs: 2000, signal },
+    })
+
+  await addNode(client, 0, signal)
+  for (const one of holdingShards(settings)) {
+    await applyObject(client, daemonSetPath, one, { fieldManager, force: true, signal })
+  }
+  await waitEverywhere(1)
+  const first = await etcd.below(`/registry/pods/${namespace}/`)
+  const storedBytes = first.reduce((sum, [, { length }]) => sum + length, 0) / images.length
+  report(`etcd holds ${storedBytes.toFixed(0)} bytes an image and node`)
+  for (let index = 1; index < nodes; index += 1) {
+    signal.throwIfAborted()
+    const copies = first.map((one) => copyTo(one, index))
+    for (let from = 0; from < copies.length; from += 10) {
+      await etcd.put(copies.slice(from, from + 10))
+    }
+  }
+  report('pods of all nodes are stored')
+  for (let index = 1; index < nodes; index += 1) await addNode(client, index, signal)
+  // The controller counts nodes anew for those that lack a pod, and here none does.
+  for (const { metadata } of await daemonSets()) {
+    await client.request({
+      method: 'PATCH',
+      path: resourcePath(daemonSetPath, metadata?.name ?? ''),
+      contentType: 'application/merge-patch+json',
+      body: { metadata: { annotations: { 'bench.test/nodes': String(nodes) } } },
+      signal,
+    })
+  }
+  await waitEverywhere(nodes)
+  const disposal = cleanup.move()
+  return {
+    ...{ cluster, client, etcd, nodes, images, storedBytes, daemonSets },
+    startKip: () => startKip(cluster, signal),
+    [Symbol.asyncDispose]: () => disposal.disposeAsync(),
+  }
+}
+
+/** What a kip that filled this cluster would have left. */
+function holdingShards(settings: Settings): readonly DaemonSet[] {
+  const capacity = capacityOf('holding', 'volume', nodes)
+  const { puller } = settings
+  return Array.from({ length: Math.ceil(images.length / capacity) }, (_, index) => {
+    const own = puller.images.slice(index * capacity, (index + 1) * capacity)
+    // Named as what is found in pods is.
+    const wanted = own.map(({ image }) => ({ reference: image, bestEffort: false }))
+    return buildDaemonSet(
+      { kind: 'holding', index: index + 1, members: named([], wanted) },
+      { namespace, settings: puller, strategy: 'volume', owner: undefined },
+    )
+  })
+}
+
+async function addNode(client: KubeClient, index: number, signal: AbortSignal): Promise<void> {
+  await createObject<KubeObject>(
+    client,
+    { group: '', version: 'v1', plural: 'nodes' },
+    nodeObject(index),
+    { signal },
+  )
+}
+
+/** A pod of the first node as it would be on another: all that differs has the length that it had. */
+function copyTo([key, value]: readonly [string, Buffer], node: number): readonly [string, Buffer] {
+  const name = key.slice(key.lastIndexOf('/') + 1)
+  const copy = `${name.slice(0, -5)}${String(node).padStart(5, '0')}`
+  // The text of a protobuf message is UTF-8, and every byte is a character of latin1.
+  const message = value.toString('latin1')
+  const uid = new RegExp(`${name}.*?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})`, 's').exec(
+    message,
+  )?.[1]
+  if (uid === undefined) throw new ContenderError(`${key}: a pod without uid`)
+  const text = message
+    .replaceAll(name, copy)
+    .replaceAll(uid, randomUUID())
+    .replaceAll(nodeName(0), nodeName(node))
+  return [key.replace(name, copy), Buffer.from(text, 'latin1')]
+}
+
+const program = fileURLToPath(new URL('../../../src/main.ts', import.meta.url))
+
+async function startKip(cluster: Cluster, signal: AbortSignal): Promise<KipProcess> {
+  const [port = 0] = await freePorts(1)
+  const args = [
+    ...['--disable-warning=ExperimentalWarning', program, 'run'],
+    ...[`--kubeconfig=${cluster.kubeconfig}`, `--port=${port}`, '--log.level=warn'],
+    '--admission.enabled=false',
+  ]
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', process.execPath, ...args], {
+    env: { PATH: process.env.PATH, ...environment },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  const said = text(child.stderr)
+  const exited = once(child, 'exit')
+  const end = async (): Promise<void> => {
+    child.kill('SIGKILL')
+    await exited
+  }
+  signal.addEventListener('abort', () => child.kill('SIGKILL'), { once: true })
+  void exited.then(async () => {
+    if (child.exitCode !== null) process.stderr.write((await said).slice(-2000))
+  })
+  return { pid: child.pid ?? 0, [Symbol.asyncDispose]: end }
+}
