@@ -219,7 +219,7 @@ export function copySuite(world: () => SuiteWorld): void {
       await world().targetLog()
       await copyImage(client, from('v1'), to('v2'))
       assert.deepEqual(await world().targetLog(), [
-        `HEAD /v2/copy/${name}/manifests/${image.digest} 200`,
+        `HEAD /v2/copy/${name}/manifests/v1 200`,
         `PUT /v2/copy/${name}/manifests/v2 201`,
       ])
     }))

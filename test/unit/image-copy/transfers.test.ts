@@ -800,6 +800,35 @@ describe('requests', () => {
   })
 })
 
+describe('a new tag on content that is there', () => {
+  const image = sampleImage({ layers: [noise('renamed', 300)] })
+  const asked = (name: string): string[] => [
+    `HEAD /v2/c/d/manifests/${image.digest} 200`,
+    `PUT /v2/c/d/manifests/${name} 201`,
+  ]
+
+  test('is found by its digest where the source’s tag is not there, which is soon not asked for', async () => {
+    await source.client.push(image, 'a/b', 'v1')
+    await target.client.push(image, 'c/d', 'other')
+    target.takeLog()
+    for (const name of ['one', 'two', 'three']) {
+      await copyImage(client, from(), to(name))
+      assert.deepEqual(target.takeLog(), ['HEAD /v2/c/d/manifests/v1 404', ...asked(name)])
+    }
+    await copyImage(client, from(), to('four'))
+    assert.deepEqual(target.takeLog(), asked('four'))
+  })
+
+  test('is found by its digest where the source’s tag is another image', async () => {
+    await source.client.push(image, 'a/b', 'v1')
+    await target.client.push(image, 'c/d', 'other')
+    await target.client.push(sampleImage({ layers: [noise('older', 300)] }), 'c/d', 'v1')
+    target.takeLog()
+    await copyImage(client, from(), to('one'))
+    assert.deepEqual(target.takeLog(), ['HEAD /v2/c/d/manifests/v1 200', ...asked('one')])
+  })
+})
+
 describe('a target that writes no tag twice', () => {
   const image = sampleImage({ layers: [noise('immutable', 300)] })
 
@@ -820,7 +849,7 @@ describe('a target that writes no tag twice', () => {
     const { digest, bytes } = await copyImage(client, from(), to('kept'))
     assert.deepEqual({ digest, bytes }, { digest: image.digest, bytes: 0 })
     assert.deepEqual(target.takeLog(), [
-      `HEAD /v2/c/d/manifests/${image.digest} 200`,
+      'HEAD /v2/c/d/manifests/v1 200',
       'PUT /v2/c/d/manifests/kept 400',
       'HEAD /v2/c/d/manifests/kept 200',
     ])

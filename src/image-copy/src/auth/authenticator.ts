@@ -91,19 +91,6 @@ export class Authenticator {
     return this.#saltOnce
   }
 
-  /** Whether the first request will most likely be challenged: there is a credential, and it was not asked for yet. */
-  async expectsChallenge(repository: string, signal: AbortSignal): Promise<boolean> {
-    if (this.#scheme !== undefined) return false
-    try {
-      const { list } = await abortable(this.#identitiesFor(repository), signal)
-      return list.length > 0
-    } catch {
-      // What cannot be found out matters only once the registry asks.
-      signal.throwIfAborted()
-      return false
-    }
-  }
-
   /** What to show with a request now. @throws RegistryError when the token server gives no token */
   grant(request: AccessRequest, signal: AbortSignal): Grant | Promise<Grant> {
     return this.#scheme === undefined ? unasked : this.#grantBy(this.#scheme, request, signal)

@@ -57,6 +57,7 @@ export class Attempt {
 
   async run(start: Promise<UploadSession | undefined> | UploadSession): Promise<boolean> {
     const { blob, context, hash, source } = this.#parts
+    let downloading = true
     const give = (): void => this.#stop.abort(context.signal.reason)
     onAbort(context.signal, give)
     const inner = { ...context, signal: this.#stop.signal }
@@ -82,7 +83,10 @@ export class Attempt {
     })
     const fetched = blob.size === 0 ? Promise.resolve() : download(source, blob, pump, inner)
     const failed = fetched.then(
-      () => new Promise<never>(() => {}),
+      () => {
+        downloading = false
+        return new Promise<never>(() => {})
+      },
       (error) => {
         this.lostSource = !this.#stop.signal.aborted
         throw error
@@ -102,7 +106,8 @@ export class Attempt {
     } finally {
       offAbort(context.signal, give)
       pump.detach()
-      this.#stop.abort(ended)
+      // To abort what has ended takes longer than a small request.
+      if (downloading) this.#stop.abort(ended)
       await fetched.catch(() => {})
     }
   }

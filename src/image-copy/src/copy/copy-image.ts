@@ -6,8 +6,14 @@ import { parsePlatform } from '../image/platform.ts'
 import { formatReference, type ImageReference } from '../reference.ts'
 import { type Client, internalsOf, type RegistryClient } from '../registry/client.ts'
 import type { Context } from '../registry/context.ts'
-import { getManifest, headManifest, type ManifestBytes } from '../registry/manifests.ts'
+import {
+  getManifest,
+  headManifest,
+  type ManifestBytes,
+  type ManifestHead,
+} from '../registry/manifests.ts'
 import { type Repository, repositoryOf } from '../registry/repository.ts'
+import type { Learned } from '../registry/requests.ts'
 import { type AroundChoice, aroundOptions, copyAround } from './around.ts'
 import { ImageCopier } from './image-copier.ts'
 
@@ -136,7 +142,7 @@ async function copyRoot(parts: RootParts): Promise<{ digest: string; mediaType: 
   const { copier, from, to, source, target, options, context } = parts
   const wanted = source.digest ?? source.tag ?? 'latest'
   const goal = target.tag ?? target.digest
-  const { held, looked, head, fetched } = await firstLook(parts, wanted, goal)
+  const { held, looked, namesake, head, fetched } = await firstLook(parts, wanted, goal)
   const whole = options.recheck !== true && copierTakesAll(options)
   const around = aroundOptions(options)
   if (whole && around === undefined && held?.digest !== undefined && held.digest === head?.digest) {
@@ -152,12 +158,13 @@ async function copyRoot(parts: RootParts): Promise<{ digest: string; mediaType: 
     from.registry,
   )
   let tagged = held?.digest === found.digest
+  const known = tagged || namesake?.digest === found.digest
   // A turn later: the question itself goes first.
-  if (!tagged) setImmediate(warm, parts, manifest)
-  const there = whole && (tagged || (await headManifest(to, found.digest, context)) !== undefined)
+  if (!known) setImmediate(warm, parts, manifest)
+  const there = whole && (known || (await headManifest(to, found.digest, context)) !== undefined)
   if (!there) {
     // A repository that has neither the tag nor the manifest mostly lacks the blobs too.
-    if (held === undefined) copier.expectMissing()
+    if (held === undefined && namesake === undefined) copier.expectMissing()
     await copier.below(found, manifest, 0, context)
   }
   if (there && looked === 'filling' && goal !== undefined) {
@@ -203,9 +210,11 @@ const enoughAbsent = 3
 
 interface FirstLook {
   /** What the target's tag is now. */
-  readonly held: { readonly digest: string | undefined; readonly mediaType: string } | undefined
+  readonly held: ManifestHead | undefined
   /** Whether the target's tag was asked for, or why not: the target is being filled, or the tag is a new name. */
   readonly looked: 'yes' | 'filling' | 'renamed'
+  /** What the source's own tag is in the target, as far as it was asked for. */
+  readonly namesake: ManifestHead | undefined
   /** What the source is, as far as known without its bytes. */
   readonly head: { readonly digest: string | undefined } | undefined
   readonly fetched: ManifestBytes | undefined
@@ -221,18 +230,23 @@ async function firstLook(
   goal: string | undefined,
 ): Promise<FirstLook> {
   const { learned } = to.route.main
-  const looked = await howToLook(to, source, goal, context.signal)
-  const held = looked === 'yes' && goal !== undefined ? headManifest(to, goal, context) : undefined
-  if (looked !== 'yes') to.route.main.warm(1, context)
+  const own = source.tag ?? 'latest'
+  const looked = howToLook(source, goal, own, learned)
+  const asksNamesake = looked === 'renamed' && learned.absentNamesakes < enoughAbsent
+  const tag = looked === 'yes' ? goal : asksNamesake ? own : undefined
+  if (tag === undefined) to.route.main.warm(1, context)
   const [target, head, fetched] = await Promise.all([
-    held,
+    tag === undefined ? undefined : headManifest(to, tag, context),
     source.digest === undefined && counted(from) ? headManifest(from, wanted, context) : undefined,
     source.digest === undefined && !counted(from) ? getManifest(from, wanted, context) : undefined,
   ])
-  if (looked === 'yes') learned.absentTags = target === undefined ? learned.absentTags + 1 : 0
+  const absent = target === undefined
+  if (looked === 'yes') learned.absentTags = absent ? learned.absentTags + 1 : 0
+  if (asksNamesake) learned.absentNamesakes = absent ? learned.absentNamesakes + 1 : 0
   return {
-    held: target,
+    held: looked === 'yes' ? target : undefined,
     looked,
+    namesake: asksNamesake ? target : undefined,
     head: head ?? { digest: source.digest ?? fetched?.digest },
     fetched,
   }
@@ -240,22 +254,19 @@ async function firstLook(
 
 /**
  * Whether the target's tag is asked for. Where it is not likely to be there, the digest alone tells as much with one request
- * less: while a target is being filled, and under another name than the source's. But a first request that will be
- * challenged is best sent together with the source's.
+ * less: while a target is being filled, and under another name than the source's. Under another name the target often holds
+ * the image by the source's name already; asked for at once with the source, that saves the round trip for the digest.
  */
-async function howToLook(
-  to: Repository,
+function howToLook(
   source: ImageReference,
   goal: string | undefined,
-  signal: AbortSignal,
-): Promise<FirstLook['looked']> {
-  const { main } = to.route
+  own: string,
+  { absentTags }: Learned,
+): FirstLook['looked'] {
   if (goal === undefined) return 'filling'
   if (source.digest !== undefined) return 'yes'
-  if (main.learned.absentTags >= enoughAbsent) return 'filling'
-  if (goal === (source.tag ?? 'latest') || (await main.expectsChallenge(to.name, signal)))
-    return 'yes'
-  return 'renamed'
+  if (goal !== own) return 'renamed'
+  return absentTags >= enoughAbsent ? 'filling' : 'yes'
 }
 
 /** Docker Hub counts each GET of a manifest as a pull, and no HEAD. */

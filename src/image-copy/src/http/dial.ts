@@ -53,22 +53,21 @@ export class Dialer {
     this.#options = options
   }
 
-  /** @throws AddressRefusedError, DialError, or the signal's reason */
+  /** @throws AddressRefusedError, DialError, or the reason of the signal that aborted */
   async dial(
     origin: Origin,
     purpose: DialPurpose,
     receiver: Receiver,
-    signal: AbortSignal,
+    signals: readonly AbortSignal[],
   ): Promise<DialedSocket> {
-    signal.throwIfAborted()
+    const { connectMs } = this.#options
     const limit = new AbortController()
-    const late = new DialError(
-      `no connection to ${hostOf(origin)} within ${this.#options.connectMs} ms`,
-      false,
-    )
-    const timer = setTimeout(() => limit.abort(late), this.#options.connectMs)
-    const give = (): void => limit.abort(signal.reason)
-    onAbort(signal, give)
+    const give = (): void => limit.abort(signals.find(({ aborted }) => aborted)?.reason)
+    const late = (): void =>
+      limit.abort(new DialError(`no connection to ${hostOf(origin)} within ${connectMs} ms`, false))
+    for (const signal of signals) signal.throwIfAborted()
+    for (const signal of signals) onAbort(signal, give)
+    const timer = setTimeout(late, connectMs)
     try {
       return await this.#dial(origin, purpose, receiver, limit.signal)
     } catch (error) {
@@ -76,7 +75,7 @@ export class Dialer {
       throw error
     } finally {
       clearTimeout(timer)
-      offAbort(signal, give)
+      for (const signal of signals) offAbort(signal, give)
     }
   }
 

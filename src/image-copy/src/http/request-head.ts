@@ -20,8 +20,7 @@ export interface RequestLine {
 
 const methodPattern = /^[A-Z]{1,16}$/
 const pathPattern = /^\/[\x21-\x7e]*$/
-const namePattern = /^[A-Za-z][A-Za-z0-9-]*$/
-const valuePattern = /^[\x20-\x7e]*$/
+const fieldPattern = /^[A-Za-z][A-Za-z0-9-]*: [\x20-\x7e]*$/
 
 /**
  * Writes a request's head.
@@ -42,10 +41,10 @@ export function requestHead({
   let text = `${method} ${target} HTTP/1.1\r\nHost: ${hostOf(origin)}\r\nAccept-Encoding: identity\r\n`
   if (plainProxy?.authorization !== undefined)
     text += `Proxy-Authorization: ${plainProxy.authorization}\r\n`
-  for (const [name, value] of Object.entries(headers)) {
-    if (!namePattern.test(name) || !valuePattern.test(value))
-      throw new TypeError(`malformed request header ${name}`)
-    text += `${name}: ${value}\r\n`
+  for (const name of Object.keys(headers)) {
+    const field = `${name}: ${headers[name]}`
+    if (!fieldPattern.test(field)) throw new TypeError(`malformed request header ${name}`)
+    text += `${field}\r\n`
   }
   if (bodyBytes > 0 || method === 'POST' || method === 'PUT' || method === 'PATCH') {
     text += `Content-Length: ${bodyBytes}\r\n`

@@ -1,9 +1,10 @@
+import { HeaderFields, requireFields } from './header-fields.ts'
 import { ProtocolError } from './protocol-error.ts'
 
-/** Status and headers of one answer; names in lower case, repeated fields joined by `, `. */
+/** Status and headers of one answer. */
 export interface ResponseHead {
   readonly status: number
-  readonly headers: ReadonlyMap<string, string>
+  readonly headers: HeaderFields
 }
 
 /** What {@link ResponseParser.read} found at the front of its input. Offsets are into that input. */
@@ -18,7 +19,6 @@ export type ParserStep =
 
 /** 32 KiB of head is four times what nginx and Go's defaults send at most in practice (CDN cookies included). */
 const maxHeadBytes = 32 * 1024
-const maxHeaders = 128
 /** Registries send none; proxies send 100 or 103 once. */
 const maxInterim = 8
 /** A chunk's size line with extensions, or one trailer line. */
@@ -26,15 +26,6 @@ const maxLineBytes = 1024
 const maxTrailerBytes = 8 * 1024
 
 const statusLine = /^HTTP\/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?$/
-const headerName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
-/** Names as registries mostly spell them, which need no look at their letters. */
-const headerKeys: ReadonlyMap<string, string> = new Map(
-  [
-    ...['Content-Length', 'Content-Type', 'Date', 'Docker-Content-Digest', 'Docker-Upload-Uuid'],
-    ...['Docker-Distribution-Api-Version', 'Etag', 'Location', 'Range', 'X-Content-Type-Options'],
-  ].map((name) => [name, name.toLowerCase()]),
-)
-const headerValue = /^[\t\x20-\x7e\x80-\xff]*$/
 const chunkSize = /^([0-9A-Fa-f]{1,13})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/
 
 type State =
@@ -148,12 +139,11 @@ export class ResponseParser {
 
   /** @returns undefined for an interim answer */
   #interpret(text: string): ResponseHead | undefined {
-    const [first = '', ...lines] = text.split('\r\n')
+    const end = text.indexOf('\r\n')
+    const first = end < 0 ? text : text.slice(0, end)
     const status = statusLine.exec(first)
     if (status === null) throw notHttp(Buffer.from(first, 'latin1'))
-    if (lines.length > maxHeaders) throw new ProtocolError(`more than ${maxHeaders} headers`)
-    const headers = new Map<string, string>()
-    for (const line of lines) addHeader(headers, line)
+    const headers = new HeaderFields(text.slice(first.length))
     const code = Number(status[2])
     if (code < 200) {
       if (code === 101) throw new ProtocolError('101 Switching Protocols was not asked for')
@@ -166,7 +156,7 @@ export class ResponseParser {
   }
 
   /** Decides where the body ends (RFC 9112 §6.3). */
-  #frame(status: number, headers: ReadonlyMap<string, string>, http10: boolean): void {
+  #frame(status: number, headers: HeaderFields, http10: boolean): void {
     const coding = headers.get('transfer-encoding')
     const length = headers.get('content-length')
     const connection = (headers.get('connection') ?? '').toLowerCase()
@@ -216,7 +206,7 @@ export class ResponseParser {
         if (line.text === '') return this.#end(at)
         this.#trailerBytes += line.text.length + 2
         if (this.#trailerBytes > maxTrailerBytes) throw new ProtocolError('trailers are too large')
-        addHeader(new Map(), line.text)
+        requireFields(`\r\n${line.text}`)
       }
     }
   }
@@ -233,29 +223,6 @@ export class ResponseParser {
     if (!line.endsWith('\r\n')) throw new ProtocolError('a line ends in a bare LF')
     return { text: line.slice(0, -2), at: stop }
   }
-}
-
-function addHeader(headers: Map<string, string>, line: string): void {
-  const colon = line.indexOf(':')
-  const name = line.slice(0, Math.max(0, colon))
-  const key = headerKeys.get(name) ?? headerKey(name)
-  if (!headerValue.test(line)) throw new ProtocolError(`a control character in header ${name}`)
-  let from = colon + 1
-  let to = line.length
-  while (from < to && isBlank(line.charCodeAt(from))) from += 1
-  while (from < to && isBlank(line.charCodeAt(to - 1))) to -= 1
-  const value = line.slice(from, to)
-  const before = headers.get(key)
-  headers.set(key, before === undefined ? value : `${before}, ${value}`)
-}
-
-function headerKey(name: string): string {
-  if (!headerName.test(name)) throw new ProtocolError('a malformed header name')
-  return name.toLowerCase()
-}
-
-function isBlank(code: number): boolean {
-  return code === 32 || code === 9
 }
 
 function notHttp(bytes: Buffer): ProtocolError {

@@ -201,7 +201,7 @@ export class Transport {
         origin,
         purpose,
         { buffer: buffer.current, onBytes: connection.onBytes },
-        AbortSignal.any([request.signal, this.#stop.signal]),
+        [request.signal, this.#stop.signal],
       )
       connection.attach(dialed)
     } catch (error) {

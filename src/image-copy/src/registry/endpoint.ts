@@ -3,6 +3,7 @@ import { RegistryError } from '../errors.ts'
 import type { RateLimit } from '../events.ts'
 import type { DialPurpose } from '../http/address.ts'
 import type { ExchangeLimits } from '../http/exchange.ts'
+import type { HeaderFields } from '../http/header-fields.ts'
 import type { Origin } from '../http/origin.ts'
 import type { Transport, TransportPeer, TransportRequest } from '../http/transport.ts'
 import type { Context } from './context.ts'
@@ -53,6 +54,7 @@ export class Endpoint {
     referrers: 'unknown',
     uploadStep: 0,
     absentTags: 0,
+    absentNamesakes: 0,
   }
   /** Short requests, blob downloads, and blob uploads, each with a window of its own so that none starves another. */
   readonly requests: Window
@@ -211,16 +213,11 @@ export class Endpoint {
       .catch((error: unknown) => {
         throw failureOfExchange(error, method, resource, signal)
       })
-    const refused = (status: number, headers: ReadonlyMap<string, string>): Promise<boolean> =>
+    const refused = (status: number, headers: HeaderFields): Promise<boolean> =>
       grant === undefined || this.#auth === undefined
         ? Promise.resolve(false)
         : this.#auth.turnedDown(request, grant, status, headers.get('www-authenticate') ?? '', 0)
     return { exchange, resource, refused }
-  }
-
-  /** Whether the first request about a repository will most likely be answered by a challenge. */
-  expectsChallenge(repository: string, signal: AbortSignal): Promise<boolean> {
-    return this.#auth?.expectsChallenge(repository, signal) ?? Promise.resolve(false)
   }
 
   /** Opens connections for up to `count` requests that are about to come at a time. */
@@ -316,7 +313,7 @@ export class Endpoint {
     }
   }
 
-  #noteRateLimit(headers: ReadonlyMap<string, string>, context: Context): void {
+  #noteRateLimit(headers: HeaderFields, context: Context): void {
     const limit = readRateLimit(headers)
     if (limit === undefined) return
     this.#rateLimit = limit

@@ -1,6 +1,7 @@
 import { printable, RegistryError, type RegistryErrorCode } from '../errors.ts'
 import { AddressRefusedError, DialError } from '../http/dial-errors.ts'
 import { AnswerTooLargeError } from '../http/exchange.ts'
+import type { HeaderFields } from '../http/header-fields.ts'
 import { ConnectionLostError, ProtocolError, StalledError } from '../http/protocol-error.ts'
 import type { Resource } from './resource.ts'
 import { parseRetryAfter } from './retry.ts'
@@ -21,7 +22,7 @@ export function failureOfAnswer(
   method: string,
   { url }: Pick<Resource, 'url'>,
   status: number,
-  headers: ReadonlyMap<string, string>,
+  headers: HeaderFields,
   body: Uint8Array,
 ): RegistryError {
   const retryAfterMs = parseRetryAfter(headers.get('retry-after'), Date.now())

@@ -1,10 +1,11 @@
 import type { RateLimit } from '../events.ts'
+import type { HeaderFields } from '../http/header-fields.ts'
 
 /**
  * Pulls left by a registry's own word: `ratelimit-limit: 100;w=21600`, `ratelimit-remaining: 76;w=21600`.
  * https://docs.docker.com/docker-hub/usage/pulls/
  */
-export function readRateLimit(headers: ReadonlyMap<string, string>): RateLimit | undefined {
+export function readRateLimit(headers: HeaderFields): RateLimit | undefined {
   const remaining = /^(\d{1,9})(?:;w=(\d{1,9}))?/.exec(headers.get('ratelimit-remaining') ?? '')
   if (remaining === null) return undefined
   const limit = /^(\d{1,9})/.exec(headers.get('ratelimit-limit') ?? '')

@@ -1,4 +1,5 @@
 import type { Answer, Exchange, ExchangeLimits, Reading } from '../http/exchange.ts'
+import type { HeaderFields } from '../http/header-fields.ts'
 import type { Resource } from './resource.ts'
 
 /** Time limits of requests, in milliseconds. */
@@ -27,6 +28,8 @@ export interface Learned {
   uploadStep: number
   /** Tags in a row that were asked for before a copy and were not there: a target that is being filled. */
   absentTags: number
+  /** Sources' tags in a row that were not there, where copies were to get other names. */
+  absentNamesakes: number
 }
 
 /** One request to a registry. */
@@ -59,5 +62,5 @@ export interface UploadRequest {
   readonly exchange: Exchange
   readonly resource: Resource
   /** To be told of an answer of 401 or 403. @returns whether another try with another token or credential makes sense */
-  readonly refused: (status: number, headers: ReadonlyMap<string, string>) => Promise<boolean>
+  readonly refused: (status: number, headers: HeaderFields) => Promise<boolean>
 }

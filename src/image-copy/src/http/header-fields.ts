@@ -1,0 +1,69 @@
+import { ProtocolError } from './protocol-error.ts'
+
+const maxFields = 128
+/** Lines of fields, each with its line break before it (RFC 9112 §5). */
+const wellFormed = /^(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*)*$/
+const wellNamed = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+:/
+
+/**
+ * The header fields of one answer. They stay the text that came: an answer has a dozen, of which a request wants a few.
+ *
+ * White space before a colon, folded lines, bare CR or LF, and NUL are refused: where readers are lenient, two of them can
+ * disagree.
+ */
+export class HeaderFields {
+  readonly #text: string
+  readonly #lower: string
+
+  /** @param text every field with a line break before it @throws ProtocolError */
+  constructor(text: string) {
+    requireFields(text)
+    this.#text = text
+    this.#lower = text.toLowerCase()
+    let count = 0
+    for (let at = 0; at >= 0; at = text.indexOf('\r\n', at + 2)) count += 1
+    if (count > maxFields + 1) throw new ProtocolError(`more than ${maxFields} headers`)
+  }
+
+  /** A field's value; repeated fields joined by `, `. @param name in lower case */
+  get(name: string): string | undefined {
+    const start = `\r\n${name}:`
+    let value: string | undefined
+    for (
+      let at = this.#lower.indexOf(start);
+      at >= 0;
+      at = this.#lower.indexOf(start, at + start.length)
+    ) {
+      const end = this.#text.indexOf('\r\n', at + start.length)
+      const part = trimmed(this.#text, at + start.length, end < 0 ? this.#text.length : end)
+      value = value === undefined ? part : `${value}, ${part}`
+    }
+    return value
+  }
+
+  has(name: string): boolean {
+    return this.#lower.includes(`\r\n${name}:`)
+  }
+}
+
+/** Refuses lines of fields, each with a line break before it, that are not well formed. @throws ProtocolError */
+export function requireFields(text: string): void {
+  if (wellFormed.test(text)) return
+  for (const line of text.split('\r\n').slice(1)) {
+    if (!wellNamed.test(line)) throw new ProtocolError('a malformed header name')
+  }
+  throw new ProtocolError('a control character in a header')
+}
+
+/** Without blanks around it. String.trim takes away more, non-breaking spaces among it. */
+function trimmed(text: string, start: number, end: number): string {
+  let from = start
+  let to = end
+  while (from < to && isBlank(text.charCodeAt(from))) from += 1
+  while (from < to && isBlank(text.charCodeAt(to - 1))) to -= 1
+  return text.slice(from, to)
+}
+
+function isBlank(code: number): boolean {
+  return code === 32 || code === 9
+}
