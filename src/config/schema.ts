@@ -540,9 +540,9 @@ export const settingsSchema: SectionSchema<Settings> = {
           type: 'integer',
           minimum: 1,
           maximum: 99,
-          default: 2,
+          default: 1,
           description:
-            'DaemonSets over which the images that nodes hold for good are spread, so that a node pulls several at once and a change touches a part of them; eight images each at least, and no more of them than `puller.podsPerNode` leaves. On IMAGES alone, without discovery, there is one. 2: as many as 3 pods a node leave.',
+            'DaemonSets over which the images that nodes hold for good are spread, five images each at least, and no more of them than `puller.podsPerNode` leaves; without discovery, on IMAGES alone, there is one. More let a node whose kubelet pulls in parallel pull several at once. 1: a kubelet that pulls one image after the other (its default) makes a new pod wait for one pull of each.',
         },
         daemonSetName: {
           ...objectName,

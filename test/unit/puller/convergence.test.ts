@@ -103,7 +103,7 @@ describe('the way of an image', () => {
     })
 
     it('leaves so few in one that a second pod would not pay', () => {
-      assert.deepEqual(sizes(spread(15)), { kip: 15 })
+      assert.deepEqual(sizes(spread(9)), { kip: 9 })
     })
 
     it('adds to the smaller one, and changes no other', () => {

@@ -30,7 +30,7 @@ export const pullerSettings: PullerSettings = Object.freeze({
   where: 'everywhere',
   rules: [],
   podsPerNode: 3,
-  shards: 2,
+  shards: 1,
   priorityClass: '',
   privateImages: 'off',
   diskPercent: 50,
