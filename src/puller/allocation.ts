@@ -35,7 +35,7 @@ export function allocate(draft: Draft, promoted: readonly Wanted[]): Allocation 
       const isWorthIt = missing > 0 && draft.fits(kind, where)
       const rest = isWorthIt ? items : distribute(draft, group, items, into)
       const share = Math.ceil(rest.length / Math.max(1, missing))
-      const first = rest.slice(0, Math.min(share, draft.capacity(kind)))
+      const first = rest.slice(0, Math.min(share, draft.capacity(kind, where)))
       if (first.length > 0) openings.push({ kind, where, items: first })
     }
   }
@@ -52,7 +52,10 @@ function distribute(
   const room = new Map(
     group.map((shard) => {
       const gone = draft.departures.along(shard)
-      return [shard, draft.capacity(shard.kind) - shard.members.length + gone.size]
+      return [
+        shard,
+        draft.capacity(shard.kind, shard.where ?? '') - shard.members.length + gone.size,
+      ]
     }),
   )
   const roomOf = (shard: ObservedShard): number => room.get(shard) ?? 0

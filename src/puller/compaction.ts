@@ -49,7 +49,7 @@ export function compactions(
     const last = group.at(-1)
     // Shards made when there were other architectures come in no order of their own.
     if (last === undefined || group.some(({ where }) => where !== last.where)) return []
-    const capacity = capacityOf(last.kind, strategy, seen.nodes)
+    const capacity = capacityOf(last.kind, strategy, scene.nodesAt(last.where ?? ''))
     const members = group.reduce((sum, shard) => sum + shard.members.length, 0)
     if (group.length <= shardsFor(members, scene.spread)) return []
     if (members > fillFactor * capacity * (group.length - 1)) return []

@@ -97,8 +97,9 @@ export class Draft {
     return this.#places.get(item.reference) === place
   }
 
-  capacity(kind: ShardKind): number {
-    return capacityOf(kind, this.#input.strategy, this.scene.seen.nodes)
+  /** Images that a shard may have there. */
+  capacity(kind: ShardKind, where: Where): number {
+    return capacityOf(kind, this.#input.strategy, this.scene.nodesAt(where))
   }
 
   isChanged({ name }: ObservedShard): boolean {

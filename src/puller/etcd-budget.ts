@@ -1,4 +1,4 @@
-import type { ShardKind } from './shard.ts'
+import type { ShardKind, Where } from './shard.ts'
 import { type StrategyName, strategyOf } from './strategies/strategies.ts'
 import type { Wanted } from './wanted.ts'
 import { byWorth } from './worth.ts'
@@ -59,19 +59,22 @@ export function rolledBytes(
  * worth least. Pure.
  *
  * @param held references that shards hold
+ * @param nodesAt how many nodes a place means
  */
 export function overEtcd(
   wanted: ReadonlyMap<string, Wanted>,
   held: ReadonlySet<string>,
   strategy: StrategyName,
-  nodes: number,
+  nodesAt: (where: Where) => number,
 ): ReadonlySet<string> {
   const { imageBytes } = strategyOf('holding', strategy)
-  const most = Math.floor(etcdBudget.restBytes / (imageBytes * nodes))
-  if (wanted.size <= most) return new Set()
-  return new Set(
-    byWorth(wanted, held)
-      .slice(most)
-      .map(({ reference }) => reference),
-  )
+  let left = etcdBudget.restBytes / imageBytes
+  const out = new Set<string>()
+  if (wanted.size * nodesAt('') <= left) return out
+  for (const { reference, where = '' } of byWorth(wanted, held)) {
+    const nodes = nodesAt(where)
+    if (nodes > left) out.add(reference)
+    else left -= nodes
+  }
+  return out
 }

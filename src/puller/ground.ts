@@ -116,6 +116,23 @@ export function isMeant(node: string, where: Where, ground: Ground): boolean {
   return kind === undefined || includes(where, kind)
 }
 
+/**
+ * Tells how many nodes a place means.
+ *
+ * @param unknown what is told where nodes are not known
+ */
+export function nodeCounts(ground: Ground, unknown: number): (where: Where) => number {
+  const { nodes } = ground
+  if (nodes === undefined) return () => unknown
+  const counts = new Map<Where, number>()
+  return (where) => {
+    const known =
+      counts.get(where) ?? nodes.filter(({ name }) => isMeant(name, where, ground)).length
+    counts.set(where, known)
+    return known
+  }
+}
+
 /** Whether there may be nodes that both places mean. */
 export function overlaps(one: Where, other: Where, { kinds }: Ground): boolean {
   return kinds.length === 0 || kinds.some((kind) => includes(one, kind) && includes(other, kind))

@@ -13,7 +13,7 @@ const mostShards = 2
 export function letIn(draft: Draft, where: Where): void {
   const { scene } = draft
   let waiting = gathered(draft, where)
-  const capacity = draft.capacity('fresh')
+  const capacity = draft.capacity('fresh', where)
   const shards = draft.ofKind('fresh', where)
   const crowding = draft.isCrowded ? crowdingOf(scene, shards) : []
   for (const shard of shards) {
@@ -72,7 +72,7 @@ function letInElsewhere(draft: Draft, where: Where, waiting: readonly Wanted[]):
   let rest = waiting
   for (const shard of shards) {
     if (draft.isChanged(shard) || !isChangeable(draft.scene, shard)) continue
-    const room = Math.max(0, draft.capacity('fresh') - shard.members.length)
+    const room = Math.max(0, draft.capacity('fresh', shard.where ?? '') - shard.members.length)
     if (room > 0) draft.change(shard, rest.slice(0, room))
     rest = rest.slice(room)
   }

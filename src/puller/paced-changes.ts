@@ -1,12 +1,13 @@
 import type { Change } from './draft.ts'
 import { etcdBudget, residentShare, rolledBytes, type Written } from './etcd-budget.ts'
-import { isResident } from './shard.ts'
+import { isResident, type Where } from './shard.ts'
 import type { StrategyName } from './strategies/strategies.ts'
 
 export interface PaceInput {
   readonly written: readonly Written[]
   readonly strategy: StrategyName
-  readonly nodes: number
+  /** How many nodes a place means. */
+  readonly nodesAt: (where: Where) => number
   readonly now: number
   /** Whether a change makes pods anew. */
   readonly rolls: (change: Change) => boolean
@@ -21,14 +22,14 @@ export interface PaceInput {
  */
 export function paced(
   changes: readonly Change[],
-  { written, strategy, nodes, now, rolls, isUrgent, wake }: PaceInput,
+  { written, strategy, nodesAt, now, rolls, isUrgent, wake }: PaceInput,
 ): { readonly changes: readonly Change[]; readonly written: readonly Written[] } {
   const { writtenBytes, windowMs } = etcdBudget
   const counted = written.filter(({ at }) => now < at + windowMs)
   const allowed: Change[] = []
   for (const change of changes) {
-    const { kind, members } = change.shard
-    const bytes = rolls(change) ? rolledBytes(kind, strategy, members.length, nodes) : 0
+    const { kind, members, where = '' } = change.shard
+    const bytes = rolls(change) ? rolledBytes(kind, strategy, members.length, nodesAt(where)) : 0
     const before = counted.reduce((sum, one) => sum + one.bytes, 0)
     const most = isResident(kind) ? residentShare * writtenBytes : writtenBytes
     if (bytes > 0 && before > 0 && before + bytes > most && !isUrgent(change)) {

@@ -4,7 +4,7 @@ import type { Memory } from './memory.ts'
 import { nextEjection } from './memory.ts'
 import type { Pace } from './pace.ts'
 import type { PodView } from './pod-view.ts'
-import { isResident, type ResidentKind, type Shard } from './shard.ts'
+import { isResident, type ResidentKind, type Shard, type Where } from './shard.ts'
 import type { Survey } from './survey.ts'
 import { holds } from './verdict.ts'
 import type { Wanted } from './wanted.ts'
@@ -25,6 +25,8 @@ export interface Scene {
   readonly ground: Ground
   /** Shards that the images of one kind and place that are held for good are spread over at most. */
   readonly spread: number
+  /** How many nodes a place means. */
+  readonly nodesAt: (where: Where) => number
   /** Asks for another round at a time. */
   readonly wake: (at: number) => void
 }

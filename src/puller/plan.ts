@@ -3,7 +3,7 @@ import { type Compaction, compactions } from './compaction.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import { type Change, Draft, type DraftInput } from './draft.ts'
 import { overEtcd } from './etcd-budget.ts'
-import { effectiveWhere, type Ground, isMeant, unknownGround } from './ground.ts'
+import { effectiveWhere, type Ground, isMeant, nodeCounts, unknownGround } from './ground.ts'
 import { letIn } from './let-in.ts'
 import { type Memory, remember, since } from './memory.ts'
 import { sorted } from './order.ts'
@@ -68,10 +68,10 @@ export interface Plan {
 export function plan(input: PlanInput): Plan {
   const { ground = unknownGround, strategy, podsPerNode, pace, now } = input
   const held = new Set(input.shards.flatMap(({ members }) => members.map((one) => one.reference)))
-  const nodes = Math.max(0, ...input.shards.map(({ desired }) => desired))
-  const beyond = overEtcd(input.wanted, held, strategy, nodes)
+  const nodesAt = nodeCounts(ground, Math.max(0, ...input.shards.map(({ desired }) => desired)))
+  const beyond = overEtcd(input.wanted, held, strategy, nodesAt)
   const storable = new Map([...input.wanted].filter(([reference]) => !beyond.has(reference)))
-  const roomless = overRoom({ wanted: storable, held, strategy, podsPerNode, nodes, ground })
+  const roomless = overRoom({ wanted: storable, held, strategy, podsPerNode, nodesAt, ground })
   const displaced = beyond.union(roomless)
   const wanted = new Map([...input.wanted].filter(([reference]) => !displaced.has(reference)))
   const shards = input.shards
@@ -101,6 +101,7 @@ export function plan(input: PlanInput): Plan {
     homes,
     ground,
     spread: spreadOf({ shards: input.spread ?? 1, podsPerNode, wanted: wanted.values(), ground }),
+    nodesAt,
     wake,
   }
 
@@ -126,7 +127,7 @@ export function plan(input: PlanInput): Plan {
   const { changes, written } = paced(draft.changes, {
     written: memory.written,
     strategy,
-    nodes,
+    nodesAt,
     now,
     rolls: (change) => rolls(change, input.fingerprint),
     // What fails is to stop nobody, and what was deleted by hand held something.

@@ -13,7 +13,7 @@ export function refreshTags(draft: Draft, where: Where): void {
   const [shard, ...others] = draft.ofKind('refresh', where)
   for (const other of others) draft.delete(other)
   const moved = sorted(draft.wantedAt(where).filter((item) => hasMoved(scene, item)))
-  const most = draft.capacity('refresh')
+  const most = draft.capacity('refresh', where)
   if (shard === undefined) {
     const busy = draft.ofKind('fresh', where).length > 0 || draft.changes.length > 0
     if (moved.length === 0 || busy || !draft.hasRoom('refresh', where)) return

@@ -1,6 +1,7 @@
 import { capacityOf } from './etcd-budget.ts'
 import { type Ground, includes, kindsOf } from './ground.ts'
 import { residentKind } from './placement.ts'
+import type { Where } from './shard.ts'
 import type { StrategyName } from './strategies/strategies.ts'
 import type { Wanted } from './wanted.ts'
 import { byWorth } from './worth.ts'
@@ -11,8 +12,8 @@ export interface RoomInput {
   readonly held: ReadonlySet<string>
   readonly strategy: StrategyName
   readonly podsPerNode: number
-  /** Nodes that the shards are for; 0: not known yet. */
-  readonly nodes: number
+  /** How many nodes a place means. */
+  readonly nodesAt: (where: Where) => number
   readonly ground: Ground
 }
 
@@ -24,10 +25,13 @@ export interface RoomInput {
  * there is no more room for elsewhere.
  */
 export function overRoom(input: RoomInput): ReadonlySet<string> {
-  const { wanted, held, strategy, podsPerNode, nodes: count, ground } = input
+  const { wanted, held, strategy, podsPerNode, nodesAt, ground } = input
   const residents = podsPerNode - 1
-  const capacity = capacityOf('holding', strategy, count)
-  const beside = capacityOf('fresh', strategy, count)
+  /** By kind and place: images that a shard takes. */
+  const capacities = new Map<string, number>()
+  const shardsOf = (key: string, count: number): number =>
+    Math.ceil(count / (capacities.get(key) ?? 1))
+  const beside = capacityOf('fresh', strategy, nodesAt(''))
   const out = new Set<string>()
   if (wanted.size <= beside) return out
   const nodes = kindsOf(ground).map((kind) => ({
@@ -39,11 +43,14 @@ export function overRoom(input: RoomInput): ReadonlySet<string> {
   for (const item of byWorth(wanted, held)) {
     const { reference, where = '' } = item
     const key = `${residentKind(item)}/${where}`
+    if (!capacities.has(key)) {
+      capacities.set(key, capacityOf('holding', strategy, nodesAt(where)))
+    }
     const there = nodes.filter(({ kind }) => includes(where, kind))
     const fits = there.every(({ counts }) => {
-      let shards = 0
-      for (const [other, count] of counts) if (other !== key) shards += Math.ceil(count / capacity)
-      return shards + Math.ceil(((counts.get(key) ?? 0) + 1) / capacity) <= residents
+      let shards = shardsOf(key, (counts.get(key) ?? 0) + 1)
+      for (const [other, count] of counts) if (other !== key) shards += shardsOf(other, count)
+      return shards <= residents
     })
     if (fits) for (const { counts } of there) counts.set(key, (counts.get(key) ?? 0) + 1)
     else if (there.every(({ overflow }) => overflow < beside)) {

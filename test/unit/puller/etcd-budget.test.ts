@@ -38,12 +38,17 @@ describe('what the puller stores in etcd', () => {
 
   it('bounds images times nodes, and leaves out those worth least', () => {
     const wanted = want(...images(2001))
-    assert.equal(overEtcd(wanted, new Set(), 'volume', 1000).size, 1)
-    assert.equal(overEtcd(wanted, new Set(), 'volume', 0).size, 0, 'no nodes are known yet')
+    assert.equal(overEtcd(wanted, new Set(), 'volume', () => 1000).size, 1)
+    assert.equal(overEtcd(wanted, new Set(), 'volume', () => 0).size, 0, 'no nodes are known yet')
     const first = images(1)[0] ?? ''
     wanted.set(first, { reference: first, bestEffort: false, uses: 9 })
-    const out = overEtcd(wanted, new Set(), 'init', 100_000)
+    const out = overEtcd(wanted, new Set(), 'init', () => 100_000)
     assert.ok(out.size > 1900 && !out.has(first))
+    const few = want(
+      ...images(2001).map((reference) => ({ reference, bestEffort: false, where: 'amd64' })),
+    )
+    const nodesAt = (where: string): number => (where === '' ? 5000 : 10)
+    assert.equal(overEtcd(few, new Set(), 'volume', nodesAt).size, 0, 'they are for few nodes')
   })
 
   describe('has a change wait', () => {
@@ -63,7 +68,7 @@ describe('what the puller stores in etcd', () => {
       const result = paced(changes, {
         written: written.map(({ at }) => ({ at, bytes: 500e6 })),
         strategy: 'volume',
-        nodes: 1000,
+        nodesAt: () => 1000,
         now,
         rolls: ({ name }) => name !== 'noted',
         isUrgent: ({ shard }) => shard.kind === 'apart',

@@ -30,7 +30,7 @@ const set = (...items: readonly Wanted[]): ReadonlyMap<string, Wanted> =>
 const over = (items: readonly Wanted[], podsPerNode = 3, ground = unknownGround) =>
   overRoom({
     ...{ wanted: set(...items), held: nobody, strategy: 'sleep', podsPerNode, ground },
-    nodes: 3,
+    nodesAt: () => 3,
   })
 
 describe('overRoom', () => {
@@ -73,7 +73,14 @@ describe('overRoom', () => {
       fc.property(items, fc.integer({ min: 2, max: 5 }), (list, podsPerNode) => {
         const wanted = set(...list)
         const look = (held: ReadonlySet<string>) =>
-          overRoom({ wanted, held, strategy: 'sleep', podsPerNode, nodes: 3, ground: mixed })
+          overRoom({
+            wanted,
+            held,
+            strategy: 'sleep',
+            podsPerNode,
+            nodesAt: () => 3,
+            ground: mixed,
+          })
         const out = look(nobody)
         const kept = list.filter(({ reference }) => !out.has(reference))
         for (const architecture of mixed.architectures) {
