@@ -790,13 +790,14 @@ describe('requests', () => {
     const count = (): number => source.takeLog().length + target.takeLog().length
     count()
     await copyImages(client, items, { concurrency: 1 })
-    // GET and PUT of the manifest, a HEAD, and for two blobs POST, GET, PUT; a configuration is mounted after the first.
+    // GET and PUT of the manifest, and for two blobs POST, GET, PUT; a configuration is mounted after the first. The first
+    // three images are asked for by tag and by digest.
     const filling = count()
-    assert.ok(filling <= 12 * (3 + 4) + 10, `${filling} requests`)
+    assert.ok(filling <= 12 * (2 + 4) + 3 * 2 + 2, `${filling} requests`)
     await copyImages(client, items, { concurrency: 1 })
-    // The guess that tags are new costs one request, once.
+    // The guesses that tags and images are new cost one request each, once.
     const again = count()
-    assert.ok(again <= 2 * 12 + 2, `${again} requests`)
+    assert.ok(again <= 2 * 12 + 3, `${again} requests`)
   })
 })
 
@@ -853,6 +854,23 @@ describe('a target that writes no tag twice', () => {
       'PUT /v2/c/d/manifests/kept 400',
       'HEAD /v2/c/d/manifests/kept 200',
     ])
+  })
+
+  test('is asked for its tag too where the guess that it is being filled was wrong', async () => {
+    const items = []
+    for (const name of ['one', 'two', 'three', 'kept']) {
+      const other = name === 'kept' ? image : sampleImage({ layers: [noise(name, 300)] })
+      await source.client.push(other, 'a/b', name)
+      items.push({ source: from(name), target: to(name, name === 'kept' ? 'c/d' : `c/${name}`) })
+    }
+    target.repository('c/d').tags.set('kept', image.digest)
+    target.takeLog()
+    for (const { error } of await copyImages(client, items, { concurrency: 1 }))
+      assert.equal(error, undefined)
+    assert.deepEqual(
+      target.takeLog().filter((line) => /c\/d\/manifests/.test(line)),
+      ['PUT /v2/c/d/manifests/kept 400', 'HEAD /v2/c/d/manifests/kept 200'],
+    )
   })
 
   test('fails the copy where its tag is another image', async () => {

@@ -161,15 +161,20 @@ async function copyRoot(parts: RootParts): Promise<{ digest: string; mediaType: 
   const known = tagged || namesake?.digest === found.digest
   // A turn later: the question itself goes first.
   if (!known) setImmediate(warm, parts, manifest)
-  const there = whole && (known || (await headManifest(to, found.digest, context)) !== undefined)
+  const { learned } = to.route.main
+  // While a target is being filled with images that it never had, their parts tell soon enough if one is there.
+  const guessed = looked === 'filling' && goal !== undefined && learned.absentImages >= enough
+  const there = whole && (known || (!guessed && (await holds(to, found.digest, context))))
   if (!there) {
     // A repository that has neither the tag nor the manifest mostly lacks the blobs too.
-    if (held === undefined && namesake === undefined) copier.expectMissing()
+    if (!guessed && held === undefined && namesake === undefined) copier.expectMissing()
     await copier.below(found, manifest, 0, context)
+    const { bytes, mounted } = copier.tally
+    if (bytes + mounted === 0) learned.absentImages = 0
   }
   if (there && looked === 'filling' && goal !== undefined) {
     // Against the guess that the tag is new, the image is there: then its tag mostly is too.
-    to.route.main.learned.absentTags = 0
+    learned.absentTags = 0
     tagged = await isTagged(to, goal, found, context)
   } else if (there && goal === found.digest) tagged = true
   if (around !== undefined)
@@ -180,11 +185,20 @@ async function copyRoot(parts: RootParts): Promise<{ digest: string; mediaType: 
   if (!tagged) {
     await copier.put(found, manifest, goal ?? found.digest, 0, context).catch(async (error) => {
       // Some registries refuse to write a tag again, even as what it is.
-      if (!there || looked === 'yes' || goal === undefined || context.signal.aborted) throw error
+      const mayBeTagged = (there || guessed) && looked !== 'yes' && goal !== undefined
+      if (!mayBeTagged || context.signal.aborted) throw error
       if (!(await isTagged(to, goal, found, context))) throw error
     })
   }
   return { digest: found.digest, mediaType: manifest.mediaType }
+}
+
+/** Asks whether the target has the image. */
+async function holds(to: Repository, digest: string, context: Context): Promise<boolean> {
+  const { learned } = to.route.main
+  const found = await headManifest(to, digest, context)
+  learned.absentImages = found === undefined ? learned.absentImages + 1 : 0
+  return found !== undefined
 }
 
 async function isTagged(
@@ -205,8 +219,8 @@ function warm({ from, to, context }: RootParts, manifest: Manifest): void {
   to.route.main.warm(to.route.main.learned.selfMount === 'unknown' ? 2 * parts : parts, context)
 }
 
-/** Tags in a row that were not there, after which the next is taken to be absent too. */
-const enoughAbsent = 3
+/** Tags in a row of which one thing was found, after which it is taken to hold for the next too. */
+const enough = 3
 
 interface FirstLook {
   /** What the target's tag is now. */
@@ -221,8 +235,8 @@ interface FirstLook {
 }
 
 /**
- * Asks both sides at once. The source is asked by GET, since mostly its bytes are needed; by HEAD at Docker Hub, which counts
- * GETs; and not at all yet when its digest is given.
+ * Asks both sides at once. The source is asked by GET, since mostly its bytes are needed; by HEAD where mostly they are not,
+ * because the target is up to date, and at Docker Hub, which counts GETs; and not at all yet when its digest is given.
  */
 async function firstLook(
   { from, to, source, context }: RootParts,
@@ -232,16 +246,19 @@ async function firstLook(
   const { learned } = to.route.main
   const own = source.tag ?? 'latest'
   const looked = howToLook(source, goal, own, learned)
-  const asksNamesake = looked === 'renamed' && learned.absentNamesakes < enoughAbsent
+  const asksNamesake = looked === 'renamed' && learned.absentNamesakes < enough
   const tag = looked === 'yes' ? goal : asksNamesake ? own : undefined
   if (tag === undefined) to.route.main.warm(1, context)
+  const byHead = counted(from) || (looked === 'yes' && learned.rightTags >= enough)
   const [target, head, fetched] = await Promise.all([
     tag === undefined ? undefined : headManifest(to, tag, context),
-    source.digest === undefined && counted(from) ? headManifest(from, wanted, context) : undefined,
-    source.digest === undefined && !counted(from) ? getManifest(from, wanted, context) : undefined,
+    source.digest === undefined && byHead ? headManifest(from, wanted, context) : undefined,
+    source.digest === undefined && !byHead ? getManifest(from, wanted, context) : undefined,
   ])
   const absent = target === undefined
+  const right = !absent && target.digest === (head ?? fetched ?? source).digest
   if (looked === 'yes') learned.absentTags = absent ? learned.absentTags + 1 : 0
+  if (looked === 'yes') learned.rightTags = right ? learned.rightTags + 1 : 0
   if (asksNamesake) learned.absentNamesakes = absent ? learned.absentNamesakes + 1 : 0
   return {
     held: looked === 'yes' ? target : undefined,
@@ -266,7 +283,7 @@ function howToLook(
   if (goal === undefined) return 'filling'
   if (source.digest !== undefined) return 'yes'
   if (goal !== own) return 'renamed'
-  return absentTags >= enoughAbsent ? 'filling' : 'yes'
+  return absentTags >= enough ? 'filling' : 'yes'
 }
 
 /** Docker Hub counts each GET of a manifest as a pull, and no HEAD. */

@@ -139,6 +139,7 @@ export class Client implements RegistryClient {
   readonly #timeouts: Timeouts
   readonly #transport: Transport
   readonly #endpoints = new Map<string, Endpoint>()
+  readonly #routes = new Map<string, Route>()
   readonly #foreign = new Map<string, Endpoint>()
   readonly #identities = new Map<string, ReturnType<typeof tlsIdentity>>()
 
@@ -167,6 +168,15 @@ export class Client implements RegistryClient {
 
   /** Where a registry is read and written. */
   route(registry: string): Route {
+    let route = this.#routes.get(registry)
+    if (route === undefined) {
+      route = this.#makeRoute(registry)
+      this.#routes.set(registry, route)
+    }
+    return route
+  }
+
+  #makeRoute(registry: string): Route {
     const main = this.#endpoint(registry)
     const mirrors = (this.#host(registry).mirrors ?? []).map((text) => {
       const slash = text.indexOf('/')

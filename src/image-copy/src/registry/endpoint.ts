@@ -54,6 +54,8 @@ export class Endpoint {
     referrers: 'unknown',
     uploadStep: 0,
     absentTags: 0,
+    absentImages: 0,
+    rightTags: 0,
     absentNamesakes: 0,
   }
   /** Short requests, blob downloads, and blob uploads, each with a window of its own so that none starves another. */

@@ -32,8 +32,8 @@ export function resolveLocation(from: URL, location: string | undefined): Destin
       host: from.host,
     })
   }
-  if (!URL.canParse(location, from.href)) throw refuse('is no URL')
-  let url = new URL(location, from.href)
+  let url = URL.parse(location, from.href)
+  if (url === null) throw refuse('is no URL')
   if (from.protocol === 'https:' && url.protocol === 'http:' && url.hostname === from.hostname) {
     url = new URL(url.pathname + url.search, from)
   }

@@ -28,6 +28,10 @@ export interface Learned {
   uploadStep: number
   /** Tags in a row that were asked for before a copy and were not there: a target that is being filled. */
   absentTags: number
+  /** Images in a row that were not there by their digest either. */
+  absentImages: number
+  /** Tags in a row that were asked for before a copy and were what the source's was: a target that is up to date. */
+  rightTags: number
   /** Sources' tags in a row that were not there, where copies were to get other names. */
   absentNamesakes: number
 }
