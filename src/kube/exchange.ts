@@ -14,11 +14,15 @@ export interface ExchangeOptions {
   readonly onHead: (status: number, headers: IncomingHttpHeaders) => (chunk: Buffer) => void
 }
 
+/** What is waiting is handed on for so long; then everybody else has a turn. Long against a turn, short against a webhook's answer. */
+const sliceMs = 5
+
 /**
  * Sends one request; resolves when the whole answer was handed on.
  *
  * A watch sends each event in HTTP chunks of its own. They are handed on where they are parsed: between streams and iterators
- * each would cost more than reading the pod in it.
+ * each would cost more than reading the pod in it. A server that sends faster than the chunks are taken would never let go of the
+ * event loop: libuv reads two mebibytes before it looks at anybody else.
  */
 export function exchange(options: ExchangeOptions): Promise<void> {
   const { dispatcher, request, signal, beforeSending, onHead } = options
@@ -35,6 +39,19 @@ export function exchange(options: ExchangeOptions): Promise<void> {
     signal.throwIfAborted()
     signal.addEventListener('abort', onAbort, { once: true })
     let onChunk: ((chunk: Buffer) => void) | undefined
+    /** When the turn of the event loop began in which chunks are handed on; undefined: none were yet. */
+    let turnAt: number | undefined
+    const handOn = (controller: Dispatcher.DispatchController, chunk: Buffer): void => {
+      if (turnAt === undefined) {
+        turnAt = performance.now()
+        setImmediate(() => {
+          turnAt = undefined
+          controller.resume()
+        })
+      }
+      onChunk?.(chunk)
+      if (performance.now() - turnAt > sliceMs) controller.pause()
+    }
     dispatcher.dispatch(request, {
       onRequestStart(controller) {
         abort = (reason) => controller.abort(reason)
@@ -45,7 +62,7 @@ export function exchange(options: ExchangeOptions): Promise<void> {
         // What goes before an answer (100, 103) is none.
         if (status >= 200) onChunk = onHead(status, headers)
       },
-      onResponseData: (_controller, chunk) => onChunk?.(chunk),
+      onResponseData: handOn,
       onResponseEnd: () => finish(resolve),
       onResponseError: (_controller, error) => finish(() => reject(error)),
     })
