@@ -6,7 +6,7 @@ import { OURS } from '../harness/case.ts'
 import { ContenderError } from '../harness/measure.ts'
 import { formatMeasurement, type Measurement, type Round } from '../harness/measurement.ts'
 import { usageOf } from '../harness/process-usage.ts'
-import type { ClientReport } from './client-report.ts'
+import { type ClientReport, WATCH_LOOP } from './client-report.ts'
 import type { ClientName, Target, World } from './world.ts'
 
 /** How the parts of the time are called where their memory is compared. */
@@ -27,7 +27,8 @@ export interface ChurnOptions {
 }
 
 /**
- * Both clients side by side on the same changes: CPU of that time alone, memory from the start on.
+ * Both clients side by side on the same changes: CPU of that time alone, memory from the start on. Then as long again for blocks
+ * of kip's event loop, since the timers that see them cost more than the changes.
  *
  * @throws ContenderError when they do not end with the same inventory
  */
@@ -48,6 +49,9 @@ export async function churnRound(options: ChurnOptions): Promise<Round> {
     clearInterval(sampling)
   }
   const after = await Promise.all([kip, peer].map(({ process }) => usageOf(process)))
+  kip.watchLoop()
+  await options.change(signal)
+  await sleep(SETTLE_MS / 3, undefined, { signal })
   const [ours, theirs] = await Promise.all([kip.end(), peer.end()])
   if (ours.digest !== theirs.digest || ours.events !== theirs.events) {
     throw new ContenderError(`the clients differ: ${JSON.stringify([ours, theirs])}`)
@@ -69,7 +73,7 @@ export async function churnRound(options: ChurnOptions): Promise<Round> {
     options.report(`churn: ${name}: ${formatMeasurement(measurement)}`)
   }
   options.report(
-    `churn: kip keeps ${ours.podBytes?.toFixed(0)} B a pod, ${ours.beyondBytes?.toFixed(0)} B of it beyond the inventory`,
+    `churn: kip keeps ${ours.podBytes?.toFixed(0)} B a pod, ${ours.beyondBytes?.toFixed(0)} B of it beyond the inventory; its timers were ${ours.lateMs?.toFixed(0)} ms late at most`,
   )
   return round
 }
@@ -78,6 +82,8 @@ interface Client extends AsyncDisposable {
   readonly process: number
   /** What it told when its inventory was complete. */
   readonly first: ClientReport
+  /** Has it watch its event loop from now on. */
+  watchLoop(): void
   /** Ends it, for what it tells then. */
   end(): Promise<ClientReport>
 }
@@ -103,6 +109,7 @@ async function startClient(
   return {
     process: child.pid ?? 0,
     first,
+    watchLoop: () => child.stdin.write(`${WATCH_LOOP}\n`),
     end: async () => {
       child.stdin.end()
       return await next()

@@ -1,12 +1,12 @@
 /**
  * kip's reflector of pods and its inventory alone, as discovery runs them: `client.ts SERVER FOLDER [stay]`. FOLDER has `ca.crt`,
  * and `tls.crt` and `tls.key` where the server asks for them. Prints a line of JSON when the inventory is complete, and with
- * `stay` another when standard input ends, with what memory and event loop were like.
+ * `stay` another when standard input ends, with what memory was like, and the event loop since a line `loop` came.
  */
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { createInterface } from 'node:readline'
 import { Inventory } from '../../../src/discovery/inventory.ts'
 import { createPodReader, type PodShape, type PodUse } from '../../../src/discovery/pod.ts'
 import { createReader, readMetadata } from '../../../src/discovery/reader.ts'
@@ -14,7 +14,8 @@ import { createMapping } from '../../../src/images/mapping.ts'
 import { HttpKubeClient } from '../../../src/kube/http-client.ts'
 import { builtInMessages } from '../../../src/kube/protobuf-schemas.ts'
 import { Reflector } from '../../../src/kube/reflector.ts'
-import type { ClientReport } from './client-report.ts'
+import { type ClientReport, WATCH_LOOP } from './client-report.ts'
+import { type LoopBlocks, watchLoop } from './loop-blocks.ts'
 
 const [server = '', folder = '', stays] = process.argv.slice(2)
 
@@ -31,12 +32,7 @@ const client = new HttpKubeClient({
   access: { server, namespace: 'default', credentials: async () => credentials },
 })
 
-/** Timers of so many milliseconds tell how long the loop was blocked; in the long run fewer cost less. */
-const LIST_TICK_MS = 2
-const WATCH_TICK_MS = 10
-const listDelay = monitorEventLoopDelay({ resolution: LIST_TICK_MS })
-const watchDelay = monitorEventLoopDelay({ resolution: WATCH_TICK_MS })
-const blockMs = (delay: typeof listDelay, tickMs: number) => Math.max(0, delay.max / 1e6 - tickMs)
+const LOOP_TICK_MS = 2
 
 const log = {
   debug() {},
@@ -71,10 +67,12 @@ function watchPods(): Kept {
     onEvent: ({ type, key, value, previous }) => {
       const { used } = value.shape
       if (type === 'deleted') inventory.changePod(key, undefined, used)
-      else {
-        kept.events += 1
-        inventory.changePod(key, used, previous?.shape.used)
-      }
+      else inventory.changePod(key, used, previous?.shape.used)
+    },
+    metrics: {
+      event: (type) => {
+        if (type === 'added' || type === 'modified') kept.events += 1
+      },
     },
     log,
   })
@@ -126,18 +124,24 @@ function inventoryBytes({ reflector, inventory }: Kept): number {
   return bytes
 }
 
+function blocksOf({ longestMs, latestMs }: LoopBlocks): Pick<ClientReport, 'blockMs' | 'lateMs'> {
+  return { blockMs: longestMs, lateMs: latestMs }
+}
+
 let kept: Kept | undefined = watchPods()
 const stop = new AbortController()
-listDelay.enable()
+const listing = watchLoop(LOOP_TICK_MS)
 const running = kept.reflector.run(stop.signal)
 await kept.reflector.synced
-listDelay.disable()
-tell({ ...reportOf(kept), blockMs: blockMs(listDelay, LIST_TICK_MS) })
+const listBlocks = blocksOf(listing.stop())
+tell({ ...reportOf(kept), ...listBlocks })
+let watching: ReturnType<typeof watchLoop> | undefined
 if (stays !== undefined) {
-  watchDelay.enable()
-  for await (const _ of process.stdin);
-  watchDelay.disable()
+  for await (const line of createInterface({ input: process.stdin })) {
+    if (line === WATCH_LOOP) watching ??= watchLoop(LOOP_TICK_MS)
+  }
 }
+const blocks = watching && blocksOf(watching.stop())
 stop.abort()
 await running
 await client.close()
@@ -150,7 +154,7 @@ if (stays !== undefined) {
   const total = full - heap()
   tell({
     ...report,
-    blockMs: blockMs(watchDelay, WATCH_TICK_MS),
+    ...blocks,
     podBytes: total / report.pods,
     beyondBytes: (total - ofInventory) / report.pods,
   })

@@ -147,7 +147,7 @@ function pathOf(pod: ReturnType<typeof benchPod>): string {
   return `/api/v1/namespaces/${pod.metadata.namespace}/pods`
 }
 
-/** Gives pods a label, evenly over the time as far as the server takes it. */
+/** Gives pods an annotation, evenly over the time as far as the server takes it. */
 async function change(
   client: KubeClient,
   perSecond: number,
@@ -163,7 +163,7 @@ async function change(
       method: 'PATCH',
       path: `${pathOf(pod)}/${pod.metadata.name}`,
       contentType: 'application/merge-patch+json',
-      body: { metadata: { annotations: { change: String(number) } } },
+      body: { metadata: { annotations: { change: `${started}-${number}` } } },
       signal,
     })
   })
