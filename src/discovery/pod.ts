@@ -31,6 +31,7 @@ export interface PodUse {
 export interface PodReader {
   readonly project: (raw: KubeObject) => PodUse
   readonly ofOne: (alike: PodUse, node: string) => PodUse
+  readonly isSame: (a: PodUse, b: PodUse) => boolean
 }
 
 const none: readonly never[] = []
@@ -84,5 +85,6 @@ export function createPodReader(read: Reader): PodReader {
       const used = read(podKind, raw)
       return { shape: used.references === shape.used.references ? shape : { ...shape, used }, node }
     },
+    isSame: (a, b) => a.shape === b.shape && a.node === b.node,
   }
 }

@@ -202,7 +202,7 @@ export class Term {
 
   /** Reads the pods, of which there are many, and many are alike. */
   #reflectPods(read: Reader): Reflector<PodUse> {
-    const { project, ofOne } = createPodReader(read)
+    const { project, ofOne, isSame } = createPodReader(read)
     return new Reflector<PodUse>({
       ...this.#reflecting(podKind),
       project: (raw) => {
@@ -210,6 +210,7 @@ export class Term {
         return project(raw)
       },
       ofOne,
+      isSame,
       onEvent: ({ type, key, uid, value, previous }) => {
         const { used } = value.shape
         if (type === 'deleted') this.#inventory.changePod(key, undefined, used)

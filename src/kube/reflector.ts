@@ -35,6 +35,11 @@ export interface ReflectorOptions<T> {
    * each; then `project` sees of an object's own only the namespace.
    */
   readonly ofOne?: (alike: T, nodeName: string) => T
+  /**
+   * Whether two values of one object say the same: most changes of a pod are of its status, of which little is kept, and then
+   * there is nothing to tell. Default: each change is told.
+   */
+  readonly isSame?: (a: T, b: T) => boolean
   /** The fields that `project` reads, to have them as protobuf from servers that speak it. Default: JSON. */
   readonly protobuf?: ProtoMessage
   /** Whether to ask for metadata alone: the rest of an object, a Secret's data say, is then not even sent. Default false. */
@@ -113,7 +118,7 @@ export class Reflector<T> {
     this.#random = options.random ?? Math.random
     this.#timing = { ...watchTiming, ...options.timing }
     this.#watchList = options.watchList ?? true
-    this.#store = new ObjectStore((event) => this.#emit(event))
+    this.#store = new ObjectStore((event) => this.#emit(event), options.isSame)
     this.#backoff = new Backoff({
       ...reflectorBackoff,
       random: this.#random,

@@ -25,17 +25,23 @@ interface Entry<T> {
 type Version = number | string
 
 /**
- * The objects of one reflector, by key. Turns what the server says into changes: repeated news is none, and a namesake
- * with another uid is a deletion and an addition.
+ * The objects of one reflector, by key. Turns what the server says into changes: repeated news is none, nor is a change of what
+ * is not kept, and a namesake with another uid is a deletion and an addition.
  */
 export class ObjectStore<T> {
   readonly #entries = new Map<string, Entry<T>>()
   readonly #emit: (event: ReflectorEvent<T>) => void
+  readonly #isSame: (a: T, b: T) => boolean
   /** Keys met by the list under way; undefined when none can be missed. */
   #seen: Set<string> | undefined
 
-  constructor(emit: (event: ReflectorEvent<T>) => void) {
+  /** @param isSame - default: no two values are */
+  constructor(
+    emit: (event: ReflectorEvent<T>) => void,
+    isSame: (a: T, b: T) => boolean = () => false,
+  ) {
     this.#emit = emit
+    this.#isSame = isSame
   }
 
   get size(): number {
@@ -80,6 +86,7 @@ export class ObjectStore<T> {
       if (entry.version === version && version !== '') return
       const previous = entry.value
       entry.version = version
+      if (this.#isSame(previous, value)) return
       entry.value = value
       this.#emit({ type: 'updated', key, uid, value, previous })
       return

@@ -45,7 +45,7 @@ describe('pods', () => {
   })
 
   it('are kept with all that pulling and healing need, one shape for all that are alike', () => {
-    const { project, ofOne } = readerOf()
+    const { project, ofOne, isSame } = readerOf()
     const alike = project(
       pod(
         {
@@ -78,6 +78,8 @@ describe('pods', () => {
     ])
     assert.equal(ofOne(alike, 'node-1').shape, ofOne(alike, 'node-2').shape)
     assert.equal(ofOne(alike, 'node-2').node, 'node-2')
+    assert.ok(isSame(ofOne(alike, 'node-1'), ofOne(alike, 'node-1')))
+    assert.ok(!isSame(ofOne(alike, 'node-1'), ofOne(alike, 'node-2')))
     assert.deepEqual(project({ metadata: {} }).shape.images, [])
   })
 

@@ -365,6 +365,18 @@ describe('reflector', () => {
     assert.equal(events.length, 1)
   })
 
+  test('a change of what is not kept is not told, and its version is gone on from', async () => {
+    kube.put(pods, pod('x', 'x:1'))
+    const { reflector, told } = reflect({ isSame: (a, b) => a === b })
+    await reflector.synced
+    kube.put(pods, { ...pod('x', 'x:1'), status: { phase: 'Running' } })
+    kube.put(pods, pod('y'))
+    await until(() => told().length === 2, 'the second pod')
+    kube.put(pods, pod('x', 'x:2'))
+    await until(() => told().length === 3, 'the change')
+    assert.deepEqual(told(), ['added a/x', 'added a/y', 'updated a/x'])
+  })
+
   test('objects that the projection leaves out, or cannot read, are not there', async () => {
     kube.put(pods, pod('x'))
     kube.put(pods, pod('odd'))
