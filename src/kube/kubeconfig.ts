@@ -5,6 +5,7 @@ import type { KubeConfig } from '@kubernetes/client-node'
 import { parse } from 'yaml'
 import type { ClusterAccess, Credentials, TlsMaterial } from './access.ts'
 import { KubeConfigError } from './errors.ts'
+import { type OidcConfig, oidcTokens } from './oidc-tokens.ts'
 
 /** Certificates and tokens that a kubeconfig names by file are looked at again after this time. */
 const rereadMs = 60_000
@@ -25,18 +26,25 @@ export async function kubeconfigAccess(paths: string): Promise<ClusterAccess> {
     )
   }
   const tokenFile = await findTokenFile(paths, config.getCurrentUser()?.name)
+  let oidcConfig = takeOidc(config)
+  let oidc = oidcConfig && oidcTokens(oidcConfig, paths)
   let current: Credentials | undefined
   let readAt = 0
   let reading: Promise<Credentials> | undefined
-  const read = async (): Promise<Credentials> => {
+  const read = async (refused: Credentials | undefined): Promise<Credentials> => {
     const options: RequestOptions = {}
     try {
       await config.applyToHTTPSOptions(options)
+      if (oidc !== undefined) {
+        const token = await oidc.token(refused?.headers.authorization?.slice('Bearer '.length))
+        options.headers = { ...options.headers, authorization: `Bearer ${token}` }
+      }
       if (tokenFile !== undefined) {
         const token = (await readFile(tokenFile, 'utf8')).trim()
         options.headers = { ...options.headers, authorization: `Bearer ${token}` }
       }
     } catch (error) {
+      if (error instanceof KubeConfigError) throw error
       const detail = error instanceof Error ? error.message : String(error)
       throw new KubeConfigError(`kubeconfig ${paths}: no credentials: ${detail}`, { cause: error })
     }
@@ -54,13 +62,32 @@ export async function kubeconfigAccess(paths: string): Promise<ClusterAccess> {
         return current
       }
       // What a plugin gave without a date of expiry is kept for ever by the library: begin anew.
-      if (refused !== undefined && refused === current) config = await load(paths)
-      reading ??= read().finally(() => {
+      const isRefused = refused !== undefined && refused === current
+      if (isRefused) {
+        config = await load(paths)
+        const written = takeOidc(config)
+        // Somebody has logged in anew; what was fetched since the last login is kept otherwise.
+        if (JSON.stringify(written) !== JSON.stringify(oidcConfig)) {
+          oidcConfig = written
+          oidc = written && oidcTokens(written, paths)
+        }
+      }
+      reading ??= read(isRefused ? refused : undefined).finally(() => {
         reading = undefined
       })
       return await reading
     },
   }
+}
+
+/** Takes from the current user what says how its tokens are refreshed, which is not left to the library. */
+function takeOidc(config: KubeConfig): OidcConfig | undefined {
+  const user = config.getCurrentUser()
+  const provider: { readonly name?: unknown; readonly config?: OidcConfig } | undefined =
+    user?.authProvider
+  if (user === null || provider?.name !== 'oidc') return undefined
+  Object.assign(user, { authProvider: undefined })
+  return provider.config ?? {}
 }
 
 /** `tokenFile` of a user, which the library passes over; beside `token` the file counts. */

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -17,9 +17,9 @@ import { resourcePath } from '../../../src/kube/resource.ts'
 import type { DaemonSet, KubeList, KubeObject } from '../../../src/kube/types.ts'
 import { type Cluster, downCluster, reportToStderr, upCluster } from '../../cluster/index.ts'
 import { type Authority, openAuthority } from '../../cluster/pki.ts'
+import { type OpenIdProvider, startOpenIdProvider } from '../../support/openid-provider.ts'
 import { waitUntil } from '../../support/wait-until.ts'
 import { startFakeKubelets } from '../puller/fake-kubelets.ts'
-import { type OpenIdProvider, startOpenIdProvider } from './openid-provider.ts'
 import { startUserProxy, type UserProxy } from './user-proxy.ts'
 
 const program = fileURLToPath(new URL('../../../src/main.ts', import.meta.url))
@@ -244,6 +244,39 @@ describe("KIP's multi-cluster mode", () => {
     assert.match(output, /"mode":"multi-cluster"/)
     assert.ok(!output.includes(provider.clientSecret))
     for (const token of proxy.tokens) assert.ok(!output.includes(token.replace('Bearer ', '')))
+  })
+
+  it('lets in whom a kubeconfig has log in by OIDC, also when the token has ended', async () => {
+    const [bed] = beds
+    assert.ok(bed)
+    const config = parse(await readFile(bed.cluster.kubeconfig, 'utf8'))
+    const login = {
+      'client-id': provider.audience,
+      'client-secret': provider.clientSecret,
+      'idp-issuer-url': provider.issuer,
+      'idp-certificate-authority-data': Buffer.from(authority.certificate).toString('base64'),
+      'refresh-token': await provider.login('carol'),
+    }
+    const [{ name }] = config.users
+    const user = { name, user: { 'auth-provider': { name: 'oidc', config: login } } }
+    const kubeconfig = join(folder, 'carol.kubeconfig')
+    await writeFile(kubeconfig, JSON.stringify({ ...config, users: [user] }), { mode: 0o600 })
+    const client = await connectCluster({ kubeconfig })
+    const path = '/apis/authentication.k8s.io/v1/selfsubjectreviews'
+    const body = { apiVersion: 'authentication.k8s.io/v1', kind: 'SelfSubjectReview' }
+    const whoAmI = async () =>
+      await client.request<{ status: { userInfo: { username: string } } }>({
+        ...{ method: 'POST', path, body, signal },
+      })
+    try {
+      assert.equal((await whoAmI()).status.userInfo.username, 'oidc:carol')
+      const given = provider.given()
+      await setTimeout((tokenSeconds + 1) * 1000)
+      assert.equal((await whoAmI()).status.userInfo.username, 'oidc:carol')
+      assert.ok(provider.given() > given)
+    } finally {
+      await client.close()
+    }
   })
 
   it('trusts nobody whose certificate it cannot verify', async () => {

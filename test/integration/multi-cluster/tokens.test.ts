@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { clientCredentials } from '../../../src/kube/client-credentials.ts'
 import { type Authority, openAuthority } from '../../cluster/pki.ts'
-import { type OpenIdProvider, startOpenIdProvider } from './openid-provider.ts'
+import { type OpenIdProvider, startOpenIdProvider } from '../../support/openid-provider.ts'
 
 describe('tokens by client credentials', () => {
   let folder: string

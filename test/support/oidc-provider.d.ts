@@ -7,5 +7,12 @@ declare module 'oidc-provider' {
     constructor(issuer: string, configuration: object)
     callback(): RequestListener
     on(event: string, listener: () => void): this
+    readonly Client: { find(id: string): Promise<object | undefined> }
+    readonly Grant: new (
+      of: object,
+    ) => { addOIDCScope(scope: string): void; save(): Promise<string> }
+    readonly RefreshToken: new (
+      of: object,
+    ) => { save(): Promise<string> }
   }
 }
