@@ -107,11 +107,17 @@ export class ClusterView {
         .filter(({ object, name }) => object !== name)
         .map(({ object, name }) => [labelValue(object), labelValue(name)]),
     )
-    if (renamed.size === 0) return pods
-    return [...pods].map((pod) => {
-      const shard = renamed.get(pod.shard)
-      return shard === undefined ? pod : { ...pod, shard }
-    })
+    return [...pods]
+      .filter(({ refused }) => refused !== true)
+      .map((pod) => {
+        const shard = renamed.get(pod.shard)
+        return shard === undefined ? pod : { ...pod, shard }
+      })
+  }
+
+  /** Pods that kubelets refused or evicted, and that are still there. */
+  refused(): readonly PodView[] {
+    return [...(this.#pods?.values() ?? [])].filter(({ refused }) => refused === true)
   }
 
   /** undefined: nodes may not be read. */

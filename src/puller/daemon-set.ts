@@ -72,6 +72,8 @@ export interface ObservedShard extends Shard {
   readonly updated: number
   readonly created: string
   readonly deleting: boolean
+  /** Its controller rolls nothing, and makes pods with back-off where kubelets refuse them. */
+  readonly paused?: boolean
   /** Names of the Secrets that its new pods pull with. */
   readonly pullSecrets: readonly string[]
   /** Of those that its earlier pods pulled with. */
@@ -93,7 +95,7 @@ export interface DaemonSetOptions {
 }
 
 /** Which DaemonSet of a shard is meant: see {@link ObservedShard}. Default: the first, changed in place. */
-export type ShardObject = Pick<ObservedShard, 'object' | 'revision'>
+export type ShardObject = Pick<ObservedShard, 'object' | 'revision' | 'paused'>
 
 /**
  * The DaemonSet of a shard, as it is applied: the same input gives the same bytes.
@@ -109,7 +111,7 @@ export function buildDaemonSet(
 ): DaemonSet {
   const { namespace, settings, owner, strategy, assignsUsers = false, pullSecrets = [] } = options
   const { formerSecrets = [] } = options
-  const { object, revision = 0 } = shard
+  const { object, revision = 0, paused = false } = shard
   const name = object ?? shardName(settings.daemonSetName, shard.kind, shard.index, shard.where)
   const resident = shard.kind === 'holding' || shard.kind === 'originals'
   const selector = {
@@ -125,10 +127,12 @@ export function buildDaemonSet(
     selector: { matchLabels: selector },
     // A revision is a copy of the template; nobody rolls a shard back by hand.
     revisionHistoryLimit: 1,
-    updateStrategy: {
-      type: 'RollingUpdate',
-      rollingUpdate: { maxSurge: resident ? '25%' : '100%', maxUnavailable: 0 },
-    },
+    updateStrategy: paused
+      ? { type: 'OnDelete' }
+      : {
+          type: 'RollingUpdate',
+          rollingUpdate: { maxSurge: resident ? '25%' : '100%', maxUnavailable: 0 },
+        },
     template: buildTemplate(shard, labels, settings, {
       chosen: strategy,
       assignsUsers,
@@ -306,6 +310,7 @@ export function readDaemonSet(daemonSet: DaemonSet, base: string): ObservedShard
     updated: status?.updatedNumberScheduled ?? 0,
     created: metadata?.creationTimestamp ?? '',
     deleting: metadata?.deletionTimestamp !== undefined,
+    ...(spec?.updateStrategy?.type === 'OnDelete' && { paused: true }),
     pullSecrets: (template.spec?.imagePullSecrets ?? []).flatMap(({ name }) => name ?? []),
     formerSecrets: (metadata?.annotations?.[formerAnnotation] ?? '')
       .split(' ')

@@ -14,14 +14,16 @@ export interface PodView extends PodReport {
   readonly ready: boolean
   /** The kubelet says that all is well and the control plane that the pod is not ready: the node is lost. */
   readonly lost: boolean
+  /** The kubelet refused or evicted it: it holds nothing any more. */
+  readonly refused?: boolean
 }
 
 /**
  * Makes the projection of pods. References are shared between the pods of one template, of which there is one on every
  * node.
  *
- * @returns a function that gives undefined for pods that say nothing: not bound to a node, ended, on their way out, or
- *   not made by kip
+ * @returns a function that gives undefined for pods that say nothing: not bound to a node, on their way out, or not made
+ *   by kip
  */
 export function createPodProjection(): (pod: Pod) => PodView | undefined {
   // Two templates a shard are alive at a time; older ones are forgotten.
@@ -42,8 +44,9 @@ export function createPodProjection(): (pod: Pod) => PodView | undefined {
     const node = spec?.nodeName
     if (shard === undefined || strategy === undefined || node === undefined) return undefined
     if (metadata?.deletionTimestamp !== undefined) return undefined
-    if (status?.phase !== 'Pending' && status?.phase !== 'Running') return undefined
-    const report = strategy.report(pod)
+    const refused = status?.phase === 'Failed'
+    if (!refused && status?.phase !== 'Pending' && status?.phase !== 'Running') return undefined
+    const report = refused ? nothing : strategy.report(pod)
     const ready = hasCondition(pod, 'Ready')
     return {
       name: metadata?.name ?? '',
@@ -52,6 +55,7 @@ export function createPodProjection(): (pod: Pod) => PodView | undefined {
       template,
       ready,
       lost: !ready && hasCondition(pod, 'ContainersReady'),
+      ...(refused && { refused }),
       images: share(`${shard}/${template}`, report.images),
       verdicts: report.verdicts,
       failures: clipped(report.failures),
@@ -59,6 +63,8 @@ export function createPodProjection(): (pod: Pod) => PodView | undefined {
     }
   }
 }
+
+const nothing: PodReport = Object.freeze({ images: [], verdicts: [], failures: new Map() })
 
 function hasCondition(pod: Pod, type: string): boolean {
   return (pod.status?.conditions ?? []).some(

@@ -53,6 +53,7 @@ export class ShardWrites {
   readonly #applying: ShardWriter
   readonly #succession: ShardWriter
   #mayPatch: boolean
+  #paused: ReadonlySet<string> = new Set()
 
   constructor(options: ShardWritesOptions) {
     const { client, namespace, log, clock, metrics, view } = options
@@ -70,6 +71,11 @@ export class ShardWrites {
 
   get mayPatch(): boolean {
     return this.#mayPatch
+  }
+
+  /** From now on these shards are paused, and no others: see {@link Pauses}. */
+  pause(names: ReadonlySet<string>): void {
+    this.#paused = names
   }
 
   /** Another write that backs off as these do. */
@@ -95,13 +101,18 @@ export class ShardWrites {
     const { name, generation } = shard
     if (isMissing(shard) || shard.deleting || !this.#isChangedInPlace(shard)) return done
     const known = this.#repaired.get(name)
-    if (known?.generation === generation) return done
+    const paused = this.#paused.has(name)
+    const isTurned = paused !== (shard.paused === true)
+    if (known?.generation === generation && !isTurned) return done
     const waitMs = (known?.at ?? Number.NEGATIVE_INFINITY) + repairIntervalMs - clock.now()
-    if (waitMs > 0) return waitMs
+    if (waitMs > 0 && !isTurned) return waitMs
     return await this.#attempts.try(name, async () => {
       const after = await this.#put(name, shard, shard, signal)
       if (after === undefined || after.metadata?.generation === generation) return
-      log.warn({ daemonset: name }, 'somebody else changed the shard; put right')
+      if (!isTurned) log.warn({ daemonset: name }, 'somebody else changed the shard; put right')
+      else if (paused)
+        log.warn({ daemonset: name }, 'kubelets refuse its pods; the shard is paused')
+      else log.info({ daemonset: name }, 'the shard goes on')
     })
   }
 
@@ -188,12 +199,14 @@ export class ShardWrites {
     const inPlace = observed === undefined ? this.#mayPatch : this.#isChangedInPlace(observed)
     const writer = inPlace ? this.#applying : this.#succession
     const building = blueprints.current
+    const paused = inPlace && this.#paused.has(name)
     const written = await writer.write(
       {
         name,
         observed,
         isTaken: (object) => view.isTaken(object),
-        build: (object, revision) => buildDaemonSet({ ...shard, object, revision }, building),
+        build: (object, revision) =>
+          buildDaemonSet({ ...shard, object, revision, paused }, building),
       },
       signal,
     )

@@ -16,6 +16,7 @@ import { type Ground, groundOf } from './ground.ts'
 import { standingOf } from './image-standing.ts'
 import { blank, type Memory } from './memory.ts'
 import type { Pace } from './pace.ts'
+import { Pauses } from './pauses.ts'
 import { type Plan, plan } from './plan.ts'
 import type { PodView } from './pod-view.ts'
 import { PrivateImages } from './private-images.ts'
@@ -85,6 +86,7 @@ export class Term {
   readonly #private: PrivateImages
   readonly #whereabouts: Whereabouts
   readonly #refusals: Refusals
+  readonly #pauses = new Pauses()
   readonly #status: StatusWriter
   readonly #reporter: Reporter
   #memory: Memory = blank
@@ -216,6 +218,8 @@ export class Term {
       ground,
       percent: puller.diskPercent,
     })
+    const { paused, wakeAt } = this.#pauses.look(shards, this.#view.refused(), now)
+    this.#writes.pause(paused)
     const next = plan({
       wanted: new Map([...this.#wanted.references].filter(([reference]) => !out.has(reference))),
       shards,
@@ -234,7 +238,12 @@ export class Term {
     this.#memory = next.memory
     this.#tell(next, this.#wanted, { taken, out, beside: beside.nodes })
     this.#lookMs = clock.now() - now
-    let nextMs = Math.min(next.wakeAt - now, this.#whereabouts.wakeAt - now, beside.nextMs)
+    let nextMs = Math.min(
+      next.wakeAt - now,
+      this.#whereabouts.wakeAt - now,
+      wakeAt - now,
+      beside.nextMs,
+    )
     const after = (ms: number): void => {
       nextMs = Math.min(nextMs, ms)
     }

@@ -1,5 +1,5 @@
 import type { Clock } from '../../../src/kube/clock.ts'
-import type { DaemonSet } from '../../../src/kube/types.ts'
+import type { DaemonSet, Pod } from '../../../src/kube/types.ts'
 import type { FakeKube, FakeObject } from '../../support/fake-kube.ts'
 import type { SimulatedCluster } from './simulated-cluster.ts'
 
@@ -16,7 +16,7 @@ export const fastClock: Clock = {
 }
 
 export const daemonSets = { group: 'apps', version: 'v1', plural: 'daemonsets', namespace: 'kip' }
-const pods = { group: '', version: 'v1', plural: 'pods', namespace: 'kip' }
+export const pods = { group: '', version: 'v1', plural: 'pods', namespace: 'kip' }
 
 /** Puts the simulated controller and kubelets behind a fake API server, one step a second of the fast clock. */
 export function connect(kube: FakeKube, cluster: SimulatedCluster): () => void {
@@ -42,7 +42,9 @@ function step(kube: FakeKube, cluster: SimulatedCluster): void {
     const object = { apiVersion: 'v1', kind: 'Pod', ...pod, metadata }
     kube.put(pods, JSON.parse(JSON.stringify(object)) as FakeObject)
   }
-  for (const { metadata } of kube.list(pods)) {
+  for (const { metadata, status } of kube.list(pods) as readonly Pod[]) {
+    // A test's own.
+    if (status?.phase === 'Failed') continue
     if (!alive.has(metadata?.name ?? '')) kube.delete(pods, metadata?.name ?? '')
   }
 }

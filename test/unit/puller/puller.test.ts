@@ -11,7 +11,7 @@ import type { ImageStore } from '../../../src/state/store.ts'
 import { type FakeKube, startFakeKube } from '../../support/fake-kube.ts'
 import { silentLog } from '../../support/silent-log.ts'
 import { waitUntil } from '../../support/wait-until.ts'
-import { connect, daemonSets, fastClock } from './cluster-bridge.ts'
+import { connect, daemonSets, fastClock, pods } from './cluster-bridge.ts'
 import { SimulatedCluster } from './simulated-cluster.ts'
 
 const deployments = { group: 'apps', version: 'v1', plural: 'deployments', namespace: 'kip' }
@@ -159,6 +159,31 @@ describe('createPuller', () => {
     kube.delete(daemonSets, 'kip')
     await waitUntil('the shard to be made again', isSettled, 5000)
     assert.ok(!names().includes('kip-fresh'))
+  })
+
+  it('pauses a shard whose pods a kubelet refuses, and has it go on a minute after the last', async () => {
+    const { log } = start()
+    await waitUntil('the images to be held', isSettled, 10_000)
+    const spec = () => (kube.get(daemonSets, 'kip') as DaemonSet | undefined)?.spec
+    const strategy = () => spec()?.updateStrategy?.type
+    const template = spec()?.template
+    for (const number of [1, 2, 3]) {
+      kube.put(pods, {
+        apiVersion: 'v1',
+        kind: 'Pod',
+        metadata: { ...template?.metadata, name: `refused-${number}`, namespace: 'kip' },
+        spec: { ...template?.spec, nodeName: 'n1' },
+        status: { phase: 'Failed', reason: 'Evicted' },
+      })
+    }
+    await waitUntil('the pause', () => strategy() === 'OnDelete', 10_000)
+    assert.deepEqual(spec()?.template, template)
+    await waitUntil('the shard to go on', () => strategy() === 'RollingUpdate', 20_000)
+    const told = (): readonly string[] => log.lines.map(({ message }) => message)
+    await waitUntil('a word of it', () => told().includes('the shard goes on'))
+    assert.ok(told().includes('kubelets refuse its pods; the shard is paused'))
+    assert.ok(!told().includes('somebody else changed the shard; put right'))
+    assert.deepEqual(cluster.losses, [])
   })
 
   it('is owned by the Deployment that is named', async () => {
