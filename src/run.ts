@@ -253,6 +253,7 @@ async function clusterParts(context: Context, signal: AbortSignal): Promise<Part
           ...{ client: leaderClient, settings, log, metrics, store, mapping },
           pullIdentities: (references) => discovery.pullIdentities(references),
           spread: settings.puller.shards,
+          nodesBefore: (reference) => discovery.nodesBefore(reference),
           demands: {
             of: (reference) => discovery.demandsOf(reference),
             onChange: (listener) => {
@@ -387,6 +388,7 @@ function pullerPart(options: {
   readonly pullIdentities?: NonNullable<PullerOptions['pullIdentities']>
   readonly spread?: number
   readonly demands?: NonNullable<PullerOptions['demands']>
+  readonly nodesBefore?: NonNullable<PullerOptions['nodesBefore']>
 }): Part {
   const create = options.settings.puller.mode === 'external' ? createExternalPuller : createPuller
   const puller = create({ ...options, log: options.log.child({ component: 'puller' }) })

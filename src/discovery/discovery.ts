@@ -30,6 +30,13 @@ export interface Discovery {
    * @returns undefined while it is not known; none: nobody uses the image
    */
   demandsOf(reference: string): readonly Demand[] | undefined
+  /**
+   * Nodes with pods that are to be replaced by pods with an image: those of the workloads that use it which do not use it yet.
+   * Looks at all pods.
+   *
+   * @param reference normalised
+   */
+  nodesBefore(reference: string): readonly string[]
   /** Resources that were not read to the end yet; empty while not running. */
   waiting(): readonly string[]
 }
@@ -55,6 +62,7 @@ export function createDiscovery(options: DiscoveryOptions): Discovery {
     sight: (...references) => term?.sight(references),
     pullIdentities: (references) => term?.pullIdentities(references),
     demandsOf: (reference) => term?.demandsOf(reference),
+    nodesBefore: (reference) => term?.nodesBefore(reference) ?? [],
     waiting: () => term?.waiting() ?? [],
   }
 }

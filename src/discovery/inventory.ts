@@ -166,6 +166,29 @@ export class Inventory {
     return [...new Set(found.flat())]
   }
 
+  /**
+   * Workloads that use an image, as keys of the top of their chain.
+   *
+   * @param counts whether users of a namespace count
+   */
+  topsOf(reference: string, counts: (namespace: string) => boolean): ReadonlySet<string> {
+    const tops = new Set<string>()
+    for (const key of this.#uses.get(reference)?.keys() ?? []) {
+      const top = counts(parseOwnerKey(key).namespace) ? this.#topOf(key) : undefined
+      if (top !== undefined) tops.add(top)
+    }
+    return tops
+  }
+
+  /**
+   * The workload that a pod belongs to, as the key of the top of its chain.
+   *
+   * @param name `namespace/name`
+   */
+  topOfPod(name: string, used: Used): string | undefined {
+    return this.#topOf(podKeyOf(name, used))
+  }
+
   /** @param user key of the workload, or of whom a pod counts for */
   #count(user: string, used: Used, sign: 1 | -1, optedOut: boolean, pod = false): void {
     if (used.ignored) return

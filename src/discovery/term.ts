@@ -196,6 +196,22 @@ export class Term {
     return this.#demands.get(reference)
   }
 
+  /** Nodes with pods of the workloads that use an image which do not use it yet; looks at all pods. */
+  nodesBefore(reference: string): readonly string[] {
+    if (!this.#live || this.#pods === undefined) return []
+    const { exclusions } = this.#options
+    const tops = this.#inventory.topsOf(reference, (namespace) => !exclusions.excluded(namespace))
+    const nodes = new Set<string>()
+    for (const [name, { shape, node }] of this.#pods.entries()) {
+      const { used } = shape
+      if (node === '' || used.owner === '' || used.references.includes(reference)) continue
+      if (nodes.has(node)) continue
+      const top = this.#inventory.topOfPod(name, used)
+      if (top !== undefined && tops.has(top)) nodes.add(node)
+    }
+    return [...nodes].sort()
+  }
+
   waiting(): readonly string[] {
     return [...this.#unsynced]
   }

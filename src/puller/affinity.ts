@@ -6,6 +6,7 @@ const architectureLabel = 'kubernetes.io/arch'
 
 interface Term {
   readonly matchExpressions?: readonly LabelSelectorRequirement[]
+  readonly matchFields?: readonly LabelSelectorRequirement[]
 }
 
 interface Affinity {
@@ -14,6 +15,17 @@ interface Affinity {
       readonly nodeSelectorTerms?: readonly Term[]
     }
   }
+}
+
+/** An affinity, narrowed to nodes of certain names. */
+export function affinityByName(
+  affinity: Readonly<Record<string, unknown>>,
+  names: readonly string[],
+): Readonly<Record<string, unknown>> {
+  const field = { key: 'metadata.name', operator: 'In', values: names }
+  return narrowed(affinity, (term) => [
+    { ...term, matchFields: [...(term.matchFields ?? []), field] },
+  ])
 }
 
 /**
@@ -33,6 +45,19 @@ export function affinityFor(
   const alternatives = placing === undefined || placing.terms.length === 0 ? [[]] : placing.terms
   const narrowing = alternatives.map((term) => [...term, ...own])
   if (narrowing.some((term) => term.length === 0)) return affinity
+  return narrowed(affinity, (term) =>
+    narrowing.map((more) => ({
+      ...term,
+      matchExpressions: [...(term.matchExpressions ?? []), ...more],
+    })),
+  )
+}
+
+/** Terms are alternatives: what is to hold besides has to stand in each. */
+function narrowed(
+  affinity: Readonly<Record<string, unknown>>,
+  narrow: (term: Term) => readonly Term[],
+): Readonly<Record<string, unknown>> {
   const { nodeAffinity } = affinity as Affinity
   const required = nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution
   const terms = required?.nodeSelectorTerms ?? [{}]
@@ -41,12 +66,7 @@ export function affinityFor(
     nodeAffinity: {
       ...nodeAffinity,
       requiredDuringSchedulingIgnoredDuringExecution: {
-        nodeSelectorTerms: terms.flatMap((term) =>
-          narrowing.map((more) => ({
-            ...term,
-            matchExpressions: [...(term.matchExpressions ?? []), ...more],
-          })),
-        ),
+        nodeSelectorTerms: terms.flatMap(narrow),
       },
     },
   }

@@ -7,7 +7,7 @@ import type {
   PodTemplateSpec,
   Toleration,
 } from '../kube/types.ts'
-import { affinityFor } from './affinity.ts'
+import { affinityByName, affinityFor } from './affinity.ts'
 import { startupTaint } from './node-view.ts'
 import { formatPlacing, parsePlacing } from './placing.ts'
 import {
@@ -41,6 +41,8 @@ export const templateAnnotation = 'images.kip/template'
 export const fingerprintAnnotation = 'images.kip/fingerprint'
 /** Annotation of a DaemonSet: which nodes its placing means, as JSON. */
 const placingAnnotation = 'images.kip/placing'
+/** Annotation of a DaemonSet: names of the only nodes that it is for as yet. */
+const firstAnnotation = 'images.kip/first'
 /** Annotation of a DaemonSet: what its tags were when the nodes were asked for them, by container, as JSON. */
 const digestsAnnotation = 'images.kip/digests'
 /** Annotation of a template: the same of tags that moved since, so that a new digest makes new pods. */
@@ -152,6 +154,7 @@ export function buildDaemonSet(
       ...settings.daemonSetAnnotations,
       ...(revision === 0 ? {} : { [revisionAnnotation]: String(revision) }),
       ...(shard.placing === undefined ? {} : { [placingAnnotation]: formatPlacing(shard.placing) }),
+      ...(shard.first === undefined ? {} : { [firstAnnotation]: shard.first.join(' ') }),
       ...noted(digestsAnnotation, shard.members, ({ digest }) => digest),
       ...(formerSecrets.length === 0 ? {} : { [formerAnnotation]: formerSecrets.join(' ') }),
     },
@@ -214,7 +217,7 @@ function buildTemplate(
 /** All of a pod that no image and no strategy changes; Pod Security `restricted`. */
 function podSettings(
   settings: PullerSettings,
-  { where = '', placing }: Shard,
+  { where = '', placing, first }: Shard,
   assignsUsers: boolean,
   pullSecrets: readonly string[],
 ): PodSpec {
@@ -223,7 +226,8 @@ function podSettings(
     ...(placing ?? settings).tolerations,
     ...(settings.startupTaintSeconds === 0 ? [] : [{ key: startupTaint, operator: 'Exists' }]),
   ]
-  const affinity = affinityFor(settings.affinity, partsOf(where).architectures, placing)
+  const there = affinityFor(settings.affinity, partsOf(where).architectures, placing)
+  const affinity = first === undefined ? there : affinityByName(there, first)
   return {
     automountServiceAccountToken: false,
     enableServiceLinks: false,
@@ -278,6 +282,7 @@ export function readDaemonSet(daemonSet: DaemonSet, base: string): ObservedShard
   const name = shardName(base, kind, index, where)
   if (!objectNames(name).includes(object)) return undefined
   const template = spec?.template ?? {}
+  const first = wordsOf(metadata?.annotations?.[firstAnnotation])
   const digests = readNoted(metadata?.annotations?.[digestsAnnotation])
   const moves = readNoted(template.metadata?.annotations?.[movedAnnotation])
   const named = strategyOfTemplate(template)?.members(template.spec ?? {}) ?? []
@@ -298,6 +303,7 @@ export function readDaemonSet(daemonSet: DaemonSet, base: string): ObservedShard
     index,
     ...(where === undefined ? {} : { where }),
     ...(placing === undefined ? {} : { placing }),
+    ...(first.length === 0 ? {} : { first }),
     members,
     uid: metadata?.uid ?? '',
     resourceVersion: metadata?.resourceVersion ?? '',
@@ -312,10 +318,12 @@ export function readDaemonSet(daemonSet: DaemonSet, base: string): ObservedShard
     deleting: metadata?.deletionTimestamp !== undefined,
     ...(spec?.updateStrategy?.type === 'OnDelete' && { paused: true }),
     pullSecrets: (template.spec?.imagePullSecrets ?? []).flatMap(({ name }) => name ?? []),
-    formerSecrets: (metadata?.annotations?.[formerAnnotation] ?? '')
-      .split(' ')
-      .filter((name) => name !== ''),
+    formerSecrets: wordsOf(metadata?.annotations?.[formerAnnotation]),
   }
+}
+
+function wordsOf(text = ''): readonly string[] {
+  return text.split(' ').filter((word) => word !== '')
 }
 
 function whereLabels({ where = '' }: Shard): Readonly<Record<string, string>> {

@@ -2,7 +2,7 @@ import { containerName } from './container-names.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import { Departures } from './departures.ts'
 import { capacityOf } from './etcd-budget.ts'
-import { effectiveWhere, includes, kindsOf } from './ground.ts'
+import { effectiveWhere, includes, isMeant, kindsOf } from './ground.ts'
 import { type Ejections, eject } from './memory.ts'
 import { asMoved, upToDate } from './moved-tags.ts'
 import { isMissing, type Place, type Scene } from './placement.ts'
@@ -18,6 +18,9 @@ import {
 import type { StrategyName } from './strategies/strategies.ts'
 import type { Wanted } from './wanted.ts'
 import { partsOf } from './where.ts'
+
+/** Names that a selector lists, at most; more nodes are asked together with all others. */
+const mostFirst = 100
 
 /** One write. */
 export interface Change {
@@ -41,6 +44,8 @@ export interface DraftInput {
   readonly strategy: StrategyName
   /** Puller pods that a node may have, the second one of a shard that rolls not counted; at least 2. */
   readonly podsPerNode: number
+  /** Nodes that are to be asked for a new image before all others; default: none. */
+  readonly firstOn?: (reference: string) => readonly string[]
   /** The fingerprint that a shard's DaemonSet would get under the present settings. */
   readonly fingerprint: (shard: ObservedShard) => string
 }
@@ -139,13 +144,20 @@ export class Draft {
     return fits
   }
 
-  create(kind: ShardKind, where: Where, entering: readonly Wanted[]): void {
+  /** @param first names of the only nodes to begin with; none: all */
+  create(
+    kind: ShardKind,
+    where: Where,
+    entering: readonly Wanted[],
+    first: readonly string[] = [],
+  ): void {
     const index = this.#freeIndex(kind, where)
     const placing = this.scene.ground.placings.get(partsOf(where).placing)
     const place = {
       ...{ kind, index },
       ...(where === '' ? {} : { where }),
       ...(placing === undefined ? {} : { placing }),
+      ...(first.length === 0 ? {} : { first }),
     }
     this.write(place, named([], entering), undefined)
   }
@@ -155,14 +167,15 @@ export class Draft {
     const { scene } = this
     const leaving = this.departures.due(shard)
     const late = isResident(shard.kind) && shard.members.some((one) => upToDate(scene, one) !== one)
-    if (entering.length === 0 && leaving.length === 0 && !this.isDrifted(shard) && !late) {
-      return false
-    }
+    const isSettled = !this.isDrifted(shard) && !late && shard.first === undefined
+    if (entering.length === 0 && leaving.length === 0 && isSettled) return false
     const gone = this.departures.along(shard)
     const kept = shard.members
       .filter(({ reference }) => !gone.has(reference))
       .map((member) => (isResident(shard.kind) ? upToDate(scene, member) : member))
-    this.write(shard, named(kept, entering), shard)
+    // What was asked of some nodes first is asked of all now.
+    const { first: _, ...everywhere } = shard
+    this.write(everywhere, named(kept, entering), shard)
     return true
   }
 
@@ -177,7 +190,7 @@ export class Draft {
 
   /** Has a shard hold what is given; without any, it is deleted. */
   write(
-    { kind, index, where, placing }: Omit<Shard, 'members'>,
+    { kind, index, where, placing, first }: Omit<Shard, 'members'>,
     members: readonly Member[],
     observed: ObservedShard | undefined,
   ): void {
@@ -194,12 +207,35 @@ export class Draft {
         index,
         ...(where === undefined ? {} : { where }),
         ...(placing === undefined ? {} : { placing }),
+        ...(first === undefined ? {} : { first }),
         members: kind === 'refresh' ? members.map(asMoved) : members,
       },
       ...(observed === undefined || isMissing(observed) ? {} : { observed }),
       added: [...after].filter((reference) => !before.has(reference)),
       removed: [...before].filter((reference) => !after.has(reference)),
     })
+  }
+
+  /**
+   * Nodes that are to be asked before all others: those that the images name, if each of these names some, and they are few
+   * of the nodes that the place means.
+   */
+  firstOf(where: Where, entering: readonly Wanted[]): readonly string[] {
+    const { ground } = this.scene
+    const { firstOn } = this.#input
+    if (firstOn === undefined || ground.nodes === undefined) return []
+    const there = ground.nodes
+      .map(({ name }) => name)
+      .filter((node) => isMeant(node, where, ground))
+    const asked = new Set<string>()
+    for (const { reference } of entering) {
+      const own = firstOn(reference)
+      if (own.length === 0) return []
+      for (const node of own) asked.add(node)
+    }
+    const first = there.filter((node) => asked.has(node))
+    const few = Math.min(mostFirst, there.length / 2)
+    return first.length > few ? [] : first.sort()
   }
 
   /** Notes that an image leaves what holds it for good for failing. */

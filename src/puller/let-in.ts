@@ -28,12 +28,15 @@ export function letIn(draft: Draft, where: Where): void {
     const entering = candidates.slice(0, Math.max(0, room))
     waiting = waiting.filter((item) => !entering.includes(item))
     // What has gone on may stay beside the others till they go too: their pulls are not begun anew for it.
-    if (entering.length > 0 || draft.isDrifted(shard)) draft.change(shard, entering)
-    else draft.deleteWhenEmpty(shard)
+    if (entering.length > 0 || draft.isDrifted(shard) || shard.first !== undefined) {
+      draft.change(shard, entering)
+    } else draft.deleteWhenEmpty(shard)
   }
   if (waiting.length === 0) return
   if (draft.hasRoom('fresh', where)) {
-    if (shards.length < mostShards) draft.create('fresh', where, waiting.slice(0, capacity))
+    if (shards.length >= mostShards) return
+    const entering = waiting.slice(0, capacity)
+    draft.create('fresh', where, entering, draft.firstOf(where, entering))
     return
   }
   for (const { reference } of letInElsewhere(draft, where, waiting)) draft.waiting.add(reference)

@@ -97,7 +97,9 @@ function mayEject(scene: Scene, shard: ObservedShard): boolean {
  * to say of the image are not waited for.
  */
 export function isProven(scene: Scene, reference: string): boolean {
-  return (scene.homes.get(reference) ?? []).some((shard) => isPulled(scene, shard, reference))
+  return (scene.homes.get(reference) ?? []).some(
+    (shard) => shard.first === undefined && isPulled(scene, shard, reference),
+  )
 }
 
 /** The same, of the pods of one shard. */

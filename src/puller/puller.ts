@@ -47,6 +47,7 @@ export function createPuller(options: PullerOptions): Puller {
         pace: options.pace ?? defaultPace,
         pullIdentities: options.pullIdentities ?? (() => undefined),
         demands: options.demands,
+        nodesBefore: options.nodesBefore ?? (() => []),
         pullerMetrics: metrics,
         owner,
         rights,

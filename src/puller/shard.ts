@@ -41,6 +41,8 @@ export interface Shard {
   readonly where?: Where
   /** Whose id stands in `where`. */
   readonly placing?: Placing
+  /** Names of nodes: only they are asked as yet; absent: all. */
+  readonly first?: readonly string[]
   /** In the order of their container names. */
   readonly members: readonly Member[]
 }

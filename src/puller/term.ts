@@ -57,6 +57,8 @@ export interface PullerOptions {
     /** @returns how to end it */
     readonly onChange: (listener: () => void) => () => void
   }
+  /** Nodes with pods that those with an image are to replace; default: none are known. */
+  readonly nodesBefore?: (reference: string) => readonly string[]
 }
 
 /** What the puller was made with, all of it settled, and what was learnt when the term began. */
@@ -231,6 +233,7 @@ export class Term {
       strategy,
       podsPerNode: Math.max(2, puller.podsPerNode - beside.shards),
       spread,
+      firstOn: (reference) => this.#firstOn(reference),
       fingerprint: (shard) => this.#blueprints.fingerprint(shard),
       pace,
       now,
@@ -262,6 +265,15 @@ export class Term {
     // After all that is written: nobody waits for an explanation.
     after(await this.#refusals.look([...shards, ...scene.shards], signal))
     return Math.max(0, nextMs)
+  }
+
+  /** Nodes where a roll-out is to bring an image, by any of the names that it is held under. */
+  #firstOn(name: string): readonly string[] {
+    // Where each change makes a successor, a second step costs all nodes a pod.
+    if (!this.#writes.mayPatch) return []
+    const [image] =
+      [...(this.#wanted?.images ?? [])].find(([, names]) => names.includes(name)) ?? []
+    return this.#options.nodesBefore(image ?? name)
   }
 
   /** Takes the startup taint off nodes that hold what they are to hold. */

@@ -11,6 +11,8 @@ export interface FakeKubeletsOptions {
   readonly namespace: string
   /** Made, kept Ready, and deleted in the end; they have the label `kip-test/nodes: <namespace>`. */
   readonly nodes: readonly string[]
+  /** Further labels of a node, and the key of a taint that keeps pods off. */
+  readonly look?: (node: string) => { labels?: Readonly<Record<string, string>>; taint?: string }
   readonly isBad: (reference: string) => boolean
 }
 
@@ -28,10 +30,15 @@ export async function startFakeKubelets(
   const { signal } = controller
   const pods = { group: '', version: 'v1', plural: 'pods', namespace }
   for (const name of options.nodes) {
+    const { labels, taint } = options.look?.(name) ?? {}
     const node = {
       apiVersion: 'v1',
       kind: 'Node',
-      metadata: { name, labels: { 'kip-test/nodes': namespace, 'kubernetes.io/os': 'linux' } },
+      metadata: {
+        name,
+        labels: { 'kip-test/nodes': namespace, 'kubernetes.io/os': 'linux', ...labels },
+      },
+      ...(taint !== undefined && { spec: { taints: [{ key: taint, effect: 'NoSchedule' }] } }),
     }
     await applyObject(client, nodes, node, { fieldManager: 'fake-kubelet', signal })
   }

@@ -30,6 +30,8 @@ describe('discovery', () => {
   let events: EventNote[]
   let discovery: Discovery
   let unpulled: string[]
+  let demandsAsked: boolean
+  let demandsTold: number
   let stop: () => Promise<void>
 
   const resource = (group: string, plural: string, namespace?: string): ResourcePath => ({
@@ -83,6 +85,12 @@ describe('discovery', () => {
       metrics: createMetrics({ processMetrics: false }),
       events: { record: (note) => events.push(note), close: async () => {} },
       onUnpulled: (reference) => unpulled.push(reference),
+      demands: {
+        isAsked: () => demandsAsked,
+        onChange: () => {
+          demandsTold++
+        },
+      },
       clock,
       now: () => now,
     })
@@ -122,6 +130,8 @@ describe('discovery', () => {
     log = silentLog()
     events = []
     unpulled = []
+    demandsAsked = false
+    demandsTold = 0
     for (const name of ['shop', 'lone', 'kube-system', 'k8s-image-puller', 'left-out']) {
       namespace(name)
     }
@@ -150,6 +160,65 @@ describe('discovery', () => {
     ])
     await stop()
     assert.equal(discovery.pullIdentities([library('nginx:1')]), undefined)
+  })
+
+  it('tells on which nodes the users of an image may run, if anybody asks', async () => {
+    const image = library('nginx:1')
+    const demand = (pool: string) => ({
+      terms: [[{ key: 'pool', operator: 'In', values: [pool] }]],
+      tolerations: [],
+    })
+    const selecting = (pool: string): void =>
+      put('', 'pods', 'shop', {
+        metadata: { name: 'web' },
+        spec: { ...spec('nginx:1'), nodeSelector: { pool } },
+      })
+    selecting('a')
+    await run()
+    await become('the image', () => known().length === 1)
+    assert.equal(discovery.demandsOf(image), undefined)
+    await stop()
+    demandsAsked = true
+    await run()
+    await become('the demand', () => discovery.demandsOf(image))
+    assert.deepEqual(discovery.demandsOf(image), [demand('a')])
+    const told = demandsTold
+    selecting('b')
+    await become('the change', () => demandsTold > told)
+    assert.deepEqual(discovery.demandsOf(image), [demand('b')])
+    kube.delete(resource('', 'pods', 'shop'), 'web')
+    await become('no user', () => discovery.demandsOf(image)?.length === 0)
+  })
+
+  it('tells which nodes have the pods that a roll-out is to replace', async () => {
+    const owned = (kind: string, name: string) => ({
+      ownerReferences: [{ apiVersion: 'apps/v1', kind, name, controller: true, uid: name }],
+    })
+    const replicas = (name: string, image: string): void =>
+      put('apps', 'replicasets', 'shop', {
+        metadata: { name, ...owned('Deployment', 'web') },
+        spec: { replicas: 1, template: { spec: spec(image) } },
+      })
+    const replica = (name: string, owner: string, image: string, nodeName: string): void =>
+      put('', 'pods', 'shop', {
+        metadata: { name, ...owned('ReplicaSet', owner) },
+        spec: { ...spec(image), nodeName },
+      })
+    deployment('shop', 'web', 'nginx:2')
+    replicas('web-1', 'nginx:1')
+    replicas('web-2', 'nginx:2')
+    replica('web-1-a', 'web-1', 'nginx:1', 'n1')
+    replica('web-1-b', 'web-1', 'nginx:1', 'n2')
+    replica('web-1-c', 'web-1', 'nginx:1', '')
+    replica('web-2-a', 'web-2', 'nginx:2', 'n3')
+    put('', 'pods', 'shop', {
+      metadata: { name: 'other' },
+      spec: { ...spec('nginx:1'), nodeName: 'n4' },
+    })
+    await run()
+    assert.deepEqual(discovery.nodesBefore(library('nginx:2')), ['n1', 'n2'])
+    assert.deepEqual(discovery.nodesBefore(library('nginx:1')), ['n3'], 'a way back is one too')
+    assert.deepEqual(discovery.nodesBefore(library('redis:7')), [])
   })
 
   it('finds pods and workloads, those that never ran too, and no others', async () => {

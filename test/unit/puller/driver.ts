@@ -79,6 +79,8 @@ export class Driver {
   readonly platforms = new Map<string, readonly string[]>()
   /** On which nodes the users of an image may run; of one that is not named all. */
   readonly demands = new Map<string, readonly Demand[]>()
+  /** Nodes where a roll-out is to bring an image. */
+  readonly before = new Map<string, readonly string[]>()
   strategy: StrategyName = 'init'
   pace: Pace = defaultPace
   /** Shards that what is held for good is spread over. */
@@ -148,6 +150,7 @@ export class Driver {
       strategy: this.strategy,
       podsPerNode: this.settings.podsPerNode,
       spread: this.spread,
+      firstOn: (reference) => this.before.get(reference) ?? [],
       fingerprint: (shard) => fingerprintOf(shard, options),
       pace: this.pace,
       now: this.seconds * 1000,
