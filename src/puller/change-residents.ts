@@ -1,7 +1,7 @@
 import { allocate } from './allocation.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import type { Draft } from './draft.ts'
-import { isChangeable, isFor, isMissing, isStuck, type Scene } from './placement.ts'
+import { isChangeable, isFor, isMissing, isStuck, isThroughout, type Scene } from './placement.ts'
 import { isResident } from './shard.ts'
 import type { Wanted } from './wanted.ts'
 
@@ -27,10 +27,19 @@ export function changeResidents(draft: Draft, promoted: readonly Wanted[]): void
   }
   if (rolling.length > 0) return
   for (const { kind, where, items } of openings) {
-    if (!draft.hasRoom(kind, where)) continue
+    if (!draft.hasRoom(kind, where)) {
+      for (const item of items) if (!isThere(scene, item)) draft.waiting.add(item.reference)
+      continue
+    }
     draft.create(kind, where, items)
     return
   }
+}
+
+/** Whether some shard has an image for all nodes where it is to be. */
+function isThere(scene: Scene, item: Wanted): boolean {
+  const homes = scene.homes.get(item.reference) ?? []
+  return homes.some((home) => isThroughout(scene.ground, home, item))
 }
 
 function isRolling(scene: Scene, shard: ObservedShard): boolean {

@@ -1,7 +1,8 @@
 import type { ObservedShard } from './daemon-set.ts'
 import type { Written } from './etcd-budget.ts'
-import { type Ground, overlaps } from './ground.ts'
+import { type Ground, isWithin, overlaps } from './ground.ts'
 import type { Pace } from './pace.ts'
+import { isResident } from './shard.ts'
 import type { Survey } from './survey.ts'
 import type { Wanted } from './wanted.ts'
 
@@ -11,7 +12,7 @@ import type { Wanted } from './wanted.ts'
  * All that is placed is read from the cluster; this is only patience. Who has none yet (after a start) waits anew.
  */
 export interface Memory {
-  /** Wanted images that no shard has on any node where they are to be. */
+  /** Wanted images that no shard holds for good, or has on its way, to where they are to be. */
   readonly newSince: ReadonlyMap<string, number>
   /** Images that some node fails to pull or to start. */
   readonly troubleSince: ReadonlyMap<string, number>
@@ -61,10 +62,14 @@ export function remember(
 ): Memory {
   const placed = new Set<string>()
   const reached = new Set<string>()
-  for (const { where = '', members } of shards) {
+  for (const { kind, where = '', members } of shards) {
     for (const { reference } of members) {
       placed.add(reference)
-      if (overlaps(where, wanted.get(reference)?.where ?? '', ground)) reached.add(reference)
+      const goal = wanted.get(reference)?.where ?? ''
+      const reaches = isResident(kind)
+        ? overlaps(where, goal, ground)
+        : isWithin(goal, where, ground)
+      if (reaches) reached.add(reference)
     }
   }
   const fresh = [...wanted.keys()].filter((reference) => !reached.has(reference))

@@ -1,5 +1,5 @@
 import type { ObservedShard } from './daemon-set.ts'
-import { effectiveWhere, type Ground, overlaps } from './ground.ts'
+import { effectiveWhere, type Ground, isWithin, overlaps } from './ground.ts'
 import type { Memory } from './memory.ts'
 import { nextEjection } from './memory.ts'
 import type { Pace } from './pace.ts'
@@ -54,6 +54,11 @@ export function isTowards(ground: Ground, shard: Shard, { where = '' }: Wanted):
   return overlaps(shard.where ?? '', where, ground)
 }
 
+/** Whether a shard is for all nodes where an image is to be. */
+export function isThroughout(ground: Ground, shard: Shard, { where = '' }: Wanted): boolean {
+  return isWithin(where, shard.where ?? '', ground)
+}
+
 /** Decides where one image belongs by what the nodes say of it. */
 export function placeOf(scene: Scene, wanted: Wanted): Place {
   const { reference } = wanted
@@ -66,7 +71,7 @@ export function placeOf(scene: Scene, wanted: Wanted): Place {
     if (!bad || scene.seen.nodes === 0) return 'resident'
     return apart || mayEject(scene, resident) ? 'apart' : 'resident'
   }
-  if (!bad && isProven(scene, reference)) return 'proven'
+  if (!bad && isProven(scene, wanted)) return 'proven'
   // A name that only changed its kind is where it was, until it is known to be well.
   const other = homes.find(
     (shard) => isResident(shard.kind) && isTowards(scene.ground, shard, wanted),
@@ -94,11 +99,15 @@ function mayEject(scene: Scene, shard: ObservedShard): boolean {
 
 /**
  * Whether every node that answers has started an image. In a shard that stands still for long, nodes that have nothing
- * to say of the image are not waited for.
+ * to say of the image are not waited for. What is held for good somewhere already is known to be well.
  */
-export function isProven(scene: Scene, reference: string): boolean {
+export function isProven(scene: Scene, wanted: Wanted): boolean {
+  const { reference } = wanted
   return (scene.homes.get(reference) ?? []).some(
-    (shard) => shard.first === undefined && isPulled(scene, shard, reference),
+    (shard) =>
+      shard.first === undefined &&
+      (isResident(shard.kind) || isThroughout(scene.ground, shard, wanted)) &&
+      isPulled(scene, shard, reference),
   )
 }
 

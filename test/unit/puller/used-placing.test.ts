@@ -216,7 +216,7 @@ describe('images that are held where they are used', () => {
           else for (const node of nodes) assert.ok(held.split(',').includes(node), reference)
         }
       }),
-      { numRuns: 25 },
+      { numRuns: 12 },
     )
   })
 })
