@@ -45,8 +45,9 @@ export interface KipProcess extends AsyncDisposable {
 }
 
 const nodes = 1000
+/** Two thousand with those that are asked for later. */
 const images = Array.from(
-  { length: 2000 },
+  { length: 1980 },
   (_, index) => `registry.example.test/platform/team-${index % 40}/service-${index}:1.24.${index}`,
 )
 const namespace = 'scale'
@@ -60,6 +61,8 @@ const environment = {
   KIP_PULLER_DISK_PERCENT: '100',
   IMAGES: images.map((image, index) => `i${index}=${image}`).join(';'),
 }
+/** Pods of 75 KB: etcd takes 1.5 MB at once. */
+const podsAPut = 10
 /** Twelve pods of each of a thousand nodes are written in minutes, not in seconds. */
 const patienceMs = 900_000
 
@@ -120,15 +123,15 @@ export async function createScaleWorld({ report, signal }: BenchOptions): Promis
   const first = await etcd.below(`/registry/pods/${namespace}/`)
   const storedBytes = first.reduce((sum, [, { length }]) => sum + length, 0) / images.length
   report(`etcd holds ${storedBytes.toFixed(0)} bytes an image and node`)
-  for (let index = 1; index < nodes; index += 1) {
-    signal.throwIfAborted()
+  const others = Array.from({ length: nodes - 1 }, (_, index) => index + 1)
+  await several(others, async (index) => {
     const copies = first.map((one) => copyTo(one, index))
-    for (let from = 0; from < copies.length; from += 10) {
-      await etcd.put(copies.slice(from, from + 10))
+    for (let from = 0; from < copies.length; from += podsAPut) {
+      await etcd.put(copies.slice(from, from + podsAPut))
     }
-  }
+  })
   report('pods of all nodes are stored')
-  for (let index = 1; index < nodes; index += 1) await addNode(client, index, signal)
+  await several(others, (index) => addNode(client, index, signal))
   // The controller counts nodes anew for those that lack a pod, and here none does.
   for (const { metadata } of await daemonSets()) {
     await client.request({
@@ -146,6 +149,15 @@ export async function createScaleWorld({ report, signal }: BenchOptions): Promis
     startKip: () => startKip(cluster, signal),
     [Symbol.asyncDispose]: () => disposal.disposeAsync(),
   }
+}
+
+/** Does the work for all items, some at the same time. */
+async function several<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  const left = [...items]
+  const worker = async (): Promise<void> => {
+    for (let item = left.shift(); item !== undefined; item = left.shift()) await work(item)
+  }
+  await Promise.all(Array.from({ length: 4 }, worker))
 }
 
 /** What a kip that filled this cluster would have left. */

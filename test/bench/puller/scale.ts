@@ -16,7 +16,7 @@ const mib = 2 ** 20
 export const scaleCases: readonly Case<ScaleWorld>[] = [
   {
     name: 'scale',
-    title: '2,000 images on 1,000 fake nodes: 20 more, from their CachedImages to the nodes',
+    title: '2,000 images on 1,000 fake nodes: the last 20, from their CachedImages to the nodes',
     contenders: async (world) => [
       { name: OURS, run: (_round, signal) => changeAtScale(world, signal) },
     ],
