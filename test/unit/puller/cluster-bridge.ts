@@ -1,19 +1,13 @@
-import type { Clock } from '../../../src/kube/clock.ts'
 import type { DaemonSet, Pod } from '../../../src/kube/types.ts'
 import type { FakeKube, FakeObject } from '../../support/fake-kube.ts'
+import { fastClock as clockInHurry } from '../../support/fast-clock.ts'
 import type { SimulatedCluster } from './simulated-cluster.ts'
 
 /** How many times faster than the real one the clock of these tests runs. */
 const pace = 50
 
-/** A clock in a hurry: what takes a second takes 20 ms. */
-export const fastClock: Clock = {
-  now: () => performance.now() * pace,
-  timer: (callback, ms) => {
-    const timeout = setTimeout(callback, ms / pace)
-    return () => clearTimeout(timeout)
-  },
-}
+/** What takes a second takes 20 ms. */
+export const fastClock = clockInHurry(pace)
 
 export const daemonSets = { group: 'apps', version: 'v1', plural: 'daemonsets', namespace: 'kip' }
 export const pods = { group: '', version: 'v1', plural: 'pods', namespace: 'kip' }
