@@ -27,22 +27,27 @@ export class HeaderFields {
 
   /** A field's value; repeated fields joined by `, `. @param name in lower case */
   get(name: string): string | undefined {
-    const start = `\r\n${name}:`
     let value: string | undefined
-    for (
-      let at = this.#lower.indexOf(start);
-      at >= 0;
-      at = this.#lower.indexOf(start, at + start.length)
-    ) {
-      const end = this.#text.indexOf('\r\n', at + start.length)
-      const part = trimmed(this.#text, at + start.length, end < 0 ? this.#text.length : end)
+    for (let at = this.#find(name, 0); at >= 0; at = this.#find(name, at)) {
+      const end = this.#text.indexOf('\r\n', at)
+      const part = trimmed(this.#text, at, end < 0 ? this.#text.length : end)
       value = value === undefined ? part : `${value}, ${part}`
     }
     return value
   }
 
   has(name: string): boolean {
-    return this.#lower.includes(`\r\n${name}:`)
+    return this.#find(name, 0) >= 0
+  }
+
+  /** Where the value begins of the next field of this name, or -1. */
+  #find(name: string, from: number): number {
+    const lower = this.#lower
+    for (let at = lower.indexOf(name, from); at >= 0; at = lower.indexOf(name, at + 1)) {
+      const end = at + name.length
+      if (lower[at - 1] === '\n' && lower[end] === ':') return end + 1
+    }
+    return -1
   }
 }
 
