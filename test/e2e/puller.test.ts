@@ -2,19 +2,11 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
-import { loadSettings } from '../../src/config/load.ts'
-import { putStaticImages } from '../../src/discovery/static-images.ts'
-import { createMapping } from '../../src/images/mapping.ts'
 import { createObject, deleteObject, getObject } from '../../src/kube/apply.ts'
 import type { KubeClient } from '../../src/kube/client.ts'
 import { connectCluster } from '../../src/kube/connect.ts'
 import { resourcePath } from '../../src/kube/resource.ts'
 import type { DaemonSet, KubeList, Node, Pod } from '../../src/kube/types.ts'
-import { createMetrics } from '../../src/metrics/metrics.ts'
-import { defaultPace } from '../../src/puller/pace.ts'
-import { createPuller } from '../../src/puller/puller.ts'
-import type { Nodes } from '../../src/state/cached-image.ts'
-import { createMemoryStore } from '../../src/state/memory-store.ts'
 import { benchProgram } from '../bench/peers/build.ts'
 import { testImages } from '../cluster/images/catalogue.ts'
 import { imageOf, layerOf } from '../cluster/images/image.ts'
@@ -24,7 +16,7 @@ import { type Cluster, reportToStderr } from '../cluster/index.ts'
 import { sleepProgram } from '../cluster/sleep-program.ts'
 import { acquireCluster, noNodes } from '../support/cluster.ts'
 import { roleClient } from '../support/role-client.ts'
-import { silentLog } from '../support/silent-log.ts'
+import { type RunningPuller, startPuller } from '../support/running-puller.ts'
 import { waitUntil } from '../support/wait-until.ts'
 
 const skip = noNodes()
@@ -49,7 +41,12 @@ function suite(cluster: Cluster): void {
   const tiny = ['t1', 't2', 't3', 't4', 't5', 't6']
   // Root's own files alone, nothing but one program, files without a program, zstd layers, an index of two platforms.
   const odd = ['nginx', 'scratch', 'content', 'zstd', 'multi-platform'] as const
-  const good = [...tiny, ...odd].map(reference)
+  const configured = {
+    // What is run is what is mounted, by the pod's user.
+    root: { User: '0:0', Entrypoint: ['/not/there'], Volumes: { '/data': {} } },
+    named: { User: 'nobody-knows', Entrypoint: ['/bin/sh', '-c', 'exit 1'] },
+  }
+  const good = [...tiny, ...odd, ...Object.keys(configured)].map(reference)
   const bad = reference('bad')
   let admin: KubeClient
   let client: KubeClient
@@ -66,6 +63,11 @@ function suite(cluster: Cluster): void {
       await origin.push(tinyImage(number), `${repository}/${name}`, '1')
     }
     for (const name of odd) await origin.push(images[name], `${repository}/${name}`, '1')
+    const file = (path: string) => layerOf([{ kind: 'file', path, content: path }])
+    for (const [name, config] of Object.entries(configured)) {
+      const image = imageOf({ layers: [file(`/${name}`)], config })
+      await origin.push(image, `${repository}/${name}`, '1')
+    }
 
     admin = await connectCluster({ kubeconfig: cluster.kubeconfig })
     const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' }
@@ -100,61 +102,19 @@ function suite(cluster: Cluster): void {
     await admin.close()
   })
 
-  interface Running {
-    readonly log: ReturnType<typeof silentLog>
-    nodes(reference: string): Nodes | undefined
-    /** What the resolver would say of a tag: it is this image now. */
-    resolve(reference: string, pushed: string): Promise<void>
-  }
-
   /** Runs a puller on `images` while `work` works. */
   async function withPuller(
     images: readonly string[],
-    work: (running: Running) => Promise<void>,
+    work: (running: RunningPuller) => Promise<void>,
     env: Readonly<Record<string, string>> = {},
   ): Promise<void> {
-    const log = silentLog()
-    const store = createMemoryStore()
-    const { settings } = loadSettings({
-      argv: [],
-      env: {
-        NAMESPACE: namespace,
-        DAEMONSET_NAME: 'kip',
-        KIP_IMAGE: reference('sleep'),
-        IMAGES: images.map((image, index) => `i${index}=${image}`).join(';'),
-        ...env,
-      },
-      readFile: () => '',
-    })
-    await putStaticImages(store, settings.puller.images, { signal })
-    const controller = new AbortController()
-    const ended = createPuller({
-      client,
-      store,
-      settings,
-      mapping: createMapping({ registry: '', mapping: 'path' }),
-      log,
-      metrics: createMetrics({ processMetrics: false }),
+    await using running = await startPuller({
+      ...{ client, namespace, images, env },
+      sleepImage: reference('sleep'),
       // Waits that are for a user's peace of mind are shortened.
-      pace: { ...defaultPace, judgeMs: 5000, promoteMs: 2000, removeMs: 5000, removeAlongMs: 2000 },
-    }).run(controller.signal)
-    try {
-      await work({
-        log,
-        nodes: (image) => store.get(image)?.nodes,
-        resolve: async (image, pushed) => {
-          const state = store.get(image)
-          assert.ok(state)
-          const [, digest = ''] = pushed.split('@')
-          const checkedAt = new Date().toISOString()
-          const platforms = ['linux/amd64']
-          await store.putSource(state, { state: 'Available', digest, platforms, checkedAt }, signal)
-        },
-      })
-    } finally {
-      controller.abort()
-      await ended
-    }
+      pace: { judgeMs: 5000, promoteMs: 2000, removeMs: 5000, removeAlongMs: 2000 },
+    })
+    await work(running)
   }
 
   async function shards(): Promise<ReadonlyMap<string, DaemonSet>> {
@@ -299,7 +259,7 @@ function suite(cluster: Cluster): void {
     const wanted = [...good.slice(1), bad]
     const moving = reference('t2')
     const push = async (number: number): Promise<string> =>
-      await origin.push(tinyImage(number), `${repository}/t2`, '1')
+      (await origin.push(tinyImage(number), `${repository}/t2`, '1')).replace(/^.*@/, '')
     await withPuller(
       wanted,
       async ({ resolve }) => {
@@ -310,9 +270,8 @@ function suite(cluster: Cluster): void {
         await waitUntil('the note', async () => (await digests()) !== '', 20_000)
         assert.equal((await shards()).get('kip')?.metadata?.generation, before?.generation)
 
-        const pushed = await push(77)
-        await resolve(moving, pushed)
-        const [, digest = ''] = pushed.split('@')
+        const digest = await push(77)
+        await resolve(moving, digest)
         await waitUntil('the new digest', async () => (await digests()).includes(digest), 60_000)
         await untilHeld(wanted, 'kip')
         for (const { name } of cluster.nodes) {

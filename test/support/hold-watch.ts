@@ -62,7 +62,8 @@ export async function watchHeld(
   })
   return {
     async end() {
-      if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, 'SIGKILL')
+      const isOver = child.exitCode !== null || child.signalCode !== null
+      if (child.pid !== undefined && !isOver) process.kill(-child.pid, 'SIGKILL')
       await closed
       return { samples, unheldMs, lost: lost.size }
     },
