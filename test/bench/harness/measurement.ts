@@ -22,6 +22,9 @@ export interface Measurement {
   readonly restarts?: number
   /** Containers made in all. */
   readonly containers?: number
+  /** For how long one of several things was not held, and how many were gone at some time, where that is sampled. */
+  readonly unheldMs?: number
+  readonly lost?: number
   /** Longest time for which an event loop was blocked, where that is watched. */
   readonly blockMs?: number
   /** Bytes of heap that are kept of one object, where that is looked at. */
@@ -52,6 +55,8 @@ export const figures = [
   'containerdMib',
   'restarts',
   'containers',
+  'unheldMs',
+  'lost',
   'blockMs',
   'bytes',
   'behindMs',
@@ -77,6 +82,8 @@ export const figureNames: Readonly<Record<Figure, string>> = {
   containerdMib: 'by containerd',
   restarts: 'restarts',
   containers: 'containers',
+  unheldMs: 'time not held',
+  lost: 'lost',
   blockMs: 'longest block',
   bytes: 'heap an object',
   behindMs: 'status behind',

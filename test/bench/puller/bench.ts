@@ -6,11 +6,13 @@ import { cases } from './cases.ts'
 import { createChainWorld } from './chain-world.ts'
 import { coldCases } from './cold-node.ts'
 import { latencyCases } from './latency.ts'
+import { protectionCases } from './protection.ts'
 import { scaleCases } from './scale.ts'
 import { createScaleWorld } from './scale-world.ts'
+import { userPodCases } from './user-pod.ts'
 import { createWorld } from './world.ts'
 
-const heldCases = [...cases, ...coldCases]
+const heldCases = [...cases, ...coldCases, ...userPodCases, ...protectionCases]
 
 /** Compares kip's puller with the way of kubernetes-image-puller, on nodes of real clusters. */
 export async function benchPuller(options: BenchOptions): Promise<BenchResult> {

@@ -1,16 +1,11 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import { type Case, OURS } from '../harness/case.ts'
 import type { Contender } from '../harness/rounds.ts'
 import { containersOf } from './containers.ts'
+import { KIPS_WAY } from './kips-way.ts'
 import { listenToNodes } from './node-events.ts'
 import { nodeMemory, total } from './node-memory.ts'
 import { reservedBy } from './reserved.ts'
 import type { World } from './world.ts'
-
-const KIPS_WAY = "KIP's way"
-
-/** Go collects at the latest after two minutes, and gives back what it has not used for some seconds. */
-const SETTLE_MS = 150_000
 
 /** Holds images on the node and says how long it took. */
 type Hold = (world: World, images: readonly string[]) => Promise<void>
@@ -31,6 +26,7 @@ export const cases: readonly Case<World>[] = [
     name: 'memory',
     title: '100 images held on one node: what is reserved there, and what is used',
     contenders: async (world) => {
+      await world.configure({})
       // What work once done leaves in a containerd's heap is no cost of holding: each way is gone through before.
       await world.fill()
       for (const [, hold] of ways) {
@@ -44,13 +40,16 @@ export const cases: readonly Case<World>[] = [
       { kind: 'bound', figure: 'reservedMib', of: OURS, atMost: 16 },
       { kind: 'ratio', figure: 'nodeMib', of: OURS, beside: [KIPS_WAY], atMost: 0.15 },
     ],
-    mostRounds: 1,
+    mostRounds: 3,
   },
   {
     name: 'change',
     title:
       '1 of 100 images changes: containers made anew on one node, beyond its shard and the fresh one',
-    contenders: async (world) => ways.map(([name, hold]) => changeContender(world, name, hold)),
+    contenders: async (world) => {
+      await world.configure({})
+      return ways.map(([name, hold]) => changeContender(world, name, hold))
+    },
     goals: [
       { kind: 'bound', figure: 'restarts', of: OURS, atMost: 0 },
       { kind: 'bound', figure: 'containers', of: OURS, atMost: 3 },
@@ -65,16 +64,14 @@ function memoryContender(world: World, name: string, hold: Hold): Contender {
     async run(_round, signal) {
       const { cluster, node, images } = world
       await world.clear()
-      await delay(SETTLE_MS, undefined, { signal })
-      const before = await nodeMemory(cluster, node)
+      const before = await nodeMemory(cluster, node, signal)
       const start = performance.now()
       await hold(world, images)
       const wallMs = performance.now() - start
-      await delay(SETTLE_MS, undefined, { signal })
-      const after = await nodeMemory(cluster, node)
+      const after = await nodeMemory(cluster, node, signal)
       // KIP's way with the requests of its chart, which no pod here was made with.
       const specs =
-        name === OURS
+        name !== KIPS_WAY
           ? (await world.pods()).map(({ spec }) => spec ?? {})
           : [world.kipsSpec(images)]
       const reserved = specs.map(reservedBy)

@@ -8,7 +8,7 @@ import { type Cluster, downCluster, upCluster } from '../../cluster/index.ts'
 import { deployKip, kipNamespace } from '../../support/kip.ts'
 import { waitUntil } from '../../support/wait-until.ts'
 import type { BenchOptions } from '../bench.ts'
-import { pullBare } from './bare-pull.ts'
+import { isAtRest } from './at-rest.ts'
 import { listenToNodes, type NodeEvents } from './node-events.ts'
 
 /** Two nodes with kip deployed as users do, its mirror off. */
@@ -64,7 +64,8 @@ export async function createChainWorld({ report, signal }: BenchOptions): Promis
       )
     },
     async pullBare(images) {
-      await Promise.all(cluster.nodes.map((node) => pullBare(cluster, node.name, images, signal)))
+      const options = { timeoutMs: patienceMs, signal }
+      await Promise.all(cluster.nodes.map((node) => cluster.pullImages(node.name, images, options)))
     },
     async rest() {
       await waitUntil(
@@ -95,10 +96,4 @@ function workload(image: string) {
       template: { metadata: { labels }, spec: { containers: [{ name: 'main', image }] } },
     },
   }
-}
-
-function isAtRest({ metadata, status }: DaemonSet): boolean {
-  const { desiredNumberScheduled: desired = 0, numberReady = 0 } = status ?? {}
-  const isRolledOut = status?.updatedNumberScheduled === desired && numberReady === desired
-  return isRolledOut && !/-(fresh|apart|refresh)(-|$)/.test(metadata?.name ?? '')
 }

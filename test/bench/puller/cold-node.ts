@@ -1,60 +1,108 @@
 import { createObject } from '../../../src/kube/apply.ts'
 import type { KubeClient } from '../../../src/kube/client.ts'
-import { resourcePath } from '../../../src/kube/resource.ts'
-import type { DaemonSet, KubeList } from '../../../src/kube/types.ts'
+import type { DaemonSet } from '../../../src/kube/types.ts'
+import type { NodeSettings } from '../../cluster/node/settings.ts'
 import { type Case, OURS } from '../harness/case.ts'
-import { pullBare } from './bare-pull.ts'
+import type { Contender } from '../harness/rounds.ts'
+import { KIPS_WAY } from './kips-way.ts'
 import { listenToNodes } from './node-events.ts'
 import { daemonSets, type World } from './world.ts'
 
-const KIPS_WAY = "KIP's way"
+export const TWO_SHARDS = 'kip, 2 shards'
 const ONE_BY_ONE = 'ctr one by one'
 
-const count = 20
+export const count = 20
+const patienceMs = 400_000
 /** Of each answer of the registry: a pull of three or four requests takes a second or so, as a large image does. */
-const throttle = [{ delayMs: 300 }]
+export const throttle = [{ delayMs: 300 }]
+
+/** A kubelet and a containerd that are told to do several things at once, as large nodes are. */
+const parallel: NodeSettings = {
+  downloads: 30,
+  kubelet: { serializeImagePulls: false, maxParallelImagePulls: 6 },
+}
 
 /** Nodes that have nothing yet, and a registry that takes its time. */
 export const coldCases: readonly Case<World>[] = [
   {
     name: 'cold-node',
     title: `${count} images on a node that has none, of a registry that answers after 300 ms`,
-    contenders: async (world, signal) => {
+    contenders: async (world) => {
+      await world.configure({})
       const images = world.images.slice(0, count)
-      const ways = await shardsOf(world, images, signal)
-      const fill = (name: string, start: () => Promise<unknown>) => ({
-        name,
-        run: (_round: number, signal: AbortSignal) => timeCold(world, images, start, signal),
-      })
       return [
-        ...ways.map(([name, sets]) => fill(name, () => createAll(world.client, sets, signal))),
-        fill(ONE_BY_ONE, () => pullBare(world.cluster, world.node, images, signal)),
+        ...(await waysOf(world, images)).map((way) => filling(world, images, way)),
+        oneByOne(world, images),
       ]
     },
     goals: [{ kind: 'ratio', figure: 'wallMs', of: OURS, beside: [ONE_BY_ONE], atMost: 1 }],
     mostRounds: 3,
   },
+  {
+    name: 'cold-parallel-node',
+    title: `the same on a node that pulls six images at once, with 2 and with 3 shards`,
+    contenders: async (world) => {
+      await world.configure(parallel)
+      const images = world.images.slice(0, count)
+      return [
+        filling(world, images, await kipsShards(world, images, 3)),
+        filling(world, images, { ...(await kipsShards(world, images, 2)), name: TWO_SHARDS }),
+        oneByOne(world, images),
+      ]
+    },
+    goals: [{ kind: 'ratio', figure: 'wallMs', of: OURS, beside: [ONE_BY_ONE], atMost: 0.45 }],
+    mostRounds: 7,
+  },
 ]
 
-/** The DaemonSets by which each way holds these images, as a new node finds them. */
-async function shardsOf(
+/** The DaemonSets by which images are held, as a new node finds them. */
+export interface Way {
+  readonly name: string
+  readonly sets: readonly DaemonSet[]
+}
+
+export async function waysOf(world: World, images: readonly string[]): Promise<readonly Way[]> {
+  const ours = await kipsShards(world, images, 1)
+  await world.clear()
+  await world.holdKipsWay(images)
+  return [ours, { name: KIPS_WAY, sets: await world.shards() }]
+}
+
+export async function kipsShards(
   world: World,
   images: readonly string[],
-  signal: AbortSignal,
-): Promise<readonly (readonly [string, readonly DaemonSet[]])[]> {
+  spread: number,
+): Promise<Way> {
   await world.clear()
-  await world.holdByKip(images)
-  const ours = await listAll(world.client, signal)
-  await world.holdKipsWay(images)
-  const theirs = await listAll(world.client, signal)
-  return [
-    [OURS, ours],
-    [KIPS_WAY, theirs],
-  ]
+  await world.holdByKip(images, { spread })
+  return { name: OURS, sets: await world.shards() }
+}
+
+function filling(world: World, images: readonly string[], { name, sets }: Way): Contender {
+  return {
+    name,
+    run: (_round, signal) =>
+      timeCold(world, images, () => createAll(world.client, sets, signal), signal),
+  }
+}
+
+function oneByOne(world: World, images: readonly string[]): Contender {
+  return {
+    name: ONE_BY_ONE,
+    run: (_round, signal) => timeCold(world, images, () => pullBare(world, images, signal), signal),
+  }
+}
+
+export async function pullBare(
+  { cluster, node }: World,
+  images: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  await cluster.pullImages(node, images, { timeoutMs: patienceMs, signal })
 }
 
 /** Empties the node, and times from `start` until containerd has all images. */
-async function timeCold(
+export async function timeCold(
   world: World,
   images: readonly string[],
   start: () => Promise<unknown>,
@@ -69,7 +117,7 @@ async function timeCold(
 }
 
 /** Removes all that was pulled, under every name: under its id alone an image keeps its content too. */
-async function empty(world: World): Promise<void> {
+export async function empty(world: World): Promise<void> {
   await world.clear()
   const { cluster, node } = world
   const { host } = cluster.registries.origin
@@ -81,12 +129,7 @@ async function empty(world: World): Promise<void> {
   await cluster.removeImages(node, names)
 }
 
-async function listAll(client: KubeClient, signal: AbortSignal): Promise<readonly DaemonSet[]> {
-  const request = { method: 'GET', path: resourcePath(daemonSets), signal } as const
-  return (await client.request<KubeList<DaemonSet>>(request)).items ?? []
-}
-
-async function createAll(
+export async function createAll(
   client: KubeClient,
   sets: readonly DaemonSet[],
   signal: AbortSignal,

@@ -1,5 +1,8 @@
 import type { DaemonSet } from '../../../src/kube/types.ts'
 
+/** Whose figures stand beside ours. */
+export const KIPS_WAY = "KIP's way"
+
 export interface KipsWayOptions {
   readonly name: string
   readonly namespace: string

@@ -1,7 +1,11 @@
+import { once } from 'node:events'
 import { readdir, readFile, readlink, writeFile } from 'node:fs/promises'
+import { get, type IncomingMessage } from 'node:http'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Cluster } from '../../cluster/index.ts'
 import { nodeCgroup } from '../../cluster/node/cgroups.ts'
+import { CONTAINERD_DEBUG } from '../../cluster/node/configuration.ts'
 import { nodeDaemons } from '../../cluster/node/node.ts'
 
 /** Memory of one node, in bytes. */
@@ -13,15 +17,24 @@ export interface NodeMemory {
   readonly containerd: number
 }
 
-/** Reads a node's memory, with the page cache dropped before. */
-export async function nodeMemory(cluster: Cluster, node: string): Promise<NodeMemory> {
+/** For Go's scavenger, which gives back what was collected little by little. */
+const settleMs = 30_000
+
+/** Reads a node's memory at rest: with containerd's heap collected, and the page cache dropped. */
+export async function nodeMemory(
+  cluster: Cluster,
+  node: string,
+  signal: AbortSignal,
+): Promise<NodeMemory> {
+  const containerd = await containerdPid(
+    cluster.daemons.identity(nodeDaemons(node).containerd)?.pid ?? 0,
+  )
+  await collectHeap(containerd)
+  await delay(settleMs, undefined, { signal })
   await writeFile('/proc/sys/vm/drop_caches', '3')
   const root = '/sys/fs/cgroup/memory'
   const pods = join(root, nodeCgroup(cluster.state.id, node), 'kubepods')
   const usage = Number(await readFile(join(pods, 'memory.usage_in_bytes'), 'utf8').catch(() => '0'))
-  const containerd = await containerdPid(
-    cluster.daemons.identity(nodeDaemons(node).containerd)?.pid ?? 0,
-  )
   const shims = await Promise.all((await shimsBeside(containerd)).map(proportional))
   return {
     pods: usage,
@@ -56,6 +69,17 @@ async function containerdPid(pid: number): Promise<number> {
   const [child] = children.trim().split(' ')
   if (child === undefined || child === '') throw new Error(`process ${pid} is no containerd`)
   return await containerdPid(Number(child))
+}
+
+/** Has a containerd collect its heap now, as Go would within two minutes. */
+async function collectHeap(pid: number): Promise<void> {
+  const socketPath = join('/proc', String(pid), 'root', CONTAINERD_DEBUG)
+  const [answer]: [IncomingMessage] = (await once(
+    get({ socketPath, path: '/debug/pprof/heap?gc=1' }),
+    'response',
+  )) as [IncomingMessage]
+  if (answer.statusCode !== 200) throw new Error(`containerd's heap: ${answer.statusCode}`)
+  await answer.toArray()
 }
 
 /** What a process has to itself, and its share of what it shares; mapped files are page cache, and not counted. */

@@ -1,26 +1,22 @@
 import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { loadSettings } from '../../../src/config/load.ts'
-import { putStaticImages } from '../../../src/discovery/static-images.ts'
-import { createMapping } from '../../../src/images/mapping.ts'
+import { isDeepStrictEqual } from 'node:util'
 import { createObject, deleteObject, getObject } from '../../../src/kube/apply.ts'
 import type { KubeClient } from '../../../src/kube/client.ts'
 import { connectCluster } from '../../../src/kube/connect.ts'
 import { resourcePath } from '../../../src/kube/resource.ts'
 import type { DaemonSet, KubeList, Pod, PodSpec } from '../../../src/kube/types.ts'
-import { createMetrics } from '../../../src/metrics/metrics.ts'
-import { createPuller } from '../../../src/puller/puller.ts'
-import { createMemoryStore } from '../../../src/state/memory-store.ts'
 import { imageOf, layerOf } from '../../cluster/images/image.ts'
 import { tinyImage } from '../../cluster/images/tiny.ts'
 import { upstreamPullerImage } from '../../cluster/images/upstream-puller.ts'
 import { type Cluster, downCluster, upCluster } from '../../cluster/index.ts'
+import type { NodeSettings } from '../../cluster/node/settings.ts'
 import { sleepProgram } from '../../cluster/sleep-program.ts'
-import { silentLog } from '../../support/silent-log.ts'
+import { startPuller } from '../../support/running-puller.ts'
 import { waitUntil } from '../../support/wait-until.ts'
 import type { BenchOptions } from '../bench.ts'
 import { benchProgram } from '../peers/build.ts'
-import { pullBare } from './bare-pull.ts'
+import { isAtRest } from './at-rest.ts'
 import { kipsDaemonSet } from './kips-way.ts'
 
 /** One node, its images, and both ways of holding them there. */
@@ -32,21 +28,39 @@ export interface World extends AsyncDisposable {
   readonly images: readonly string[]
   /** One more. */
   readonly changed: string
-  /** KIP's way: makes the DaemonSet anew, as its refresh does, and waits until its pod is ready. */
+  /**
+   * KIP's way: makes the DaemonSet anew as soon as the one before is gone, as its refresh does (whose pods may still be
+   * ending), and waits until its pod is ready.
+   */
   holdKipsWay(images: readonly string[]): Promise<void>
   /** The pod of KIP's way as its chart asks for it, for so many images. */
   kipsSpec(images: readonly string[]): PodSpec
-  /** kip's: runs the puller until all is held by shards that hold for good. */
-  holdByKip(images: readonly string[]): Promise<void>
+  /** kip's: runs the puller until all is held by shards that hold for good, under these circumstances. */
+  holdByKip(images: readonly string[], under?: Circumstances): Promise<void>
   pods(): Promise<readonly Pod[]>
+  /** All DaemonSets that are there. */
+  shards(): Promise<readonly DaemonSet[]>
   /** Has the node's containerd pull all images, so that nobody is the first to. */
   fill(): Promise<void>
+  /** Starts the node anew with these settings, emptied of pods, unless it has them. */
+  configure(settings: NodeSettings): Promise<void>
   /** Ends all that holds images, and waits until its pods are gone. */
   clear(): Promise<void>
 }
 
+/** What may have changed since the puller ran last. */
+export interface Circumstances {
+  /** Tag of its sleep image, 1 or 2: an update of kip brings another one. */
+  readonly sleep?: string
+  /** Shards that the images are spread over; default: 1. */
+  readonly spread?: number
+  /** What tags are now, by their references. */
+  readonly tags?: ReadonlyMap<string, string>
+}
+
 const count = 100
 const namespace = 'bench'
+const kipsWay = 'kips-way'
 /** Where whatever holds images is. */
 export const daemonSets = { group: 'apps', version: 'v1', plural: 'daemonsets', namespace }
 const podResource = { group: '', version: 'v1', plural: 'pods', namespace }
@@ -65,12 +79,12 @@ export async function createWorld({ report, signal }: BenchOptions): Promise<Wor
     await downCluster(name, { report: () => undefined })
   })
   const { origin } = cluster.registries
-  const reference = (repository: string): string => `${origin.host}/${repository}:1`
+  const reference = (repository: string, tag = '1'): string => `${origin.host}/${repository}:${tag}`
   const sleep = await readFile(program)
   const own = imageOf({
     layers: [layerOf([{ kind: 'file', path: '/kip/sleep', content: sleep, mode: 0o755 }])],
   })
-  await origin.push(own, 'kip-sleep', '1')
+  for (const tag of ['1', '2']) await origin.push(own, 'kip-sleep', tag)
   const upstream = await upstreamPullerImage(await readFile(goSleep), { signal })
   await origin.push(upstream, 'kubernetes-image-puller', '1')
   const names = Array.from({ length: count + 1 }, (_, index) => `held-${index}`)
@@ -79,30 +93,38 @@ export async function createWorld({ report, signal }: BenchOptions): Promise<Wor
   const client = await connectCluster({ kubeconfig: cluster.kubeconfig })
   cleanup.defer(() => client.close())
   await prepareNamespace(client, signal)
-  const [changed = '', ...images] = names.map(reference)
+  const [changed = '', ...images] = names.map((name) => reference(name))
   const node = cluster.nodes[0]?.name ?? ''
 
   const pods = async (): Promise<readonly Pod[]> => {
     const request = { method: 'GET', path: resourcePath(podResource), signal } as const
     return (await client.request<KubeList<Pod>>(request)).items ?? []
   }
-  const clear = async (): Promise<void> => {
+  const shards = async (): Promise<readonly DaemonSet[]> => {
     const request = { method: 'GET', path: resourcePath(daemonSets), signal } as const
-    const { items } = await client.request<KubeList<DaemonSet>>(request)
-    for (const { metadata } of items ?? [])
+    return (await client.request<KubeList<DaemonSet>>(request)).items ?? []
+  }
+  const clear = async (): Promise<void> => {
+    for (const { metadata } of await shards())
       await deleteObject(client, daemonSets, metadata?.name ?? '', {
         propagationPolicy: 'Background',
         signal,
       })
     await waitUntil('the pods to be gone', async () => (await pods()).length === 0, patienceMs)
   }
+  let configured: NodeSettings = {}
   const disposal = cleanup.move()
   return {
-    ...{ cluster, node, images, changed, pods, clear, client },
-    fill: () => pullBare(cluster, node, [changed, ...images], signal),
+    ...{ cluster, node, images, changed, pods, shards, clear, client },
+    fill: () => cluster.pullImages(node, [changed, ...images], { timeoutMs: patienceMs, signal }),
     async holdKipsWay(held) {
-      await clear()
-      const options = { name: 'kips-way', namespace, images: held, nodeSelector }
+      await deleteObject(client, daemonSets, kipsWay, { propagationPolicy: 'Background', signal })
+      await waitUntil(
+        'the DaemonSet to be gone',
+        async () => (await getObject(client, daemonSets, kipsWay, { signal })) === undefined,
+        patienceMs,
+      )
+      const options = { name: kipsWay, namespace, images: held, nodeSelector }
       const sleepImage = reference('kubernetes-image-puller')
       // What the chart asks for exceeds a small machine; what is asked for changes nothing that is used.
       const requests = { cpu: '1m', memory: '1Mi' }
@@ -113,7 +135,7 @@ export async function createWorld({ report, signal }: BenchOptions): Promise<Wor
     kipsSpec(held) {
       const sleepImage = reference('kubernetes-image-puller')
       const object = kipsDaemonSet({
-        name: 'kips-way',
+        name: kipsWay,
         namespace,
         images: held,
         sleepImage,
@@ -121,38 +143,32 @@ export async function createWorld({ report, signal }: BenchOptions): Promise<Wor
       })
       return object.spec?.template?.spec ?? {}
     },
-    async holdByKip(held) {
-      const store = createMemoryStore()
-      const { settings } = loadSettings({
-        argv: [],
-        env: {
-          NAMESPACE: namespace,
-          DAEMONSET_NAME: 'kip',
-          KIP_IMAGE: reference('kip-sleep'),
-          IMAGES: held.map((image, index) => `i${index}=${image}`).join(';'),
-        },
-        readFile: () => '',
+    async holdByKip(held, { sleep = '1', tags = new Map(), spread = 1 } = {}) {
+      const sleepImage = reference('kip-sleep', sleep)
+      await using running = await startPuller({
+        ...{ client, namespace, images: held, sleepImage, spread },
+        env: { KIP_PULLER_PODS_PER_NODE: String(Math.max(3, spread + 1)) },
       })
-      await putStaticImages(store, settings.puller.images, { signal })
-      const controller = new AbortController()
-      const ended = createPuller({
-        ...{ client, store, settings, log: silentLog() },
-        mapping: createMapping({ registry: '', mapping: 'path' }),
-        metrics: createMetrics({ processMetrics: false }),
-      }).run(controller.signal)
-      try {
-        await waitUntil(
-          'the images to be held for good',
-          async () => {
-            const alive = await pods()
-            return areReady(alive, 1) && !alive.some(isOnItsWay) && holdsAll(alive, held)
-          },
-          patienceMs,
-        )
-      } finally {
-        controller.abort()
-        await ended
-      }
+      for (const [tag, digest] of tags) await running.resolve(tag, digest)
+      await waitUntil(
+        'the images to be held for good',
+        async () => {
+          const sets = await shards()
+          return (
+            sets.length >= spread &&
+            sets.every((set) => isAtRest(set) && mentions([set], [sleepImage])) &&
+            mentions(sets, [...held, ...tags.values()]) &&
+            areReady(await pods(), 1)
+          )
+        },
+        patienceMs,
+      )
+    },
+    async configure(settings) {
+      if (isDeepStrictEqual(settings, configured)) return
+      await clear()
+      await cluster.configureNode(node, settings)
+      configured = settings
     },
     [Symbol.asyncDispose]: () => disposal.disposeAsync(),
   }
@@ -180,12 +196,8 @@ function areReady(pods: readonly Pod[], least: number): boolean {
   )
 }
 
-function isOnItsWay({ metadata }: Pod): boolean {
-  return /-(fresh|apart)(-|$)/.test(metadata?.labels?.['images.kip/shard'] ?? '')
-}
-
-/** By whatever strategy: an image stands in the spec of a pod that holds it. */
-function holdsAll(pods: readonly Pod[], images: readonly string[]): boolean {
-  const held = JSON.stringify(pods.map(({ spec }) => spec))
-  return images.every((image) => held.includes(`"${image}"`))
+/** By whatever strategy: an image stands in a template that holds it, and what its tag is in an annotation. */
+function mentions(sets: readonly DaemonSet[], texts: readonly string[]): boolean {
+  const said = JSON.stringify(sets.map(({ metadata, spec }) => [metadata?.annotations, spec]))
+  return texts.every((text) => said.includes(text))
 }
