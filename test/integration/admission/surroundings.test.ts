@@ -3,13 +3,14 @@
  * certificates of the user's, cert-manager's injector, another webhook that wants the opposite, and an uninstall.
  */
 import assert from 'node:assert/strict'
+import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdir, mkdtemp, readFile, rename, rm, symlink } from 'node:fs/promises'
 import { createServer } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { after, before, describe, type TestContext, test } from 'node:test'
+import { after, before, beforeEach, describe, type TestContext, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { issueAuthority, issueServing } from '../../../certs/issue.ts'
 import { defaultLifetimes } from '../../../certs/lifetimes.ts'
@@ -66,6 +67,11 @@ before(async () => {
   }
   const role = { apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'ClusterRole' }
   await createObject(client, clusterRoles, { ...role, metadata: { name: owner } }, { signal })
+})
+
+// Whoever served the one before has ended, and makes no other.
+beforeEach(async () => {
+  await deleteObject(client, secrets, secretName, { signal })
 })
 
 async function create(spec: PodSpec = {}, where = 'shop', dryRun = true): Promise<Pod> {
@@ -142,8 +148,11 @@ describe('a clock of kip', () => {
     ['behind', -55 * minute],
   ] as const) {
     test(`nearly an hour ${what} the API server's costs no pod its copy`, async (t) => {
-      t.after(() => deleteObject(client, secrets, secretName, { signal }))
-      await serve(t, { now: () => Date.now() + byMs })
+      const bed = await serve(t, { now: () => Date.now() + byMs })
+      const { certificate = '' } = bed.certificates.current() ?? {}
+      const madeAt =
+        new X509Certificate(certificate).validFromDate.getTime() + defaultLifetimes.backdateMs
+      assert.ok(Math.abs(madeAt - byMs - Date.now()) < minute)
     })
   }
 })
@@ -152,7 +161,6 @@ describe('a certificate that is issued by hand', () => {
   test('serves from the Secret, which is never written, and a renewal is followed', async (t) => {
     const folder = await folderOf(t)
     await issueByHand(folder)
-    t.after(() => deleteObject(client, secrets, secretName, { signal }))
     const made = await createObject<Secret>(client, secrets, await secretFrom(folder), { signal })
     const bed = await serve(t, { env: { KIP_ADMISSION_CERTIFICATE: 'secret' } })
     const served = bed.certificates.current()?.certificate
@@ -222,7 +230,6 @@ function startInjector(t: TestContext, caBundle: string): { writes: () => number
 test("cert-manager's injector and kip agree on the bundle, though each writes it", async (t) => {
   const folder = await folderOf(t)
   await issueByHand(folder)
-  t.after(() => deleteObject(client, secrets, secretName, { signal }))
   // As cert-manager writes PEM: each block ends with a line feed.
   const secret = await secretFrom(folder)
   const authority = `${(await readFile(join(folder, 'ca.crt'), 'utf8')).trim()}\n`
