@@ -58,6 +58,8 @@ function watchPods(): Kept {
     mapping: createMapping({ registry: '', mapping: 'path' }),
     sourceOfCopy: () => undefined,
     filter: () => true,
+    // The peer keeps what places a pod, too.
+    readsDemands: true,
   })
   const reflector = new Reflector<PodUse>({
     client,
