@@ -12,6 +12,15 @@ export function nodeFlags(): readonly string[] {
   return entrypoint.slice(1, -1)
 }
 
+/** The environment that the image gives its process. */
+export function imageEnvironment(): Readonly<Record<string, string>> {
+  const dockerfile = readFileSync(new URL('Dockerfile', import.meta.url), 'utf8')
+  const text = /^ENV ((?:.*\\\n)*.*)$/m.exec(dockerfile)?.[1] ?? ''
+  return Object.fromEntries(
+    [...text.matchAll(/(\w+)=(\S+)/g)].map(([, name, value]) => [name, value]),
+  )
+}
+
 /** Libraries in CommonJS ask for these names, which an ES module does not have. */
 const COMMONJS_NAMES = [
   "import { createRequire as kipCreateRequire } from 'node:module'",

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { cp, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { imageEnvironment } from '../../../docker/bundle.ts'
 import { freePorts } from '../../cluster/ports.ts'
 import { ContenderError } from '../harness/measure.ts'
 import type { Measurement } from '../harness/measurement.ts'
@@ -47,7 +48,8 @@ export async function idleRound({ real, command, signal }: IdleOptions): Promise
   const child = spawn('setpriv', args, {
     stdio: 'ignore',
     env: {
-      ...{ NODE_ENV: 'production', NODE_USE_SYSTEM_CA: '1', PATH: process.env.PATH },
+      ...imageEnvironment(),
+      PATH: process.env.PATH,
       ...{ KUBERNETES_SERVICE_HOST: hostname, KUBERNETES_SERVICE_PORT: port },
     },
   })
