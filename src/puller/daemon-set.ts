@@ -1,15 +1,8 @@
-import { createHash } from 'node:crypto'
 import type { PullerSettings } from '../config/settings.ts'
-import type {
-  DaemonSet,
-  OwnerReference,
-  PodSpec,
-  PodTemplateSpec,
-  Toleration,
-} from '../kube/types.ts'
-import { affinityByName, affinityFor } from './affinity.ts'
-import { startupTaint } from './node-view.ts'
+import type { DaemonSet, OwnerReference } from '../kube/types.ts'
+import { contentHash, noted, readNoted, wordsOf } from './notes.ts'
 import { formatPlacing, parsePlacing } from './placing.ts'
+import { buildPodTemplate, movedAnnotation, templateAnnotation } from './pod-template.ts'
 import {
   labelValue,
   type Member,
@@ -18,12 +11,7 @@ import {
   type ShardKind,
   shardName,
 } from './shard.ts'
-import {
-  type StrategyName,
-  strategyAnnotation,
-  strategyOf,
-  strategyOfTemplate,
-} from './strategies/strategies.ts'
+import { type StrategyName, strategyOfTemplate } from './strategies/strategies.ts'
 import { partsOf } from './where.ts'
 
 /** Labels by which kip finds what is its own: all parts of a puller, and the DaemonSet that a pod belongs to. */
@@ -35,8 +23,6 @@ const indexLabel = 'images.kip/shard-index'
 const architecturesLabel = 'images.kip/shard-architectures'
 const placingLabel = 'images.kip/shard-placing'
 
-/** Annotation of a template and so of its pods: a hash of the template, which tells new pods from old. */
-export const templateAnnotation = 'images.kip/template'
 /** Annotation of a DaemonSet: a hash of all that kip says of it, so that what is unchanged is not written again. */
 export const fingerprintAnnotation = 'images.kip/fingerprint'
 /** Annotation of a DaemonSet: which nodes its placing means, as JSON. */
@@ -45,8 +31,6 @@ const placingAnnotation = 'images.kip/placing'
 const firstAnnotation = 'images.kip/first'
 /** Annotation of a DaemonSet: what its tags were when the nodes were asked for them, by container, as JSON. */
 const digestsAnnotation = 'images.kip/digests'
-/** Annotation of a template: the same of tags that moved since, so that a new digest makes new pods. */
-const movedAnnotation = 'images.kip/moved'
 /** Annotation of a DaemonSet: Secrets that earlier pods pulled with, to be removed when these are gone. */
 const formerAnnotation = 'images.kip/former-credentials'
 /** Annotation of a DaemonSet that took the place of another: which one it is in the row. */
@@ -135,7 +119,7 @@ export function buildDaemonSet(
           type: 'RollingUpdate',
           rollingUpdate: { maxSurge: resident ? '25%' : '100%', maxUnavailable: 0 },
         },
-    template: buildTemplate(shard, labels, settings, {
+    template: buildPodTemplate(shard, labels, settings, {
       chosen: strategy,
       assignsUsers,
       pullSecrets,
@@ -160,7 +144,7 @@ export function buildDaemonSet(
     },
     ...(owner === undefined ? {} : { ownerReferences: [owner] }),
   }
-  const fingerprint = hash({ metadata, spec })
+  const fingerprint = contentHash({ metadata, spec })
   return {
     apiVersion: 'apps/v1',
     kind: 'DaemonSet',
@@ -169,81 +153,6 @@ export function buildDaemonSet(
       annotations: { ...metadata.annotations, [fingerprintAnnotation]: fingerprint },
     },
     spec,
-  }
-}
-
-function buildTemplate(
-  shard: Shard,
-  labels: Readonly<Record<string, string>>,
-  settings: PullerSettings,
-  {
-    chosen,
-    assignsUsers,
-    pullSecrets,
-  }: {
-    readonly chosen: StrategyName
-    readonly assignsUsers: boolean
-    readonly pullSecrets: readonly string[]
-  },
-): PodTemplateSpec {
-  const strategy = strategyOf(shard.kind, chosen)
-  const { cpuRequest, cpuLimit, memoryRequest, memoryLimit } = settings
-  const parts = strategy.layout({
-    members: shard.members,
-    sleepImage: settings.sleepImage,
-    resources: { cpuRequest, cpuLimit, memoryRequest, memoryLimit },
-    pullPolicy: shard.kind === 'refresh' ? 'Always' : 'IfNotPresent',
-  })
-  const template = {
-    metadata: {
-      labels: {
-        ...labels,
-        'images.kip/ignore': 'true',
-        'sidecar.istio.io/inject': 'false',
-      },
-      annotations: {
-        [strategyAnnotation]: strategy.name,
-        ...noted(movedAnnotation, shard.members, ({ moved }) => moved),
-        'linkerd.io/inject': 'disabled',
-        'sidecar.istio.io/inject': 'false',
-      },
-    },
-    spec: { ...parts, ...podSettings(settings, shard, assignsUsers, pullSecrets) },
-  }
-  const annotations = { ...template.metadata.annotations, [templateAnnotation]: hash(template) }
-  return { ...template, metadata: { ...template.metadata, annotations } }
-}
-
-/** All of a pod that no image and no strategy changes; Pod Security `restricted`. */
-function podSettings(
-  settings: PullerSettings,
-  { where = '', placing, first }: Shard,
-  assignsUsers: boolean,
-  pullSecrets: readonly string[],
-): PodSpec {
-  const imagePullSecrets = [...settings.imagePullSecrets, ...pullSecrets]
-  const tolerations: readonly Toleration[] = [
-    ...(placing ?? settings).tolerations,
-    ...(settings.startupTaintSeconds === 0 ? [] : [{ key: startupTaint, operator: 'Exists' }]),
-  ]
-  const there = affinityFor(settings.affinity, partsOf(where).architectures, placing)
-  const affinity = first === undefined ? there : affinityByName(there, first)
-  return {
-    automountServiceAccountToken: false,
-    enableServiceLinks: false,
-    terminationGracePeriodSeconds: 1,
-    nodeSelector: { 'kubernetes.io/os': 'linux', ...settings.nodeSelector },
-    ...(Object.keys(affinity).length === 0 ? {} : { affinity }),
-    ...(settings.priorityClass === '' ? {} : { priorityClassName: settings.priorityClass }),
-    ...(tolerations.length === 0 ? {} : { tolerations }),
-    ...(imagePullSecrets.length === 0
-      ? {}
-      : { imagePullSecrets: imagePullSecrets.map((name) => ({ name })) }),
-    securityContext: {
-      runAsNonRoot: true,
-      ...(assignsUsers ? {} : { runAsUser: 65532, runAsGroup: 65532 }),
-      seccompProfile: { type: 'RuntimeDefault' },
-    },
   }
 }
 
@@ -322,10 +231,6 @@ export function readDaemonSet(daemonSet: DaemonSet, base: string): ObservedShard
   }
 }
 
-function wordsOf(text = ''): readonly string[] {
-  return text.split(' ').filter((word) => word !== '')
-}
-
 function whereLabels({ where = '' }: Shard): Readonly<Record<string, string>> {
   const { placing, architectures } = partsOf(where)
   return {
@@ -345,39 +250,4 @@ const kinds: ReadonlySet<string> = new Set([
 
 function isKind(text: string | undefined): text is ShardKind {
   return text !== undefined && kinds.has(text)
-}
-
-function noted(
-  annotation: string,
-  members: readonly Member[],
-  noteOf: (member: Member) => string | undefined,
-): Readonly<Record<string, string>> {
-  const values = members.flatMap((member) => {
-    const value = noteOf(member)
-    return value === undefined ? [] : [[member.container, value]]
-  })
-  return values.length === 0 ? {} : { [annotation]: JSON.stringify(Object.fromEntries(values)) }
-}
-
-/** Whoever may edit the DaemonSet may have written anything there. */
-function readNoted(text: string | undefined): ReadonlyMap<string, string> {
-  try {
-    const value: unknown = JSON.parse(text ?? '{}')
-    const entries = Object.entries(typeof value === 'object' ? (value ?? {}) : {})
-    return new Map(
-      entries.filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
-    )
-  } catch {
-    return new Map()
-  }
-}
-
-/** 64 bits of a SHA-256 over JSON whose keys stand in one order, whatever order settings came in. */
-function hash(value: unknown): string {
-  const text = JSON.stringify(value, (_key, item: unknown) =>
-    typeof item === 'object' && item !== null && !Array.isArray(item)
-      ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : item,
-  )
-  return createHash('sha256').update(text).digest('hex').slice(0, 16)
 }

@@ -1,5 +1,6 @@
 import type { Pod } from '../kube/types.ts'
-import { shardLabel, templateAnnotation } from './daemon-set.ts'
+import { shardLabel } from './daemon-set.ts'
+import { templateAnnotation } from './pod-template.ts'
 import { strategyOfTemplate } from './strategies/strategies.ts'
 import type { Failure, PodReport } from './strategies/strategy.ts'
 

@@ -19,6 +19,8 @@ interface Rule {
   readonly matches: ImageFilter
   readonly where: Whereabouts
   readonly required: readonly LabelSelectorRequirement[]
+  /** What demands came to: they are asked about every image in every round, and seldom change. */
+  readonly known: WeakMap<readonly Demand[], Placing>
 }
 
 type WhereSettings = Pick<PullerSettings, 'where' | 'rules' | 'tolerations'>
@@ -46,18 +48,29 @@ export function whereRules(
       operator: 'In',
       values: [value],
     })),
+    known: new WeakMap(),
   }))
-  const other: Rule = { matches: () => true, where: settings.where, required: [] }
+  const other: Rule = {
+    ...{ matches: () => true, where: settings.where },
+    ...{ required: [], known: new WeakMap() },
+  }
   const all = everywhere(settings)
+  const anybody = [all]
   return (reference, image) => {
-    const { where, required } = rules.find(({ matches }) => matches(reference)) ?? other
-    if (where === 'everywhere' || demandsOf === undefined || isAskedFor(image)) {
-      return required.length === 0 ? all : placingOf([all], required)
+    const rule = rules.find(({ matches }) => matches(reference)) ?? other
+    if (rule.where === 'everywhere' || demandsOf === undefined || isAskedFor(image)) {
+      return rule.required.length === 0 ? all : narrowed(rule, anybody)
     }
     const demands = demandsOf(reference)
     if (demands === undefined) return 'unknown'
-    return demands.length === 0 ? 'unused' : placingOf(demands, required)
+    return demands.length === 0 ? 'unused' : narrowed(rule, demands)
   }
+}
+
+function narrowed({ known, required }: Rule, demands: readonly Demand[]): Placing {
+  const placing = known.get(demands) ?? placingOf(demands, required)
+  known.set(demands, placing)
+  return placing
 }
 
 function isAskedFor(image: ImageState | undefined): boolean {

@@ -5,9 +5,9 @@ import type {
   Pod,
   PodSpec,
 } from '../../../src/kube/types.ts'
-import { templateAnnotation } from '../../../src/puller/daemon-set.ts'
 import { admitsDaemon } from '../../../src/puller/node-fit.ts'
 import { type NodeView, projectNode } from '../../../src/puller/node-view.ts'
+import { templateAnnotation } from '../../../src/puller/pod-template.ts'
 
 /** How an image behaves on a node. */
 export type Behaviour = 'good' | 'missing' | 'unstartable'
