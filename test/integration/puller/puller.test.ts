@@ -111,6 +111,54 @@ describe('the puller on a real API server', () => {
     }
   }
 
+  it('has its pods admitted by a ResourceQuota with just the room that the docs tell, and counted by it', async (t) => {
+    const limited = `${namespace}-quota`
+    const namespaces = { group: '', version: 'v1', plural: 'namespaces' }
+    const own = (plural: string) => ({ group: '', version: 'v1', plural, namespace: limited })
+    const metadata = { name: limited }
+    const object = { apiVersion: 'v1', kind: 'Namespace', metadata }
+    await createObject(admin, namespaces, object, { signal })
+    t.after(() => deleteObject(admin, namespaces, limited, { signal }))
+    await waitUntil('the default service account', () =>
+      getObject(admin, own('serviceaccounts'), 'default', { signal }),
+    )
+    const create = async (name: string, of: Shard, strategy: string): Promise<Pod> => {
+      const built = build(of, settings({ KIP_PULLER_STRATEGY: strategy }))
+      const template = built.spec?.template
+      const pod = {
+        ...{ apiVersion: 'v1', kind: 'Pod', spec: template?.spec },
+        metadata: { ...template?.metadata, name, namespace: limited },
+      } as KubeObject
+      return await createObject<Pod>(admin, own('pods'), pod, { dryRun: true, signal })
+    }
+    const quota = (hard: object) => ({
+      ...{ apiVersion: 'v1', kind: 'ResourceQuota', metadata: { name: 'all' }, spec: { hard } },
+    })
+    const limits = { 'limits.cpu': '200m', 'limits.memory': '32Mi' }
+    const requests = { 'requests.cpu': '10m', 'requests.memory': '16Mi' }
+    const hard = { pods: '1', ...requests, ...limits }
+    await createObject(admin, own('resourcequotas'), quota(hard), { signal })
+    const range = { type: 'Container', default: { cpu: '1', memory: '1Gi' } }
+    const defaults = { kind: 'LimitRange', metadata: { name: 'much' }, spec: { limits: [range] } }
+    await createObject(admin, own('limitranges'), { apiVersion: 'v1', ...defaults }, { signal })
+    await waitUntil('the quota to be reckoned', () =>
+      create('first', shard('holding', 'a'), 'volume').then(
+        () => true,
+        () => false,
+      ),
+    )
+    for (const strategy of ['volume', 'init']) {
+      await create('holding', shard('holding', 'a', 'b', 'c'), strategy)
+      await create('originals', shard('originals', 'a', 'b', 'c'), strategy)
+      await create('fresh', shard('fresh', 'a'), strategy)
+      await assert.rejects(
+        create('fresh', shard('fresh', 'a', 'b'), strategy),
+        /exceeded quota: all, requested: limits.cpu=400m,limits.memory=64Mi/,
+      )
+    }
+    await create('sleep', shard('holding', 'a'), 'sleep')
+  })
+
   it('makes no generation and no version of what is unchanged', async () => {
     const chosen = settings({ CACHING_CPU_REQUEST: '.05', CACHING_MEMORY_LIMIT: '20Mi' })
     const object = build(shard('holding', 'a', 'b'), chosen)
