@@ -20,6 +20,7 @@ import { type RunningPuller, startPuller } from '../support/running-puller.ts'
 import { waitUntil } from '../support/wait-until.ts'
 
 const skip = noNodes()
+const long = process.env.KIP_TEST_LONG === '1'
 const cluster = skip === false ? await acquireCluster({ nodes: 2 }) : undefined
 const namespace = `puller-${process.pid}`
 const daemonSets = { group: 'apps', version: 'v1', plural: 'daemonsets', namespace }
@@ -68,6 +69,8 @@ function suite(cluster: Cluster): void {
       const image = imageOf({ layers: [file(`/${name}`)], config })
       await origin.push(image, `${repository}/${name}`, '1')
     }
+    // Where the program that is run is to be mounted there is a file, on which nothing mounts a folder.
+    await origin.push(imageOf({ layers: [file('/kip')] }), `${repository}/unstartable`, '1')
 
     admin = await connectCluster({ kubeconfig: cluster.kubeconfig })
     const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' }
@@ -331,6 +334,28 @@ function suite(cluster: Cluster): void {
       { KIP_PULLER_STRATEGY: 'init', TOLERATIONS: '[{"operator":"Exists"}]' },
     )
   })
+
+  if (long)
+    it('counts an image that no process can be started from as cached, and starts the others', async () => {
+      const wanted = [...good.slice(1), bad]
+      const odd = reference('unstartable')
+      await withPuller(
+        [...wanted, odd],
+        async ({ nodes }) => {
+          await waitUntil('it to be cached', () => nodes(odd)?.cached === 2, 60_000)
+          await untilHeld(wanted, 'kip,kip-apart')
+          assert.deepEqual(nodes(odd), {
+            desired: 2,
+            cached: 2,
+            pulling: 0,
+            failed: 0,
+            failures: [],
+          })
+          assert.deepEqual(await lacking([odd]), [])
+        },
+        { KIP_PULLER_STRATEGY: 'init', TOLERATIONS: '[{"operator":"Exists"}]' },
+      )
+    })
 
   it('holds the same images by sleeping containers when told to', async () => {
     const wanted = [...good.slice(1), bad]
