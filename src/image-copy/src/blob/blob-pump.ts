@@ -20,10 +20,13 @@ interface Piece {
   readonly release: () => void
 }
 
-/** Bytes are gathered to this where the source lends its buffer for a moment only: four TLS records a write. */
-const gatherBytes = 64 * 1024
-/** Gathered buffers that may wait before the source is stopped. */
-const maxGathered = 3
+/**
+ * Bytes are gathered to this where the source lends its buffer for a moment only: eight TLS records a write. The largest blob
+ * of an image is the last to end, mostly alone, and what a turn of the event loop costs is then paid for its writes only.
+ */
+const gatherBytes = 128 * 1024
+const gatherLargeBytes = 512 * 1024
+const largeBlobBytes = 512 * 1024 * 1024
 
 /**
  * Moves a blob's bytes from a download to one upload request after another, and hashes them in between.
@@ -37,12 +40,13 @@ export class BlobPump {
   readonly #options: BlobPumpOptions
   readonly #queue: Piece[] = []
   readonly #spare: Buffer[] = []
+  readonly #gatherBytes: number
   #source: Exchange | undefined
   #sourceStopped = false
   #gathering: Buffer | undefined
   #gathered = 0
-  #gatheredOut = 0
   #target: Exchange | undefined
+  #writing = false
   #targetWants = 0
   #onTargetFilled: (() => void) | undefined
   #sent: number
@@ -50,11 +54,12 @@ export class BlobPump {
   constructor(options: BlobPumpOptions) {
     this.#options = options
     this.#sent = options.sendFrom
+    this.#gatherBytes = options.size < largeBlobBytes ? gatherBytes : gatherLargeBytes
   }
 
   /** Where the next download has to start. */
   get position(): number {
-    return this.#options.hash.position
+    return this.#options.hash.position + this.#gathered
   }
 
   /** Lets a download flow, after `skip` bytes of it. @returns when it has ended */
@@ -88,19 +93,24 @@ export class BlobPump {
   }
 
   #take(bytes: Buffer, source: Exchange): boolean {
-    const { hash, size, sendFrom } = this.#options
-    const start = hash.position
+    const { size, sendFrom } = this.#options
+    const start = this.position
     if (start + bytes.length > size)
       throw this.#wrong(
         'COPY_DIGEST_MISMATCH',
         `is longer than the ${size} bytes of its descriptor`,
       )
+    const known = Math.min(Math.max(0, sendFrom - start), bytes.length)
+    if (known > 0) this.#hash(bytes.subarray(0, known))
+    if (known === bytes.length) return true
+    const wanted = known === 0 ? bytes : bytes.subarray(known)
+    return source.stable ? this.#lend(wanted, source) : this.#gather(wanted)
+  }
+
+  #hash(bytes: Buffer): void {
+    const { hash, size } = this.#options
     hash.update(bytes)
-    const end = hash.position
-    if (end === size) this.#verify()
-    if (end <= sendFrom) return true
-    const wanted = start >= sendFrom ? bytes : bytes.subarray(sendFrom - start)
-    return source.stable ? this.#lend(wanted, source) : this.#gather(wanted, end === size)
+    if (hash.position === size) this.#verify()
   }
 
   #verify(): void {
@@ -114,6 +124,7 @@ export class BlobPump {
 
   /** @returns whether the kernel has taken all of it */
   #lend(bytes: Buffer, source: Exchange): boolean {
+    this.#hash(bytes)
     let freed = false
     let waited = false
     this.#queue.push({
@@ -129,37 +140,39 @@ export class BlobPump {
     return false
   }
 
-  #gather(bytes: Buffer, last: boolean): boolean {
+  /** @returns whether there is room for more */
+  #gather(bytes: Buffer): boolean {
     let from = 0
     while (from < bytes.length) {
-      this.#gathering ??= this.#spare.pop() ?? Buffer.allocUnsafeSlow(gatherBytes)
+      this.#gathering ??= this.#spare.pop() ?? Buffer.allocUnsafeSlow(this.#gatherBytes)
       const taken = bytes.copy(this.#gathering, this.#gathered, from)
       from += taken
       this.#gathered += taken
-      if (this.#gathered === gatherBytes || (last && from === bytes.length)) this.#ship()
+      if (this.#gathered === this.#gatherBytes || this.position === this.#options.size) this.#ship()
     }
     this.#push()
     // Bytes that come although the source was stopped do not start it again: a release does.
-    this.#sourceStopped ||= this.#gatheredOut >= maxGathered
+    this.#sourceStopped ||=
+      this.#queue.length > 0 || (this.#writing && this.#gathered >= this.#gatherBytes / 2)
     return !this.#sourceStopped
   }
 
   #ship(): void {
     const buffer = this.#gathering
     if (buffer === undefined) return
-    this.#gatheredOut += 1
+    const bytes = buffer.subarray(0, this.#gathered)
+    this.#gathering = undefined
+    this.#gathered = 0
+    this.#hash(bytes)
     this.#queue.push({
-      bytes: buffer.subarray(0, this.#gathered),
+      bytes,
       release: () => {
-        this.#gatheredOut -= 1
         this.#spare.push(buffer)
-        if (!this.#sourceStopped || this.#gatheredOut > maxGathered / 2) return
+        if (!this.#sourceStopped) return
         this.#sourceStopped = false
         this.#source?.resume()
       },
     })
-    this.#gathering = undefined
-    this.#gathered = 0
   }
 
   /** Writes what waits, as far as the target's request goes. */
@@ -168,6 +181,7 @@ export class BlobPump {
       const target = this.#target
       const piece = this.#queue[0]
       if (target === undefined || piece === undefined || this.#targetWants === 0) return
+      if (this.#writing) return
       const whole = piece.bytes.length <= this.#targetWants
       const bytes = whole ? piece.bytes : piece.bytes.subarray(0, this.#targetWants)
       if (whole) this.#queue.shift()
@@ -178,12 +192,15 @@ export class BlobPump {
       const release = (): void => {
         if (released) return
         released = true
+        this.#writing = false
         if (whole) piece.release()
       }
       const last = this.#targetWants === 0
+      this.#writing = true
       const taken = target.write(bytes, () => {
         release()
         if (last) this.#filled()
+        else this.#push()
       })
       if (taken) release()
       this.#options.onSent(this.#sent)
