@@ -4,39 +4,53 @@ import { resourcePath } from '../../../src/kube/resource.ts'
 import type { Container, KubeList, KubeObject, Pod } from '../../../src/kube/types.ts'
 
 const nodes = { group: '', version: 'v1', plural: 'nodes' }
-const tickMs = 150
+
+/** What a node is said to be; by default nothing is said of it, and its disk has 100 GiB. */
+export interface FakeNode {
+  readonly labels?: Readonly<Record<string, string>>
+  /** Key of one that keeps pods off. */
+  readonly taint?: string
+  readonly architecture?: string
+  readonly disk?: string
+}
 
 export interface FakeKubeletsOptions {
   readonly client: KubeClient
   readonly namespace: string
   /** Made, kept Ready, and deleted in the end; they have the label `kip-test/nodes: <namespace>`. */
   readonly nodes: readonly string[]
-  /** Further labels of a node, and the key of a taint that keeps pods off. */
-  readonly look?: (node: string) => { labels?: Readonly<Record<string, string>>; taint?: string }
+  readonly look?: (node: string) => FakeNode
   readonly isBad: (reference: string) => boolean
+  /** Of one step of every pod. Default 150. */
+  readonly tickMs?: number
 }
 
 /**
  * Nodes without machines beside a real control plane: the real DaemonSet controller and scheduler place pods on them, and
- * this says what kubelets would, an init container a tick.
+ * this says what kubelets would, an init container a tick; image volumes are mounted at once.
  *
  * @returns how to end them, which removes the nodes
  */
 export async function startFakeKubelets(
   options: FakeKubeletsOptions,
 ): Promise<() => Promise<void>> {
-  const { client, namespace } = options
+  const { client, namespace, tickMs = 150, look = (): FakeNode => ({}) } = options
   const controller = new AbortController()
   const { signal } = controller
   const pods = { group: '', version: 'v1', plural: 'pods', namespace }
   for (const name of options.nodes) {
-    const { labels, taint } = options.look?.(name) ?? {}
+    const { labels, taint, architecture } = look(name)
     const node = {
       apiVersion: 'v1',
       kind: 'Node',
       metadata: {
         name,
-        labels: { 'kip-test/nodes': namespace, 'kubernetes.io/os': 'linux', ...labels },
+        labels: {
+          'kip-test/nodes': namespace,
+          'kubernetes.io/os': 'linux',
+          ...(architecture !== undefined && { 'kubernetes.io/arch': architecture }),
+          ...labels,
+        },
       },
       ...(taint !== undefined && { spec: { taints: [{ key: taint, effect: 'NoSchedule' }] } }),
     }
@@ -54,15 +68,25 @@ export async function startFakeKubelets(
   }
   const beat = async (): Promise<void> => {
     const now = new Date().toISOString().replace(/\.\d+Z$/, 'Z')
-    const room = { cpu: '8', memory: '16Gi', pods: '110', 'ephemeral-storage': '100Gi' }
     const ready = { type: 'Ready', status: 'True', reason: 'KubeletReady', lastHeartbeatTime: now }
     for (const name of options.nodes) {
+      const { architecture, disk = '100Gi' } = look(name)
+      const room = { cpu: '8', memory: '16Gi', pods: '110', 'ephemeral-storage': disk }
       await patch(resourcePath(nodes, name, 'status'), {
-        status: { capacity: room, allocatable: room, conditions: [ready] },
+        status: {
+          capacity: room,
+          allocatable: room,
+          conditions: [ready],
+          ...(architecture === undefined
+            ? {}
+            : { nodeInfo: { architecture, operatingSystem: 'linux' } }),
+        },
       })
     }
   }
-  const look = async (): Promise<void> => {
+  /** By pod: what was said last, which is not said again. */
+  const told = new Map<string, string>()
+  const visit = async (): Promise<void> => {
     const list = await client.request<KubeList<Pod>>({
       method: 'GET',
       path: resourcePath(pods),
@@ -79,7 +103,13 @@ export async function startFakeKubelets(
           body: { apiVersion: 'v1', kind: 'DeleteOptions', gracePeriodSeconds: 0 },
           signal,
         })
-      } else await patch(`${path}/status`, { status: nextStatus(pod, options.isBad) })
+        continue
+      }
+      const status = nextStatus(pod, options.isBad)
+      const text = JSON.stringify(status)
+      if (told.get(name) === text) continue
+      await patch(`${path}/status`, { status })
+      told.set(name, text)
     }
   }
 
@@ -87,8 +117,8 @@ export async function startFakeKubelets(
   const run = async (): Promise<void> => {
     while (!signal.aborted) {
       try {
-        if (beats++ % 30 === 0) await beat()
-        await look()
+        if (beats++ % Math.ceil(4500 / tickMs) === 0) await beat()
+        await visit()
       } catch {
         // A pod that went meanwhile; the next tick looks again.
       }
@@ -119,14 +149,27 @@ function nextStatus(pod: Pod, isBad: (reference: string) => boolean): KubeObject
         ? status(container, failed(container), false)
         : status(container, { waiting: { reason: 'PodInitializing' } }, false),
   )
-  const main = containers.map((container) =>
-    !initialised
-      ? status(container, { waiting: { reason: 'PodInitializing' } }, false)
-      : isBad(container.image ?? '')
-        ? status(container, failed(container), false)
-        : status(container, { running: { startedAt: '2026-01-01T00:00:00Z' } }, true),
+  const volumes = new Map(
+    (pod.spec?.volumes ?? []).map(({ name, image }) => [name, image?.reference ?? '']),
   )
-  const ready = initialised && containers.every(({ image = '' }) => !isBad(image))
+  const running = new Set(
+    (pod.status?.containerStatuses ?? [])
+      .filter(({ state }) => state?.running !== undefined)
+      .map(({ name }) => name),
+  )
+  // A kubelet makes no container without all images that it mounts.
+  const lackOf = ({ image = '', volumeMounts = [] }: Container): string | undefined =>
+    [image, ...volumeMounts.map(({ name }) => volumes.get(name) ?? '')].find(isBad)
+  const main = containers.map((container) => {
+    if (!initialised) return status(container, { waiting: { reason: 'PodInitializing' } }, false)
+    // What runs goes on running, whatever became of its image.
+    const lack = running.has(container.name) ? undefined : lackOf(container)
+    return lack === undefined
+      ? status(container, { running: { startedAt: '2026-01-01T00:00:00Z' } }, true)
+      : status(container, failed({ image: lack }), false)
+  })
+  const ready =
+    initialised && containers.every((one) => running.has(one.name) || lackOf(one) === undefined)
   return {
     phase: ready ? 'Running' : 'Pending',
     conditions: ['Ready', 'ContainersReady'].map((type) => ({
@@ -144,6 +187,6 @@ function status({ name, image = '' }: Container, state: object, has: boolean): o
   return { name, image, imageID, ready: isReady, restartCount: 0, state }
 }
 
-function failed({ image = '' }: Container): object {
+function failed({ image = '' }: Pick<Container, 'image'>): object {
   return { waiting: { reason: 'ErrImagePull', message: `${image}: not found` } }
 }
