@@ -8,11 +8,13 @@ import { applyObject, createObject, deleteObject, getObject } from '../../../src
 import type { KubeClient } from '../../../src/kube/client.ts'
 import { connectCluster } from '../../../src/kube/connect.ts'
 import { resourcePath } from '../../../src/kube/resource.ts'
-import type { DaemonSet, KubeList, KubeObject, Pod } from '../../../src/kube/types.ts'
+import type { Container, DaemonSet, KubeList, KubeObject, Pod } from '../../../src/kube/types.ts'
 import { createMetrics } from '../../../src/metrics/metrics.ts'
 import { buildDaemonSet } from '../../../src/puller/daemon-set.ts'
+import { named } from '../../../src/puller/draft.ts'
 import { createPuller } from '../../../src/puller/puller.ts'
 import type { Shard } from '../../../src/puller/shard.ts'
+import { type StrategyName, strategyOf } from '../../../src/puller/strategies/strategies.ts'
 import { fieldManager } from '../../../src/puller/writer.ts'
 import { createMemoryStore } from '../../../src/state/memory-store.ts'
 import type { ImageStore } from '../../../src/state/store.ts'
@@ -41,6 +43,34 @@ function settings(env: Readonly<Record<string, string>> = {}): Settings {
     },
     readFile: () => '',
   }).settings
+}
+
+/** As kubelets of 1.35 on containerd have it. */
+function kubeletStatus({ spec }: Pod): object {
+  const digest = '0'.repeat(64)
+  const containerID = `containerd://${digest}`
+  const times = { startedAt: '2026-01-01T00:00:00Z', finishedAt: '2026-01-01T00:00:00Z' }
+  const statusOf = (
+    { name, image = '', volumeMounts = [], resources = {} }: Container,
+    state: object,
+  ) => ({
+    ...{ name, image, imageID: `${image.replace(/:[^:/]+$/, '')}@sha256:${digest}`, containerID },
+    ...{ ready: true, restartCount: 0, state, resources },
+    allocatedResources: resources.requests,
+    volumeMounts: volumeMounts.map(({ name, mountPath, readOnly }) => ({
+      ...{ name, mountPath, readOnly },
+      ...(readOnly === true ? { recursiveReadOnly: 'Disabled' } : {}),
+    })),
+  })
+  return {
+    phase: 'Running',
+    initContainerStatuses: (spec?.initContainers ?? []).map((one) =>
+      statusOf(one, { terminated: { exitCode: 0, reason: 'Completed', ...times, containerID } }),
+    ),
+    containerStatuses: (spec?.containers ?? []).map((one) =>
+      statusOf(one, { running: { startedAt: times.startedAt } }),
+    ),
+  }
 }
 
 describe('the puller on a real API server', () => {
@@ -174,6 +204,50 @@ describe('the puller on a real API server', () => {
     assert.equal(second.metadata?.generation, generation)
     assert.equal(second.metadata?.resourceVersion, before?.metadata?.resourceVersion)
   })
+
+  for (const strategy of ['volume', 'init', 'sleep'] as const) {
+    for (const kind of ['holding', 'fresh'] as const) {
+      it(`stores no more of an image than it reckons with, in a ${kind} shard under ${strategy}`, async () => {
+        const small = await storedBytes(kind, strategy, 1)
+        const large = await storedBytes(kind, strategy, 41)
+        const { imageBytes } = strategyOf(kind, strategy)
+        const bytes = (large - small) / 40
+        assert.ok(bytes <= imageBytes, `${bytes} bytes an image, reckoned with ${imageBytes}`)
+        assert.ok(
+          bytes > 0.8 * imageBytes,
+          `${bytes} bytes an image are far fewer than ${imageBytes}`,
+        )
+      })
+    }
+  }
+
+  /** What etcd has of a pod with so many images whose names have 60 characters, once its kubelet has said all it says. */
+  async function storedBytes(
+    kind: Shard['kind'],
+    strategy: StrategyName,
+    count: number,
+  ): Promise<number> {
+    const wanted = Array.from({ length: count }, (_, index) => ({
+      reference: `registry.example.test/platform/team/${`service-${index}`.padEnd(20, 'x')}:1.2`,
+      bestEffort: false,
+    }))
+    const one = { kind, index: 1, members: named([], wanted) }
+    const chosen = settings({ KIP_PULLER_STRATEGY: strategy })
+    const { metadata, spec } = build(one, chosen).spec?.template ?? {}
+    const name = `stored-${strategy}-${kind}-${count}`
+    const pods = { group: '', version: 'v1', plural: 'pods', namespace }
+    const pod = { apiVersion: 'v1', kind: 'Pod', metadata: { ...metadata, name }, spec }
+    const made = await createObject<Pod>(admin, pods, pod as KubeObject, { signal })
+    const path = resourcePath(pods, name)
+    const contentType = 'application/strategic-merge-patch+json'
+    const body = { status: kubeletStatus(made) }
+    await admin.request({ method: 'PATCH', path: `${path}/status`, contentType, body, signal })
+    // The API server stores what it sends to who asks for protobuf.
+    const accept = 'application/vnd.kubernetes.protobuf'
+    const { body: stored } = await admin.raw({ method: 'GET', path, accept, signal })
+    await deleteObject(admin, pods, name, { signal })
+    return stored.length
+  }
 
   it('has the init containers in its own order, whatever comes and goes', async () => {
     for (const names of [['a', 'c'], ['a', 'b', 'c', 'd'], ['d'], ['b', 'd'], ['a', 'b', 'z']]) {
