@@ -68,13 +68,13 @@ export function covers(certificate: X509Certificate, names: readonly string[]): 
   )
 }
 
-/** Whether two PEM texts hold the same certificates, whatever their order and white space. */
+/** Whether two PEM texts hold the same certificates, one at least, whatever their order and white space. */
 export function sameCertificates(a: string, b: string): boolean {
   const prints = (pem: string): string => {
     const blocks = pem.match(certificateBlock) ?? []
     return [...new Set(blocks.map((block) => block.replace(/\s/g, '')))].sort().join()
   }
-  return prints(a) === prints(b)
+  return prints(a) !== '' && prints(a) === prints(b)
 }
 
 /** Whether a bundle holds a certificate. */

@@ -63,10 +63,10 @@ function groupOf(item: Wanted): string {
   return `${residentKind(item)}/${item.where ?? ''}`
 }
 
-/** An image that the shard alone holds for good, and rightly so. */
+/** An image that the shard alone holds for good, and rightly so; a fresh shard may hold it still until it is changed next. */
 function movable(scene: Scene, shard: ObservedShard, reference: string): readonly Wanted[] {
   const item = scene.wanted.get(reference)
   const homes = scene.homes.get(reference) ?? []
   if (item === undefined || residentKind(item) !== shard.kind) return []
-  return homes.every((home) => home === shard) ? [item] : []
+  return homes.every((home) => home === shard || home.kind === 'fresh') ? [item] : []
 }

@@ -141,6 +141,22 @@ describe('the way of an image', () => {
       assert.deepEqual(sizes(driver), { kip: 20, 'kip-originals': 2 })
       assert.deepEqual(driver.cluster.losses, [])
     })
+
+    it('also when the original name comes while the fresh shard is being filled', () => {
+      const names = Array.from({ length: 14 }, (_, index) => `r.test/base${index}:1`)
+      const driver = start(3, ...names)
+      driver.strategy = 'init'
+      driver.spread = 2
+      driver.cluster.pullTicks = (reference) => (reference === 'r.test/base5:1' ? 30 : 1)
+      driver.run(51)
+      driver.wanted = want(...names).set('r.test/o:1', {
+        reference: 'r.test/o:1',
+        bestEffort: true,
+      })
+      driver.settle(20_000)
+      assert.deepEqual(sizes(driver), { kip: 14, 'kip-originals': 1 })
+      assert.deepEqual(driver.cluster.losses, [])
+    })
   })
 
   describe('with half-empty shards', () => {
