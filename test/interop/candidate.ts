@@ -45,7 +45,9 @@ async function write(fence: number, signal: AbortSignal): Promise<void> {
     method: 'PATCH',
     path: `/api/v1/namespaces/${values.namespace}/configmaps/${values.write}`,
     contentType: 'application/merge-patch+json',
-    body: { data: { fence: String(fence), at: String(performance.now()) } },
+    body: {
+      data: { fence: String(fence), at: String(performance.timeOrigin + performance.now()) },
+    },
     timeoutMs: Number(values.renew) * 1000,
     signal,
   })
