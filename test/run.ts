@@ -9,6 +9,7 @@ import { globSync } from 'node:fs'
 import { cpus, platform } from 'node:os'
 import { relative } from 'node:path'
 import { parseArgs } from 'node:util'
+import { removeLeftovers, stopSignal } from './cluster/index.ts'
 import { runFiles } from './runner/files.ts'
 import { type Group, groups } from './runner/groups.ts'
 import { Report } from './runner/report.ts'
@@ -28,9 +29,7 @@ const chosen = (Object.keys(groups) as Group[]).filter(
 )
 
 const report = new Report()
-const interrupted = new AbortController()
-for (const signal of ['SIGINT', 'SIGTERM'] as const)
-  process.once(signal, () => interrupted.abort(new Error(`stopped by ${signal}`)))
+const signal = stopSignal()
 
 for (const name of chosen) {
   const group = groups[name]
@@ -42,14 +41,14 @@ for (const name of chosen) {
   const started = performance.now()
   console.log(`\n${name}: ${files.length} files`)
   try {
-    await using bed = await group.setUp(interrupted.signal)
+    await using bed = await group.setUp(signal)
     await runFiles({
       files,
       concurrency: group.parallel ? Math.max(2, cpus().length) : 1,
       env: { ...process.env, ...bed.env, ...(values.long ? { KIP_TEST_LONG: '1' } : {}) },
       name: (file) => relative(root, file),
       report,
-      signal: interrupted.signal,
+      signal,
     })
   } catch (error) {
     report.fail(
@@ -58,9 +57,11 @@ for (const name of chosen) {
     )
   }
   console.log(`${name}: ${Math.round((performance.now() - started) / 1000)} s`)
-  if (interrupted.signal.aborted) break
+  if (signal.aborted) break
 }
+// Files that were stopped left the clusters of their own behind.
+if (signal.aborted) await removeLeftovers({ report: (line) => console.log(`  ${line}`) })
 
 const mustRunAll = platform() === 'linux' && process.getuid?.() === 0
 const passed = report.print({ failSkipped: mustRunAll ? 'test/e2e/' : undefined })
-process.exit(passed && !interrupted.signal.aborted ? 0 : 1)
+process.exit(passed && !signal.aborted ? 0 : 1)

@@ -6,6 +6,7 @@
  */
 import { writeFile } from 'node:fs/promises'
 import { cpus, loadavg, release, totalmem } from 'node:os'
+import { stopSignal } from '../cluster/index.ts'
 import type { Bench } from './bench.ts'
 import { type CommandLine, parseCommandLine } from './command-line.ts'
 import { caseTable, goalsTable } from './harness/report.ts'
@@ -24,16 +25,13 @@ const complain = (line: string): void => {
   process.stderr.write(`${line}\n`)
 }
 
-async function main(commandLine: CommandLine): Promise<number> {
+async function main(commandLine: CommandLine, signal: AbortSignal): Promise<number> {
   const load = benches[commandLine.bench]
   if (!load) throw new RangeError(`no bench ${commandLine.bench}`)
-  const stop = new AbortController()
-  for (const signal of ['SIGINT', 'SIGTERM'] as const)
-    process.once(signal, () => stop.abort(new Error(`stopped by ${signal}`)))
   const [busy = 0] = loadavg()
   if (busy > BUSY) complain(`bench: the machine is busy (load ${busy.toFixed(1)})`)
   const bench = await load()
-  const result = await bench({ ...commandLine, report: complain, signal: stop.signal })
+  const result = await bench({ ...commandLine, report: complain, signal })
   const goals = result.cases.flatMap((one) => one.goals)
   for (const one of result.cases) console.log(`\n${caseTable(one)}`)
   console.log(`\n${goalsTable(goals)}\n`)
@@ -57,9 +55,12 @@ async function main(commandLine: CommandLine): Promise<number> {
   return missed === 0 ? 0 : 1
 }
 
+const stop = stopSignal()
 try {
-  process.exitCode = await main(parseCommandLine(process.argv.slice(2), Object.keys(benches)))
-} catch (error) {
+  process.exitCode = await main(parseCommandLine(process.argv.slice(2), Object.keys(benches)), stop)
+} catch (failure) {
+  // Whatever an interrupted step says of itself, the signal is why.
+  const error = stop.aborted ? stop.reason : failure
   complain(`bench: ${error instanceof Error ? error.message : error}`)
   process.exitCode = 2
 }

@@ -10,6 +10,7 @@ import { missingForNodes } from './prerequisites.ts'
 import { Daemons } from './process.ts'
 import { reportToStderr as report } from './progress.ts'
 import { clusterFolder, clusterNames, readState } from './state.ts'
+import { stopSignal } from './stop-signal.ts'
 
 const USAGE = `usage: npm run cluster -- COMMAND [--name NAME]
 
@@ -107,14 +108,8 @@ async function up(
   const missing = wanted === undefined ? missingForNodes() : undefined
   if (missing) report(`nodes need ${missing}: starting the control plane alone, as --nodes 0 does`)
   const nodes = missing ? 0 : Number(wanted ?? DEFAULT_NODES)
-  const interrupted = new AbortController()
-  // Ctrl-C comes twice, from the terminal and from the parent; the second one must not cut the cleaning short.
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-    process.on(signal, () =>
-      interrupted.abort(new ClusterError('KIP_CLUSTER_STOPPED', `stopped by ${signal}`)),
-    )
+  const signal = stopSignal()
   const started = performance.now()
-  const { signal } = interrupted
   await using cluster = await upCluster({
     ...{ name, nodes, report, signal },
     ...(nodeSettings && { nodeSettings }),

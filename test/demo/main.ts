@@ -9,7 +9,14 @@ import { type ImageState, isWanted } from '../../src/state/cached-image.ts'
 import { createClusterStore } from '../../src/state/cluster-store.ts'
 import { testImages } from '../cluster/images/catalogue.ts'
 import { pushTestImages } from '../cluster/images/fill.ts'
-import { type Cluster, ClusterError, downCluster, eventually, upCluster } from '../cluster/index.ts'
+import {
+  type Cluster,
+  ClusterError,
+  downCluster,
+  eventually,
+  stopSignal,
+  upCluster,
+} from '../cluster/index.ts'
 import { sleepProgram } from '../cluster/sleep-program.ts'
 import { deployKip } from '../support/kip.ts'
 import { createScreen, type Screen } from './screen.ts'
@@ -23,11 +30,11 @@ const PATIENCE_MS = 180_000
 const { values } = parseArgs({ options: { keep: { type: 'boolean', default: false } } })
 const screen = createScreen(process.stdout)
 const report = (line: string) => screen.line(`  ${line}`)
-const interrupted = new AbortController()
-for (const signal of ['SIGINT', 'SIGTERM'] as const)
-  process.once(signal, () => interrupted.abort(new Error(`stopped by ${signal}`)))
+const stop = stopSignal()
 
-process.exitCode = await main(interrupted.signal).catch(async (error: unknown) => {
+process.exitCode = await main(stop).catch((failure: unknown) => {
+  // Whatever an interrupted step says of itself, the signal is why.
+  const error = stop.aborted ? stop.reason : failure
   console.error(error instanceof ClusterError ? error.message : error)
   return 1
 })

@@ -1,16 +1,15 @@
-import { mkdir, mkdtemp, open, rm, statfs, writeFile } from 'node:fs/promises'
+import { mkdir, open, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { bundle, nodeFlags } from '../../../docker/bundle.ts'
 import { openAuthority } from '../../cluster/pki.ts'
 import type { BenchOptions } from '../bench.ts'
+import { benchFolder, MEMORY } from '../harness/folder.ts'
 import { benchProgram, installedProgram } from '../peers/build.ts'
 import { bulkRepository, pushBulk, pushSingle, type SingleImage } from './corpus.ts'
 import { type DelayProxy, startDelayProxy } from './delay-proxy.ts'
 import { RegistryServer } from './server.ts'
 import { type Programs, preparePeers, type Route } from './tools.ts'
 
-/** Storage of the registries is in memory: a disk would be measured instead of the copiers. */
-const MEMORY = '/dev/shm'
 const ROUND_TRIP_MS = 20
 /** Of the largest image, what the source holds, what the target holds, and an upload that is not finished. */
 const NEEDED_GIB = 5
@@ -35,7 +34,10 @@ export interface World extends AsyncDisposable {
   readonly env: (folder: string) => Readonly<Record<string, string>>
 }
 
-/** Builds the peers, starts the registries on storage in memory, and removes it all when disposed of. */
+/**
+ * Builds the peers, starts the registries on storage in memory, since a disk would be measured instead of the copiers, and
+ * removes it all when disposed of.
+ */
 export async function createWorld({ report, signal }: BenchOptions): Promise<World> {
   const { bavail, bsize } = await statfs(MEMORY)
   const freeGib = (bavail * bsize) / 2 ** 30
@@ -51,8 +53,7 @@ export async function createWorld({ report, signal }: BenchOptions): Promise<Wor
   const proxyProgram = await benchProgram('delay-proxy', build)
 
   await using cleanup = new AsyncDisposableStack()
-  const folder = await mkdtemp(join(MEMORY, 'kip-bench-'))
-  cleanup.defer(() => rm(folder, { recursive: true, force: true }))
+  const { path: folder } = cleanup.use(await benchFolder('memory', report))
   const [kip, resident] = await bundles(folder)
 
   const authority = await openAuthority(join(folder, 'pki'))

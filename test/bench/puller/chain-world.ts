@@ -1,13 +1,13 @@
-import { randomBytes } from 'node:crypto'
 import { createObject } from '../../../src/kube/apply.ts'
 import { connectCluster } from '../../../src/kube/connect.ts'
 import { resourcePath } from '../../../src/kube/resource.ts'
 import type { DaemonSet, KubeList } from '../../../src/kube/types.ts'
 import { tinyImage } from '../../cluster/images/tiny.ts'
-import { type Cluster, downCluster, upCluster } from '../../cluster/index.ts'
+import type { Cluster } from '../../cluster/index.ts'
 import { deployKip, kipNamespace } from '../../support/kip.ts'
 import { waitUntil } from '../../support/wait-until.ts'
 import type { BenchOptions } from '../bench.ts'
+import { benchCluster } from '../harness/cluster.ts'
 import { isAtRest } from './at-rest.ts'
 import { listenToNodes, type NodeEvents } from './node-events.ts'
 
@@ -32,12 +32,7 @@ const patienceMs = 300_000
 /** Brings up a cluster of two nodes and kip on it; takes it down when disposed of. */
 export async function createChainWorld({ report, signal }: BenchOptions): Promise<ChainWorld> {
   await using cleanup = new AsyncDisposableStack()
-  const name = `bench-${randomBytes(3).toString('hex')}`
-  const cluster = await upCluster({ name, nodes: 2, owned: true, report, signal })
-  cleanup.defer(async () => {
-    await cluster[Symbol.asyncDispose]()
-    await downCluster(name, { report: () => undefined })
-  })
+  const { cluster } = cleanup.use(await benchCluster({ nodes: 2, place: 'disk', report, signal }))
   const { origin } = cluster.registries
   await deployKip(cluster, { report, config: {} })
   const client = await connectCluster({ kubeconfig: cluster.kubeconfig })

@@ -1,10 +1,6 @@
 import { spawn } from 'node:child_process'
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { loadSettings } from '../../../src/config/load.ts'
@@ -17,10 +13,11 @@ import { buildDaemonSet } from '../../../src/puller/daemon-set.ts'
 import { named } from '../../../src/puller/draft.ts'
 import { capacityOf } from '../../../src/puller/etcd-budget.ts'
 import { fieldManager } from '../../../src/puller/writer.ts'
-import { type Cluster, downCluster, eventually, upCluster } from '../../cluster/index.ts'
+import { type Cluster, eventually } from '../../cluster/index.ts'
 import { freePorts } from '../../cluster/ports.ts'
 import { clusterBed } from '../../support/cluster-bed.ts'
 import type { BenchOptions } from '../bench.ts'
+import { benchCluster } from '../harness/cluster.ts'
 import { ContenderError } from '../harness/measure.ts'
 import { installedProgram } from '../peers/build.ts'
 import { type Etcd, etcdAt } from './etcd.ts'
@@ -73,23 +70,13 @@ const patienceMs = 900_000
 export async function createScaleWorld({ report, signal }: BenchOptions): Promise<ScaleWorld> {
   const kwok = await installedProgram('kwok', 'kwok', { report, signal })
   await using cleanup = new AsyncDisposableStack()
-  const folder = await mkdtemp(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'kip-bench-'))
-  cleanup.defer(() => rm(folder, { recursive: true, force: true }))
-  // Where the cluster keeps its state: what a disk takes for a write is nobody's doing here.
-  process.env.XDG_STATE_HOME = folder
   // Four programs of Go's keep all pods; by default each takes twice what it keeps.
   process.env.GOGC = '40'
-  const name = `bench-${randomBytes(4).toString('hex')}`
   // 0: the default, 2 GiB.
   const etcdArguments = ['--quota-backend-bytes=0']
-  const cluster = await upCluster({
-    ...{ name, nodes: 0, owned: true, report, signal },
-    etcdArguments,
-  })
-  cleanup.defer(async () => {
-    await cluster[Symbol.asyncDispose]()
-    await downCluster(name, { report: () => undefined })
-  })
+  const { cluster } = cleanup.use(
+    await benchCluster({ nodes: 0, place: 'memory', etcdArguments, report, signal }),
+  )
   const { client, close } = await clusterBed(cluster)
   cleanup.defer(close)
   const etcd = etcdAt(cluster.state.ports.etcd, signal)

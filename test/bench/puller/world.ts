@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { isDeepStrictEqual } from 'node:util'
 import { createObject, deleteObject, getObject } from '../../../src/kube/apply.ts'
@@ -9,12 +8,13 @@ import type { DaemonSet, KubeList, Pod, PodSpec } from '../../../src/kube/types.
 import { imageOf, layerOf } from '../../cluster/images/image.ts'
 import { tinyImage } from '../../cluster/images/tiny.ts'
 import { upstreamPullerImage } from '../../cluster/images/upstream-puller.ts'
-import { type Cluster, downCluster, upCluster } from '../../cluster/index.ts'
+import type { Cluster } from '../../cluster/index.ts'
 import type { NodeSettings } from '../../cluster/node/settings.ts'
 import { sleepProgram } from '../../cluster/sleep-program.ts'
 import { startPuller } from '../../support/running-puller.ts'
 import { waitUntil } from '../../support/wait-until.ts'
 import type { BenchOptions } from '../bench.ts'
+import { benchCluster } from '../harness/cluster.ts'
 import { benchProgram } from '../peers/build.ts'
 import { isAtRest } from './at-rest.ts'
 import { kipsDaemonSet } from './kips-way.ts'
@@ -72,12 +72,7 @@ export async function createWorld({ report, signal }: BenchOptions): Promise<Wor
   const goSleep = await benchProgram('go-sleep', { report, signal })
   const program = await sleepProgram({ report, signal })
   await using cleanup = new AsyncDisposableStack()
-  const name = `bench-${randomBytes(3).toString('hex')}`
-  const cluster = await upCluster({ name, nodes: 1, owned: true, report, signal })
-  cleanup.defer(async () => {
-    await cluster[Symbol.asyncDispose]()
-    await downCluster(name, { report: () => undefined })
-  })
+  const { cluster } = cleanup.use(await benchCluster({ nodes: 1, place: 'disk', report, signal }))
   const { origin } = cluster.registries
   const reference = (repository: string, tag = '1'): string => `${origin.host}/${repository}:${tag}`
   const sleep = await readFile(program)

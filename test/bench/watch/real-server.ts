@@ -1,12 +1,11 @@
-import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { mkdir, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createObject } from '../../../src/kube/apply.ts'
 import type { KubeClient } from '../../../src/kube/client.ts'
 import { HttpKubeClient } from '../../../src/kube/http-client.ts'
-import { downCluster, upCluster } from '../../cluster/index.ts'
+import { benchCluster } from '../harness/cluster.ts'
 import type { BuildOptions } from '../peers/build.ts'
 import { benchPod, namespaceNames, runningStatus, WORKLOADS } from './pods.ts'
 import type { Target } from './world.ts'
@@ -35,17 +34,7 @@ export async function startRealServer(
   { report, signal = new AbortController().signal }: BuildOptions,
 ): Promise<RealServer> {
   await using cleanup = new AsyncDisposableStack()
-  if (await stat('/dev/shm').catch(() => undefined)) {
-    const memory = join('/dev/shm', `kip-bench-${randomBytes(4).toString('hex')}`)
-    cleanup.defer(() => rm(memory, { recursive: true, force: true }))
-    process.env.XDG_STATE_HOME = memory
-  }
-  const name = `bench-${randomBytes(4).toString('hex')}`
-  const cluster = await upCluster({ name, nodes: 0, owned: true, report, signal })
-  cleanup.defer(async () => {
-    await cluster[Symbol.asyncDispose]()
-    await downCluster(name, { report: () => undefined })
-  })
+  const { cluster } = cleanup.use(await benchCluster({ nodes: 0, place: 'memory', report, signal }))
   // Pods on nodes that are not there are swept away by the one, and looked at by the other.
   for (const part of ['kube-controller-manager', 'kube-scheduler']) await cluster.daemons.stop(part)
 

@@ -1,9 +1,10 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { availableParallelism, tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { bundle, nodeFlags } from '../../../docker/bundle.ts'
 import { openAuthority } from '../../cluster/pki.ts'
 import type { BenchOptions } from '../bench.ts'
+import { benchFolder } from '../harness/folder.ts'
 import { benchProgram, libraryPeer } from '../peers/build.ts'
 import { type RealServer, startRealServer } from './real-server.ts'
 import { type ReplayServer, startReplayServer } from './replay-server.ts'
@@ -37,8 +38,7 @@ export async function createWorld({ report, signal }: BenchOptions): Promise<Wor
   const replayPods = await benchProgram('replay-pods', { report, signal })
 
   await using cleanup = new AsyncDisposableStack()
-  const folder = await mkdtemp(join(tmpdir(), 'kip-bench-'))
-  cleanup.defer(() => rm(folder, { recursive: true, force: true }))
+  const { path: folder } = cleanup.use(await benchFolder('disk', report))
   // As it is shipped: one bundle, run by the Node that runs this, with the flags of the image.
   await bundle(join(folder, 'client'), 'test/bench/watch/client.ts')
   await bundle(join(folder, 'kip'))

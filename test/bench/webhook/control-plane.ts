@@ -1,8 +1,4 @@
-import { randomBytes } from 'node:crypto'
-import { existsSync } from 'node:fs'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { readFile } from 'node:fs/promises'
 import { parseAllDocuments } from 'yaml'
 import { applyObject, createObject, getObject } from '../../../src/kube/apply.ts'
 import type { KubeClient } from '../../../src/kube/client.ts'
@@ -13,9 +9,10 @@ import type { KubeObject } from '../../../src/kube/types.ts'
 import { imageOf } from '../../cluster/images/image.ts'
 import { storedLayer } from '../../cluster/images/stored-layer.ts'
 import { tinyImage } from '../../cluster/images/tiny.ts'
-import { type Cluster, downCluster, eventually, upCluster } from '../../cluster/index.ts'
+import { type Cluster, eventually } from '../../cluster/index.ts'
 import { startRegistry, type TestRegistry } from '../../support/registry.ts'
 import type { BenchOptions } from '../bench.ts'
+import { benchCluster } from '../harness/cluster.ts'
 
 /** What kip as a whole needs around it: a real API server that knows CachedImages, and two real registries. */
 export interface ControlPlane extends AsyncDisposable {
@@ -38,16 +35,7 @@ const crds = { group: 'apiextensions.k8s.io', version: 'v1', plural: 'customreso
 /** Brings up a control plane without nodes, etcd in memory where the machine has a place for that, and the registries. */
 export async function startControlPlane({ report, signal }: BenchOptions): Promise<ControlPlane> {
   await using cleanup = new AsyncDisposableStack()
-  const folder = await mkdtemp(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'kip-bench-'))
-  cleanup.defer(() => rm(folder, { recursive: true, force: true }))
-  // Where the cluster keeps its state: what a disk takes for a write is nobody's doing here.
-  process.env.XDG_STATE_HOME = folder
-  const name = `bench-${randomBytes(4).toString('hex')}`
-  const cluster = await upCluster({ name, nodes: 0, owned: true, report, signal })
-  cleanup.defer(async () => {
-    await cluster[Symbol.asyncDispose]()
-    await downCluster(name, { report: () => undefined })
-  })
+  const { cluster } = cleanup.use(await benchCluster({ nodes: 0, place: 'memory', report, signal }))
   const client = await connectCluster({ kubeconfig: cluster.kubeconfig })
   cleanup.defer(() => client.close())
   await installResource(client, signal)

@@ -1,9 +1,10 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { availableParallelism, tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { bundle, nodeFlags } from '../../../docker/bundle.ts'
 import { openAuthority } from '../../cluster/pki.ts'
 import type { BenchOptions } from '../bench.ts'
+import { benchFolder } from '../harness/folder.ts'
 import { benchProgram, libraryPeer } from '../peers/build.ts'
 import { type ControlPlane, startControlPlane } from './control-plane.ts'
 import { imagesOfSize, podReview } from './pod-review.ts'
@@ -13,7 +14,6 @@ export type ServerName = 'kip' | 'go'
 /** The programs and files of a bench. */
 export interface World extends AsyncDisposable {
   readonly load: string
-  readonly constantPatch: string
   readonly servers: Readonly<Record<ServerName, readonly string[]>>
   readonly versions: Readonly<Record<string, string>>
   /** Certificate and key of the servers, and `ca.crt`. */
@@ -37,11 +37,9 @@ export async function createWorld(options: BenchOptions): Promise<World> {
   if (availableParallelism() < 2) throw new Error('two cores are needed: one serves, one asks')
   const peer = await libraryPeer('webhook', { report, signal })
   const load = await benchProgram('load-reviews', { report, signal })
-  const constantPatch = await benchProgram('constant-patch', { report, signal })
 
   await using cleanup = new AsyncDisposableStack()
-  const folder = await mkdtemp(join(tmpdir(), 'kip-bench-'))
-  cleanup.defer(() => rm(folder, { recursive: true, force: true }))
+  const { path: folder } = cleanup.use(await benchFolder('disk', report))
   // As it is shipped: one bundle, run by the Node that runs this, with the flags of the image.
   await bundle(join(folder, 'kip'), 'test/bench/webhook/server.ts')
   await bundle(join(folder, 'program'))
@@ -63,7 +61,6 @@ export async function createWorld(options: BenchOptions): Promise<World> {
       return plane
     },
     load,
-    constantPatch,
     servers: {
       kip: [...node, join(folder, 'kip', 'main.js')],
       go: [peer.file],
