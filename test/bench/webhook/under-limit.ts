@@ -1,15 +1,9 @@
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { readSecret } from '../../../certs/secret.ts'
-import { secretName } from '../../../certs/secret-source.ts'
-import { getObject } from '../../../src/kube/apply.ts'
-import type { Secret } from '../../../src/kube/types.ts'
 import { createCpuLimit } from '../harness/cpu-limit.ts'
 import { ContenderError } from '../harness/measure.ts'
 import type { Contender } from '../harness/rounds.ts'
-import { measurementOf, type PostOptions, postReviews, WARM_UP } from './contenders.ts'
-import { type ControlPlane, makeNamespace } from './control-plane.ts'
-import { podReview } from './pod-review.ts'
+import { measurementOf, postReviews, WARM_UP } from './contenders.ts'
+import { makeNamespace } from './control-plane.ts'
+import { planeReview } from './plane-review.ts'
 import { CORES, startWebhookServer } from './webhook-server.ts'
 import { forgetImage, requestImage, requestImages, startWholeKip } from './whole-kip.ts'
 import type { World } from './world.ts'
@@ -48,7 +42,7 @@ export function limitedKip(options: LimitedOptions & { readonly mirroring: boole
         ...{ plane, place, namespace, command: world.program, signal },
         enter: (line) => limit.enter(['taskset', '--cpu-list', CORES.both, ...line]),
       })
-      const load = await loadOptions(plane, world, namespace, inFlight, signal)
+      const load = await planeReview(plane, world, { namespace, inFlight, signal })
       await postReviews(kip, load, WARM_UP, signal)
       try {
         if (mirroring) await requestImage(plane, 'large', plane.large, signal)
@@ -94,22 +88,4 @@ export function limitedGo(options: LimitedOptions & { readonly images: number })
 
 function namespaceOf(contender: string): string {
   return contender.replaceAll(/[^a-z]+/g, '-')
-}
-
-async function loadOptions(
-  { client, images }: ControlPlane,
-  world: World,
-  namespace: string,
-  inFlight: number,
-  signal: AbortSignal,
-): Promise<PostOptions> {
-  const secrets = { group: '', version: 'v1', plural: 'secrets', namespace }
-  const secret = await getObject<Secret>(client, secrets, secretName, { signal })
-  const content = secret && readSecret(secret)
-  if (content?.kind !== 'own') throw new ContenderError('kip has made no certificate')
-  const authority = join(world.folder, `${namespace}-ca.crt`)
-  await writeFile(authority, content.identity.signer.certificate)
-  const body = join(world.folder, 'review-of-plane.json')
-  await writeFile(body, podReview(images))
-  return { world, inFlight, body, authority }
 }

@@ -14,6 +14,7 @@ export type ServerName = 'kip' | 'go'
 /** The programs and files of a bench. */
 export interface World extends AsyncDisposable {
   readonly load: string
+  readonly constantPatch: string
   readonly servers: Readonly<Record<ServerName, readonly string[]>>
   readonly versions: Readonly<Record<string, string>>
   /** Certificate and key of the servers, and `ca.crt`. */
@@ -37,6 +38,7 @@ export async function createWorld(options: BenchOptions): Promise<World> {
   if (availableParallelism() < 2) throw new Error('two cores are needed: one serves, one asks')
   const peer = await libraryPeer('webhook', { report, signal })
   const load = await benchProgram('load-reviews', { report, signal })
+  const constantPatch = await benchProgram('constant-patch', { report, signal })
 
   await using cleanup = new AsyncDisposableStack()
   const { path: folder } = cleanup.use(await benchFolder('disk', report))
@@ -61,6 +63,7 @@ export async function createWorld(options: BenchOptions): Promise<World> {
       return plane
     },
     load,
+    constantPatch,
     servers: {
       kip: [...node, join(folder, 'kip', 'main.js')],
       go: [peer.file],
