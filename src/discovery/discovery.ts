@@ -1,6 +1,7 @@
 import type { Demand } from '../images/demand.ts'
+import type { DiscoveryOptions } from './options.ts'
 import type { PullIdentity } from './pull-identities.ts'
-import { type DiscoveryOptions, Term } from './term.ts'
+import { Term } from './term.ts'
 
 export type { DiscoveryOptions, PullIdentity }
 
