@@ -22,10 +22,13 @@ export function affinityByName(
   affinity: Readonly<Record<string, unknown>>,
   names: readonly string[],
 ): Readonly<Record<string, unknown>> {
-  const field = { key: 'metadata.name', operator: 'In', values: names }
-  return narrowed(affinity, (term) => [
-    { ...term, matchFields: [...(term.matchFields ?? []), field] },
-  ])
+  return narrowed(affinity, (term) =>
+    // The API server takes one name a field: names are alternatives.
+    names.map((name) => {
+      const field = { key: 'metadata.name', operator: 'In', values: [name] }
+      return { ...term, matchFields: [...(term.matchFields ?? []), field] }
+    }),
+  )
 }
 
 /**

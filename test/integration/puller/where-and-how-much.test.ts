@@ -48,6 +48,8 @@ describe('the puller on a real API server', { concurrency: true }, () => {
     readonly #ends: (() => Promise<unknown>)[] = []
     /** Shards that had pods on one node at the same time, at most. */
     crowd = 0
+    /** Nodes where a roll-out is to bring an image. */
+    readonly before = new Map<string, readonly string[]>()
 
     constructor(name: string) {
       this.name = `${name}-${process.pid}`
@@ -88,7 +90,10 @@ describe('the puller on a real API server', { concurrency: true }, () => {
       const metrics = createMetrics({ processMetrics: false })
       const controller = new AbortController()
       const pace = { ...defaultPace, compactMs: 30_000 }
-      const options = { client: admin, store, settings, mapping, log, metrics, clock, pace }
+      const nodesBefore = (reference: string) => this.before.get(reference) ?? []
+      const options = {
+        ...{ client: admin, store, settings, mapping, log, metrics, clock, pace, nodesBefore },
+      }
       const ended = createPuller(options).run(controller.signal)
       this.#ends.push(() => {
         controller.abort()
@@ -184,6 +189,24 @@ describe('the puller on a real API server', { concurrency: true }, () => {
     await waitUntil('the counts', () => standings() === '3/3,2/2,1/1,0/0').catch(() =>
       assert.equal(standings(), '3/3,2/2,1/1,0/0'),
     )
+  })
+
+  it('asks the nodes of a roll-out first, several of them', async () => {
+    await using bed = new Bed('first')
+    await bed.want(image(1), 4)
+    await bed.start(
+      Array.from({ length: 5 }, () => 'amd64'),
+      {},
+    )
+    await bed.untilShards('kip: 1')
+    const [first = '', second = ''] = (await bed.nodesOf()).get('kip')?.toSorted() ?? []
+    bed.before.set(image(2), [first, second])
+    await bed.want(image(2), 1)
+    const fresh = async (): Promise<string> =>
+      (await bed.nodesOf()).get('kip-fresh')?.toSorted().join() ?? ''
+    await waitUntil('pods of theirs', async () => (await fresh()) === `${first},${second}`)
+    await bed.untilShards('kip: 2')
+    await waitUntil('the counts', () => bed.standing(image(2)) === '5/5')
   })
 
   it('leaves out, and names, what the smallest disk has no room for', async () => {

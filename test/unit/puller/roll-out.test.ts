@@ -93,7 +93,7 @@ describe('the image of a roll-out', () => {
     )
   })
 
-  it('has its nodes read back from the DaemonSet', () => {
+  it('names one node a term, as the API server demands, and has all read back', () => {
     const settings = { ...pullerSettings, affinity: {} }
     const object = buildDaemonSet(
       {
@@ -103,11 +103,13 @@ describe('the image of a roll-out', () => {
       { namespace: 'kip', settings, strategy: 'init', owner: undefined },
     )
     assert.deepEqual(readDaemonSet(object, 'kip')?.first, ['n1', 'n2'])
-    const field = { key: 'metadata.name', operator: 'In', values: ['n1', 'n2'] }
+    const term = (name: string) => ({
+      matchFields: [{ key: 'metadata.name', operator: 'In', values: [name] }],
+    })
     assert.deepEqual(object.spec?.template?.spec?.affinity, {
       nodeAffinity: {
         requiredDuringSchedulingIgnoredDuringExecution: {
-          nodeSelectorTerms: [{ matchFields: [field] }],
+          nodeSelectorTerms: [term('n1'), term('n2')],
         },
       },
     })
