@@ -536,6 +536,14 @@ export const settingsSchema: SectionSchema<Settings> = {
           description:
             'Puller pods that a node may have, each of one shard; the second pod of a shard that is being rolled out is not counted. What finds no room waits, the least used first. 3: with image volumes that is 500 images held and 50 on their way.',
         },
+        nodesAtOnce: {
+          type: 'integer',
+          minimum: 1,
+          maximum: 5000,
+          default: 100,
+          description:
+            'Nodes that pull at the same time, for the sake of the registry, when a shard of what is new, or of tags that moved, is changed: the next one begins when one is done. Nodes that have no pod of the shard yet, as when it is made, begin as the DaemonSet controller makes pods for them (its `--kube-api-qps`, 20 a second by default).',
+        },
         shards: {
           type: 'integer',
           minimum: 1,

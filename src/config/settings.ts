@@ -170,6 +170,8 @@ export interface PullerSettings {
   readonly rules: readonly WhereRule[]
   /** Puller pods that a node may have, at least 2. */
   readonly podsPerNode: number
+  /** Nodes that pull what is new at the same time. */
+  readonly nodesAtOnce: number
   /** Shards that what is held for good is spread over, where images are discovered and there are enough of them. */
   readonly shards: number
   /** Nodes with the startup taint are released when they hold the images, or are so old; 0: taints are left alone. */

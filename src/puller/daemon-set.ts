@@ -4,6 +4,7 @@ import { contentHash, noted, readNoted, wordsOf } from './notes.ts'
 import { formatPlacing, parsePlacing } from './placing.ts'
 import { buildPodTemplate, movedAnnotation, templateAnnotation } from './pod-template.ts'
 import {
+  isResident,
   labelValue,
   type Member,
   objectNames,
@@ -86,10 +87,8 @@ export type ShardObject = Pick<ObservedShard, 'object' | 'revision' | 'paused'>
 /**
  * The DaemonSet of a shard, as it is applied: the same input gives the same bytes.
  *
- * While it rolls, each node keeps its old pod until the new one is ready (maxUnavailable 0). How many nodes roll at once
- * is bounded for what goes on for good (a quarter: a node then runs two holders for as long as an init chain takes, and
- * a thousand nodes take four such times, not a thousand as with maxSurge 1), and not for what is on its way, where all
- * nodes are to pull at once.
+ * While it rolls, each node keeps its old pod until the new one is ready (maxUnavailable 0). How many nodes roll at once is
+ * said by {@link surgeOf}.
  */
 export function buildDaemonSet(
   shard: Shard & Partial<ShardObject>,
@@ -99,7 +98,6 @@ export function buildDaemonSet(
   const { formerSecrets = [] } = options
   const { object, revision = 0, paused = false } = shard
   const name = object ?? shardName(settings.daemonSetName, shard.kind, shard.index, shard.where)
-  const resident = shard.kind === 'holding' || shard.kind === 'originals'
   const selector = {
     'app.kubernetes.io/name': 'image-puller',
     [shardLabel]: labelValue(name),
@@ -117,7 +115,7 @@ export function buildDaemonSet(
       ? { type: 'OnDelete' }
       : {
           type: 'RollingUpdate',
-          rollingUpdate: { maxSurge: resident ? '25%' : '100%', maxUnavailable: 0 },
+          rollingUpdate: { maxSurge: surgeOf(shard, settings), maxUnavailable: 0 },
         },
     template: buildPodTemplate(shard, labels, settings, {
       chosen: strategy,
@@ -156,6 +154,18 @@ export function buildDaemonSet(
   }
 }
 
+/**
+ * How many nodes roll at once. Of what stands for good a quarter: a node then runs two holders for as long as an init chain
+ * takes, and a thousand nodes take four such times, not a thousand as with maxSurge 1. Of what nodes are to pull, as many as
+ * the registry is to bear. Where images fail, all: nodes that never get ready are not to keep the others waiting.
+ */
+function surgeOf({ kind, unpaced }: Shard, { nodesAtOnce }: PullerSettings): string | number {
+  if (isResident(kind)) return '25%'
+  return unpaced !== true && (kind === 'fresh' || kind === 'refresh') ? nodesAtOnce : allNodes
+}
+
+const allNodes = '100%'
+
 /** The fingerprint that {@link buildDaemonSet} writes for a shard. */
 export function fingerprintOf(
   shard: Shard & Partial<ShardObject>,
@@ -191,6 +201,7 @@ export function readDaemonSet(daemonSet: DaemonSet, base: string): ObservedShard
   const name = shardName(base, kind, index, where)
   if (!objectNames(name).includes(object)) return undefined
   const template = spec?.template ?? {}
+  const surge = spec?.updateStrategy?.rollingUpdate?.maxSurge
   const first = wordsOf(metadata?.annotations?.[firstAnnotation])
   const digests = readNoted(metadata?.annotations?.[digestsAnnotation])
   const moves = readNoted(template.metadata?.annotations?.[movedAnnotation])
@@ -213,6 +224,7 @@ export function readDaemonSet(daemonSet: DaemonSet, base: string): ObservedShard
     ...(where === undefined ? {} : { where }),
     ...(placing === undefined ? {} : { placing }),
     ...(first.length === 0 ? {} : { first }),
+    ...(kind === 'fresh' && surge === allNodes && { unpaced: true }),
     members,
     uid: metadata?.uid ?? '',
     resourceVersion: metadata?.resourceVersion ?? '',

@@ -44,6 +44,8 @@ export interface DraftInput {
   readonly strategy: StrategyName
   /** Puller pods that a node may have, the second one of a shard that rolls not counted; at least 2. */
   readonly podsPerNode: number
+  /** Nodes that pull at the same time when a fresh shard is changed; default: all. */
+  readonly nodesAtOnce?: number
   /** Nodes that are to be asked for a new image before all others; default: none. */
   readonly firstOn?: (reference: string) => readonly string[]
   /** The fingerprint that a shard's DaemonSet would get under the present settings. */
@@ -173,10 +175,25 @@ export class Draft {
     const kept = shard.members
       .filter(({ reference }) => !gone.has(reference))
       .map((member) => (isResident(shard.kind) ? upToDate(scene, member) : member))
-    // What was asked of some nodes first is asked of all now.
-    const { first: _, ...everywhere } = shard
+    // What was asked of some nodes first is asked of all now; who failed has left.
+    const { first: _first, unpaced: _unpaced, ...everywhere } = shard
     this.write(everywhere, named(kept, entering), shard)
     return true
+  }
+
+  /**
+   * Has a shard ask all nodes at once when an image in it fails: the nodes that lack that never get ready, and are not to
+   * keep the others waiting for what came with it.
+   */
+  hurry(shard: ObservedShard): void {
+    const { wanted, nodesAt } = this.scene
+    const { nodesAtOnce = Number.POSITIVE_INFINITY } = this.#input
+    if (shard.unpaced === true || nodesAt(shard.where ?? '') <= nodesAtOnce) return
+    const fails = ({ reference }: Member): boolean => {
+      const item = wanted.get(reference)
+      return item !== undefined && this.isPlace(item, 'apart')
+    }
+    if (shard.members.some(fails)) this.write({ ...shard, unpaced: true }, shard.members, shard)
   }
 
   deleteWhenEmpty(shard: ObservedShard): void {
@@ -190,7 +207,7 @@ export class Draft {
 
   /** Has a shard hold what is given; without any, it is deleted. */
   write(
-    { kind, index, where, placing, first }: Omit<Shard, 'members'>,
+    { kind, index, where, placing, first, unpaced }: Omit<Shard, 'members'>,
     members: readonly Member[],
     observed: ObservedShard | undefined,
   ): void {
@@ -208,6 +225,7 @@ export class Draft {
         ...(where === undefined ? {} : { where }),
         ...(placing === undefined ? {} : { placing }),
         ...(first === undefined ? {} : { first }),
+        ...(unpaced === undefined ? {} : { unpaced }),
         members: kind === 'refresh' ? members.map(asMoved) : members,
       },
       ...(observed === undefined || isMissing(observed) ? {} : { observed }),

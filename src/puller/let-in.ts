@@ -20,6 +20,7 @@ export function letIn(draft: Draft, where: Where): void {
     if (draft.isChanged(shard)) continue
     if (!isChangeable(scene, shard)) {
       draft.deleteWhenEmpty(shard)
+      if (!draft.isChanged(shard)) draft.hurry(shard)
       continue
     }
     const gone = draft.departures.along(shard)

@@ -43,6 +43,8 @@ export interface Shard {
   readonly placing?: Placing
   /** Names of nodes: only they are asked as yet; absent: all. */
   readonly first?: readonly string[]
+  /** It rolls on all nodes at once, since some would never make way for the next. */
+  readonly unpaced?: boolean
   /** In the order of their container names. */
   readonly members: readonly Member[]
 }

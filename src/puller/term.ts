@@ -233,6 +233,8 @@ export class Term {
       strategy,
       podsPerNode: Math.max(2, puller.podsPerNode - beside.shards),
       spread,
+      // A successor is asked for on all nodes in any case.
+      ...(this.#writes.mayPatch && { nodesAtOnce: puller.nodesAtOnce }),
       firstOn: (reference) => this.#firstOn(reference),
       fingerprint: (shard) => this.#blueprints.fingerprint(shard),
       pace,

@@ -66,6 +66,44 @@ describe('the way of an image', () => {
     assert.deepEqual(driver.cluster.writes, ['kip-fresh', 'kip-fresh-2'])
   })
 
+  describe('with two nodes that may pull at once', () => {
+    const pulling = (driver: Driver, reference: string): number =>
+      driver.cluster
+        .pods()
+        .filter(({ spec }) => (spec?.containers ?? []).some(({ image }) => image === reference))
+        .filter(({ status }) => status?.phase === 'Pending').length
+    const begin = (): Driver => {
+      const driver = start(6, 'r.test/slow:1')
+      driver.settings = { ...pullerSettings, nodesAtOnce: 2 }
+      driver.cluster.pullTicks = (reference) => (reference === 'r.test/slow:1' ? 20 : 5)
+      driver.run(30)
+      driver.wanted = want('r.test/slow:1', 'r.test/next:1')
+      return driver
+    }
+
+    it('asks so many for what joins a fresh shard, and comes to all', () => {
+      const driver = begin()
+      let most = 0
+      driver.run(90, () => {
+        most = Math.max(most, pulling(driver, 'r.test/next:1'))
+      })
+      assert.equal(most, 2)
+      driver.settle()
+      assert.ok(heldEverywhere(driver, 'r.test/next:1'))
+      assert.deepEqual([...driver.cluster.daemonSets.keys()], ['kip'])
+    })
+
+    it('lets nobody wait for a bad image', () => {
+      const driver = begin()
+      driver.cluster.behave = (reference) => (reference === 'r.test/next:1' ? 'missing' : 'good')
+      driver.wanted = want('r.test/slow:1', 'r.test/next:1', 'r.test/good:1')
+      driver.run(200)
+      assert.ok(heldEverywhere(driver, 'r.test/good:1'))
+      assert.ok(heldEverywhere(driver, 'r.test/slow:1'))
+      assert.deepEqual(driver.cluster.members('kip-apart'), ['r.test/next:1'])
+    })
+  })
+
   it('opens another holding shard when one is full', () => {
     const driver = start(2, ...images(230))
     driver.settings = { ...pullerSettings, podsPerNode: 4 }

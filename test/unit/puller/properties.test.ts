@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import type { Plan } from '../../../src/puller/plan.ts'
 import { isResident } from '../../../src/puller/shard.ts'
 import type { StrategyName } from '../../../src/puller/strategies/strategies.ts'
-import { Driver, want } from './driver.ts'
+import { Driver, pullerSettings, want } from './driver.ts'
 import { SimulatedCluster } from './simulated-cluster.ts'
 
 const long = process.env.KIP_TEST_LONG === '1'
@@ -20,7 +20,7 @@ type Step =
   | { readonly do: 'wait'; readonly seconds: number }
 
 const ways = fc.constantFrom<StrategyName>('init', 'volume')
-const spreads = fc.constantFrom(1, 2)
+const pulls = fc.record({ spread: fc.constantFrom(1, 2), nodesAtOnce: fc.constantFrom(1, 100) })
 const image = fc.nat({ max: pool.length - 1 })
 const node = fc.nat({ max: 4 })
 const wait = fc.record({ do: fc.constant('wait' as const), seconds: fc.nat({ max: 120 }) })
@@ -45,9 +45,14 @@ class World {
   readonly broken = new Set<string>()
   #cut = false
 
-  constructor(broken: readonly string[], strategy: StrategyName, spread: number) {
+  constructor(
+    broken: readonly string[],
+    strategy: StrategyName,
+    { spread, nodesAtOnce }: { readonly spread: number; readonly nodesAtOnce: number },
+  ) {
     this.driver.strategy = strategy
     this.driver.spread = spread
+    this.driver.settings = { ...pullerSettings, nodesAtOnce }
     if (spread > 1) this.driver.wanted = want(...base)
     for (const reference of broken) this.broken.add(reference)
     this.driver.cluster.behave = (reference) => (this.broken.has(reference) ? 'missing' : 'good')
@@ -119,10 +124,10 @@ describe('whatever happens', () => {
       fc.property(
         fc.subarray(pool),
         ways,
-        spreads,
+        pulls,
         fc.array(calm, { maxLength: 40 }),
-        (broken, way, spread, steps) => {
-          const world = new World(broken, way, spread)
+        (broken, way, pull, steps) => {
+          const world = new World(broken, way, pull)
           const { driver } = world
           let known = 0
           const each = ({ changes, seen }: Plan): void => {
@@ -162,8 +167,8 @@ describe('whatever happens', () => {
 
   it('it ends with every wanted image held on every node, in holding shards alone', () => {
     fc.assert(
-      fc.property(ways, spreads, fc.array(wild, { maxLength: 40 }), (way, spread, steps) => {
-        const world = new World([], way, spread)
+      fc.property(ways, pulls, fc.array(wild, { maxLength: 40 }), (way, pull, steps) => {
+        const world = new World([], way, pull)
         const { driver } = world
         const { cluster } = driver
         for (const step of steps) world.take(step, () => {})

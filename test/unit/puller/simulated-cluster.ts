@@ -150,12 +150,10 @@ export class SimulatedCluster {
     const name = daemonSet.metadata?.name ?? ''
     const template = daemonSet.spec?.template ?? {}
     const hash = template.metadata?.annotations?.[templateAnnotation]
-    const percent = Number.parseInt(
-      String(daemonSet.spec?.updateStrategy?.rollingUpdate?.maxSurge),
-      10,
-    )
+    const most = daemonSet.spec?.updateStrategy?.rollingUpdate?.maxSurge ?? 0
     const nodes = this.#nodesOf(daemonSet)
-    let surge = Math.ceil((percent * nodes.length) / 100)
+    let surge =
+      typeof most === 'number' ? most : Math.ceil((Number.parseInt(most, 10) * nodes.length) / 100)
     const create: string[] = []
     const candidates: string[] = []
     for (const node of nodes) {
