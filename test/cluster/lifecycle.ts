@@ -51,6 +51,8 @@ export interface UpOptions {
   readonly kubernetes?: string
   /** Further arguments of the API server. */
   readonly apiServerArguments?: readonly string[]
+  /** Further arguments of the controller manager; the last one of a name counts. */
+  readonly controllerManagerArguments?: readonly string[]
   /** Further arguments of etcd; the last one of a name counts. */
   readonly etcdArguments?: readonly string[]
   readonly report: Report
@@ -221,6 +223,9 @@ async function plan(
           nodePlan(addresses, index + 1, options.nodeSettings),
         ),
         ...(options.apiServerArguments && { apiServerArguments: options.apiServerArguments }),
+        ...(options.controllerManagerArguments && {
+          controllerManagerArguments: options.controllerManagerArguments,
+        }),
         ...(options.etcdArguments && { etcdArguments: options.etcdArguments }),
       }
       await writeState(state)

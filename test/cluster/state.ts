@@ -25,6 +25,8 @@ export interface ClusterState {
   readonly nodes: readonly NodePlan[]
   /** Further arguments of the API server, such as an OpenID issuer's. */
   readonly apiServerArguments?: readonly string[]
+  /** Further arguments of the controller manager, such as how long a node may be silent. */
+  readonly controllerManagerArguments?: readonly string[]
   /** Further arguments of etcd, such as another quota. */
   readonly etcdArguments?: readonly string[]
 }

@@ -4,7 +4,10 @@ import type { UpOptions } from '../../cluster/lifecycle.ts'
 import { benchFolder, type FolderPlace } from './folder.ts'
 
 export interface BenchClusterOptions
-  extends Pick<UpOptions, 'nodes' | 'etcdArguments' | 'report' | 'signal'> {
+  extends Pick<
+    UpOptions,
+    'nodes' | 'controllerManagerArguments' | 'etcdArguments' | 'report' | 'signal'
+  > {
   /** Where it keeps its state. */
   readonly place: FolderPlace
 }

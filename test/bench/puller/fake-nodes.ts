@@ -41,7 +41,7 @@ export function nodeObject(index: number): KubeObject {
   } as KubeObject
 }
 
-/** Renewed four times as often; the controller manager takes a node for lost after 50 s. */
+/** Renewed four times as often. */
 const LEASE_SECONDS = 120
 
 /** Plays the kubelets of all nodes with kwok. @param program kwok */
@@ -153,7 +153,7 @@ containerStatuses:
   state: { running: { startedAt: {{ Now | Quote }} } }
   volumeMounts:
   {{ range .volumeMounts }}
-  - { name: {{ .name | Quote }}, mountPath: {{ .mountPath | Quote }}, readOnly: true, recursiveReadOnly: Disabled }
+  - { name: {{ .name | Quote }}, mountPath: {{ .mountPath | Quote }} }
   {{ end }}
 {{ end }}
 `,

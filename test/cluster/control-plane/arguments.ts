@@ -22,7 +22,10 @@ export function controlPlaneFiles(folder: string): ControlPlaneFiles {
   }
 }
 
-type Planned = Pick<ClusterState, 'addresses' | 'ports' | 'apiServerArguments' | 'etcdArguments'>
+type Planned = Pick<
+  ClusterState,
+  'addresses' | 'ports' | 'apiServerArguments' | 'controllerManagerArguments' | 'etcdArguments'
+>
 
 /** etcd without waiting for the disk: a test cluster does not outlive the machine. */
 export function etcdArguments(
@@ -81,7 +84,10 @@ export function apiServerArguments(planned: Planned, files: ControlPlaneFiles): 
 /** The client's own limits (20 requests a second) are for shared clusters; here they are half of the start. */
 const FAST_CLIENT = ['--kube-api-qps=1000', '--kube-api-burst=2000', '--leader-elect=false']
 
-export function controllerManagerArguments(files: ControlPlaneFiles): readonly string[] {
+export function controllerManagerArguments(
+  { controllerManagerArguments = [] }: Planned,
+  files: ControlPlaneFiles,
+): readonly string[] {
   const kubeconfig = files.controllerManagerKubeconfig
   const authority = join(files.pki, 'ca.crt')
   return [
@@ -93,6 +99,7 @@ export function controllerManagerArguments(files: ControlPlaneFiles): readonly s
     `--cluster-signing-cert-file=${authority}`,
     `--cluster-signing-key-file=${join(files.pki, 'ca.key')}`,
     ...FAST_CLIENT,
+    ...controllerManagerArguments,
   ]
 }
 

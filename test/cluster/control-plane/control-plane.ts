@@ -105,8 +105,7 @@ type Part = keyof typeof partArguments
 const partArguments = {
   etcd: etcdArguments,
   'kube-apiserver': apiServerArguments,
-  'kube-controller-manager': (_state: ClusterState, files: ControlPlaneFiles) =>
-    controllerManagerArguments(files),
+  'kube-controller-manager': controllerManagerArguments,
   'kube-scheduler': (_state: ClusterState, files: ControlPlaneFiles) => schedulerArguments(files),
 }
 
