@@ -80,6 +80,7 @@ export class HttpKubeClient implements KubeClient {
           sink.begin(contentType)
         },
         chunk: (chunk) => sink.chunk(chunk),
+        mayRest: sink.mayRest,
       }),
     )
   }
@@ -177,6 +178,7 @@ export class HttpKubeClient implements KubeClient {
     const answer = exchange({
       dispatcher: this.#agent(credentials.tls),
       beforeSending: request.beforeSending,
+      mayRest: sink.mayRest,
       request: {
         origin: this.#origin,
         path: this.#basePath + request.path,
