@@ -6,6 +6,7 @@ import type { EventRecorder } from '../kube/events.ts'
 import type { Log } from '../kube/log.ts'
 import { Reflector } from '../kube/reflector.ts'
 import type { KubeObject, Pod } from '../kube/types.ts'
+import { untilAborted } from '../kube/until-aborted.ts'
 import { WorkQueue } from '../kube/work-queue.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { StoppedOwners, StopReason } from '../state/stopped-owners.ts'
@@ -179,11 +180,4 @@ export function createLoopBreaker(options: LoopBreakerOptions): LoopBreaker {
       if (lost !== undefined && detector.lost(lost)) stop(lost.owner)
     },
   }
-}
-
-function untilAborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve()
-    else signal.addEventListener('abort', () => resolve(), { once: true })
-  })
 }

@@ -2,6 +2,7 @@ import type { Demand } from '../images/demand.ts'
 import { createImageFilter, type ImageFilter } from '../images/filter.ts'
 import { allWorkloadKinds } from '../images/templates.ts'
 import { systemClock } from '../kube/clock.ts'
+import { untilAborted } from '../kube/until-aborted.ts'
 import { WorkQueue } from '../kube/work-queue.ts'
 import { ConflictError } from '../state/store.ts'
 import { followCopies } from './copies.ts'
@@ -192,14 +193,6 @@ export class Term {
 
 /** Waits for all; false when the signal aborts first. */
 async function settled(promises: readonly Promise<void>[], signal: AbortSignal): Promise<boolean> {
-  if (signal.aborted) return false
-  const aborted = Promise.withResolvers<void>()
-  const onAbort = (): void => aborted.resolve()
-  signal.addEventListener('abort', onAbort, { once: true })
-  try {
-    await Promise.race([Promise.all(promises), aborted.promise])
-    return !signal.aborted
-  } finally {
-    signal.removeEventListener('abort', onAbort)
-  }
+  await Promise.race([Promise.all(promises), untilAborted(signal)])
+  return !signal.aborted
 }

@@ -10,6 +10,7 @@ const root = fileURLToPath(new URL('../../..', import.meta.url))
 const floors: Readonly<Record<string, number>> = {
   'src/main.ts': 6,
   'src/run.ts': 5,
+  'src/parts': 5,
   'src/lifecycle.ts': 5,
   'src/multi-cluster.ts': 5,
   'src/live-settings.ts': 5,

@@ -1,0 +1,30 @@
+import { putStaticImages } from '../discovery/static-images.ts'
+import { createMapping } from '../images/mapping.ts'
+import type { Parts } from '../lifecycle.ts'
+import { mayElect } from '../mode.ts'
+import { createMemoryStore } from '../state/memory-store.ts'
+import type { Context } from './context.ts'
+import { pullerPart } from './puller.ts'
+
+/** KIP's old job: the static IMAGES, in memory, under a Role. */
+export async function aloneParts(context: Context, signal: AbortSignal): Promise<Parts> {
+  const { leaderClient: client, settings, log, metrics, live } = context
+  if (settings.mirror.registry !== '')
+    log.warn({}, 'mirror.registry is set, but nothing is mirrored or rewritten without discovery')
+  const mapping = createMapping({ ...settings.mirror, registry: '' })
+  const elected = await mayElect(client, settings, signal)
+  if (!elected) log.warn({}, 'Leases may not be read; this replica leads, let it be the only one')
+  return {
+    elected,
+    everywhere: [],
+    leading: [
+      (signal) => live.follow(signal),
+      live.part((settings) => async (signal) => {
+        const store = createMemoryStore()
+        await putStaticImages(store, settings.puller.images, { signal })
+        await pullerPart({ client, settings, log, metrics, store, mapping })(signal)
+      }),
+    ],
+    waiting: () => [],
+  }
+}

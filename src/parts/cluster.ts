@@ -1,0 +1,159 @@
+import { hostname } from 'node:os'
+import { removeWebhookConfiguration } from '../admission/configuration-keeper.ts'
+import { clusterNetworks } from '../cluster-networks.ts'
+import { decide } from '../decide/decide.ts'
+import { createDiscovery } from '../discovery/discovery.ts'
+import { createMapping, type Mapping } from '../images/mapping.ts'
+import { createEventRecorder } from '../kube/events.ts'
+import type { Pod } from '../kube/types.ts'
+import { untilAborted } from '../kube/until-aborted.ts'
+import type { Part, Parts } from '../lifecycle.ts'
+import { runMirror } from '../mirror/mirror.ts'
+import { keepMirrorProcess } from '../mirror/process.ts'
+import { asksUsers } from '../puller/where-rules.ts'
+import { createRegistries } from '../registries.ts'
+import { createResolver } from '../resolver/resolver.ts'
+import { createClusterStore } from '../state/cluster-store.ts'
+import { createExclusions } from '../state/exclusions.ts'
+import type { ImageStore } from '../state/store.ts'
+import { admissionParts } from './admission.ts'
+import type { Context } from './context.ts'
+import { pullerPart } from './puller.ts'
+
+/** All of kip, its state in CachedImages. */
+export async function clusterParts(context: Context, signal: AbortSignal): Promise<Parts> {
+  const { client, leaderClient, settings, log, metrics, invocation, live } = context
+  const component = (name: string) => log.child({ component: name })
+  const mapping = createMapping(settings.mirror)
+  const store = createClusterStore({ client: leaderClient, log: component('state'), metrics })
+  const exclusions = createExclusions({ client, settings, log: component('exclusions'), metrics })
+  const networks = await clusterNetworks(client, invocation.env, signal)
+  const pending = new Set<string>()
+  const waitFor = (name: string, done: Promise<unknown>) => {
+    pending.add(name)
+    void done.then(() => pending.delete(name))
+  }
+  waitFor('cachedimages: first list', store.synced)
+  waitFor('namespaces: first list', exclusions.synced)
+
+  const events = createEventRecorder({
+    client,
+    controller: 'images.kip/kip',
+    instance: settings.pod.name || hostname(),
+    log: component('events'),
+  })
+  let seeLeaving: ((pod: Pod) => void) | undefined
+  let lookAgain: ((reference: string) => void) | undefined
+  const onDemands = new Set<() => void>()
+  const discovery = createDiscovery({
+    client,
+    store,
+    exclusions,
+    mapping,
+    settings: live.view(),
+    log: component('discovery'),
+    metrics,
+    events,
+    onLeaving: (pod) => seeLeaving?.(pod),
+    onUnpulled: (reference) => lookAgain?.(reference),
+    demands: {
+      isAsked: () => asksUsers(live.view().puller),
+      onChange: () => {
+        for (const listener of onDemands) listener()
+      },
+    },
+  })
+  const resolve: Part = async (signal) => {
+    const registry = createRegistries({
+      settings,
+      readFile: invocation.readFile,
+      clusterNetworks: networks,
+      userAgent: `kip/${invocation.version}`,
+    })
+    try {
+      const log = component('resolver')
+      const resolver = createResolver({ store, registry, settings, log, metrics })
+      lookAgain = resolver.hasten
+      await resolver.run(signal)
+    } finally {
+      lookAgain = undefined
+      await registry.close()
+    }
+  }
+  const everywhere: Part[] = [
+    store.run,
+    exclusions.run,
+    (signal) => untilAborted(signal).then(() => events.close()),
+  ]
+  const leading: Part[] = [
+    (signal) => live.follow(signal),
+    live.part(
+      () => discovery.run,
+      ({ puller }) => [puller.images, asksUsers(puller)],
+    ),
+    resolve,
+  ]
+  if (settings.puller.enabled)
+    leading.push(
+      live.part((settings) =>
+        pullerPart({
+          ...{ client: leaderClient, settings, log, metrics, store, mapping },
+          pullIdentities: (references) => discovery.pullIdentities(references),
+          spread: settings.puller.shards,
+          nodesBefore: (reference) => discovery.nodesBefore(reference),
+          demands: {
+            of: (reference) => discovery.demandsOf(reference),
+            onChange: (listener) => {
+              onDemands.add(listener)
+              return () => onDemands.delete(listener)
+            },
+          },
+        }),
+      ),
+    )
+  if (settings.mirror.registry !== '') leading.push(mirrorPart(context, { store, mapping }))
+  if (!settings.admission.enabled) {
+    const log = component('admission')
+    leading.push((signal) => removeWebhookConfiguration({ client: leaderClient, log }, signal))
+    return { everywhere, leading, waiting: () => [...pending] }
+  }
+  const sight = (reference: string): void => discovery.sight(reference)
+  const webhook = await admissionParts(
+    context,
+    { store, exclusions, mapping, events, sight },
+    signal,
+  )
+  seeLeaving = webhook.seeLeaving
+  waitFor('flagged workloads: first list', webhook.workloadsSynced)
+  const { admission } = webhook
+  return {
+    everywhere: [...everywhere, ...webhook.everywhere],
+    leading: [...leading, ...webhook.leading],
+    waiting: () => [...pending, ...admission.ready().waiting],
+    admission,
+  }
+}
+
+/** Copies what is wanted to the backup, in a process of its own. */
+function mirrorPart(
+  { settings, log, metrics, identity, invocation: { program } }: Context,
+  { store, mapping }: { readonly store: ImageStore; readonly mapping: Mapping },
+): Part {
+  const own = log.child({ component: 'mirror' })
+  return (signal) =>
+    runMirror(
+      {
+        store,
+        mapping,
+        registry: settings.mirror.registry,
+        decide: (image) =>
+          decide({ reference: image.reference, image, mapping, settings, now: Date.now() }).mirror,
+        keepWorker: (hooks, signal) =>
+          keepMirrorProcess({ program, settings, identity, log: own, ...hooks }, signal),
+        log: own,
+        metrics,
+        now: Date.now,
+      },
+      signal,
+    )
+}
