@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { after, before, describe, it } from 'node:test'
-import { loadSettings } from '../../src/config/load.ts'
 import type { PullIdentity } from '../../src/discovery/discovery.ts'
 import { createMapping } from '../../src/images/mapping.ts'
 import { createObject, deleteObject, getObject } from '../../src/kube/apply.ts'
@@ -19,6 +18,7 @@ import { type Cluster, reportToStderr } from '../cluster/index.ts'
 import { registryUser } from '../cluster/registry/config.ts'
 import { sleepProgram } from '../cluster/sleep-program.ts'
 import { acquireCluster, noNodes } from '../support/cluster.ts'
+import { pullerSettings } from '../support/puller-settings.ts'
 import { roleClient } from '../support/role-client.ts'
 import { silentLog } from '../support/silent-log.ts'
 import { waitUntil } from '../support/wait-until.ts'
@@ -171,16 +171,10 @@ function suite(cluster: Cluster): void {
   it('are held with their users’ credentials, which let these in and nobody else, and go with them', async () => {
     const log = silentLog()
     const store = createMemoryStore()
-    const { settings } = loadSettings({
-      argv: [],
-      env: {
-        NAMESPACE: namespace,
-        DAEMONSET_NAME: 'kip',
-        KIP_IMAGE: `${registry.host}/${repository}/sleep:1`,
-        KIP_PULLER_PRIVATE_IMAGES: 'verified',
-        KIP_PULLER_PODS_PER_NODE: '4',
-      },
-      readFile: () => '',
+    const settings = pullerSettings(namespace, {
+      KIP_IMAGE: `${registry.host}/${repository}/sleep:1`,
+      KIP_PULLER_PRIVATE_IMAGES: 'verified',
+      KIP_PULLER_PODS_PER_NODE: '4',
     })
     const now = new Date().toISOString()
     for (const reference of [image, wrong]) {

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { loadSettings } from '../../src/config/load.ts'
 import { putStaticImages } from '../../src/discovery/static-images.ts'
 import { createMapping } from '../../src/images/mapping.ts'
 import type { KubeClient } from '../../src/kube/client.ts'
@@ -8,6 +7,7 @@ import { defaultPace, type Pace } from '../../src/puller/pace.ts'
 import { createPuller } from '../../src/puller/puller.ts'
 import type { Nodes } from '../../src/state/cached-image.ts'
 import { createMemoryStore } from '../../src/state/memory-store.ts'
+import { pullerSettings } from './puller-settings.ts'
 import { silentLog } from './silent-log.ts'
 
 export interface RunningPullerOptions {
@@ -39,16 +39,10 @@ export async function startPuller(options: RunningPullerOptions): Promise<Runnin
   const { client, namespace, sleepImage, images, env, pace, spread = 1 } = options
   const log = silentLog()
   const store = createMemoryStore()
-  const { settings } = loadSettings({
-    argv: [],
-    env: {
-      NAMESPACE: namespace,
-      DAEMONSET_NAME: 'kip',
-      KIP_IMAGE: sleepImage,
-      IMAGES: images.map((image, index) => `i${index}=${image}`).join(';'),
-      ...env,
-    },
-    readFile: () => '',
+  const settings = pullerSettings(namespace, {
+    KIP_IMAGE: sleepImage,
+    IMAGES: images.map((image, index) => `i${index}=${image}`).join(';'),
+    ...env,
   })
   const controller = new AbortController()
   const { signal } = controller

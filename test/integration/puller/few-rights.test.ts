@@ -1,19 +1,14 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { loadSettings } from '../../../src/config/load.ts'
-import { putStaticImages } from '../../../src/discovery/static-images.ts'
-import { createMapping } from '../../../src/images/mapping.ts'
 import { createObject, deleteObject, getObject } from '../../../src/kube/apply.ts'
 import type { KubeClient } from '../../../src/kube/client.ts'
 import { connectCluster } from '../../../src/kube/connect.ts'
 import { resourcePath } from '../../../src/kube/resource.ts'
 import type { DaemonSet, KubeList } from '../../../src/kube/types.ts'
-import { createMetrics } from '../../../src/metrics/metrics.ts'
-import { createPuller } from '../../../src/puller/puller.ts'
-import { createMemoryStore } from '../../../src/state/memory-store.ts'
 import { acquireCluster } from '../../support/cluster.ts'
+import { playedNodes } from '../../support/puller-settings.ts'
 import { roleClient } from '../../support/role-client.ts'
-import { silentLog } from '../../support/silent-log.ts'
+import { startPuller } from '../../support/running-puller.ts'
 import { waitUntil } from '../../support/wait-until.ts'
 import { startFakeKubelets } from './fake-kubelets.ts'
 
@@ -77,40 +72,22 @@ describe('the puller on a real API server', { concurrency: true }, () => {
 
       /** Runs a puller until the namespace looks as told, and tells what was cached. */
       async function run(names: readonly string[], expected: string): Promise<number | undefined> {
-        const { settings } = loadSettings({
-          argv: [],
-          env: {
-            NAMESPACE: namespace,
-            DAEMONSET_NAME: 'kip',
-            KIP_IMAGE: image('kip-sleep'),
-            NODE_SELECTOR: JSON.stringify({ 'kip-test/nodes': namespace }),
-            IMAGES: names.map((name) => `${name}=${image(name)}`).join(';'),
-          },
-          readFile: () => '',
+        const running = await startPuller({
+          ...{ client, namespace },
+          sleepImage: image('kip-sleep'),
+          images: names.map(image),
+          env: playedNodes(namespace),
         })
-        const store = createMemoryStore()
-        await putStaticImages(store, settings.puller.images, { signal })
-        const log = silentLog()
-        const controller = new AbortController()
-        const ended = createPuller({
-          client,
-          store,
-          settings,
-          mapping: createMapping({ registry: '', mapping: 'path' }),
-          log,
-          metrics: createMetrics({ processMetrics: false }),
-        }).run(controller.signal)
         try {
           await waitUntil(expected, async () => (await contents()) === expected, 60_000)
           await waitUntil('the counts', () =>
-            names.every((name) => store.get(image(name))?.nodes?.cached === 2),
+            names.every((name) => running.nodes(image(name))?.cached === 2),
           )
-          return store.get(image('a'))?.nodes?.desired
+          return running.nodes(image('a'))?.desired
         } finally {
-          controller.abort()
-          await ended
+          await running[Symbol.asyncDispose]()
           assert.deepEqual(
-            log.lines.filter(({ level }) => level === 'error'),
+            running.log.lines.filter(({ level }) => level === 'error'),
             [],
           )
         }

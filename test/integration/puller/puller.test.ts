@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { loadSettings } from '../../../src/config/load.ts'
 import type { Settings } from '../../../src/config/settings.ts'
 import { putStaticImages } from '../../../src/discovery/static-images.ts'
 import { createMapping } from '../../../src/images/mapping.ts'
@@ -19,6 +18,7 @@ import { fieldManager } from '../../../src/puller/writer.ts'
 import { createMemoryStore } from '../../../src/state/memory-store.ts'
 import type { ImageStore } from '../../../src/state/store.ts'
 import { acquireCluster } from '../../support/cluster.ts'
+import { playedNodes, pullerSettings } from '../../support/puller-settings.ts'
 import { roleClient } from '../../support/role-client.ts'
 import { startSidecarWebhook } from '../../support/sidecar.ts'
 import { silentLog } from '../../support/silent-log.ts'
@@ -31,19 +31,8 @@ const daemonSets = { group: 'apps', version: 'v1', plural: 'daemonsets', namespa
 const { signal } = new AbortController()
 const images = ['a', 'b', 'c'].map((name) => `origin.test:5000/${name}:1`)
 
-function settings(env: Readonly<Record<string, string>> = {}): Settings {
-  return loadSettings({
-    argv: [],
-    env: {
-      NAMESPACE: namespace,
-      DAEMONSET_NAME: 'kip',
-      KIP_IMAGE: 'origin.test:5000/kip-sleep:1',
-      NODE_SELECTOR: JSON.stringify({ 'kip-test/nodes': namespace }),
-      ...env,
-    },
-    readFile: () => '',
-  }).settings
-}
+const settings = (env?: Readonly<Record<string, string>>): Settings =>
+  pullerSettings(namespace, { ...playedNodes(namespace), ...env })
 
 /** As kubelets of 1.35 on containerd have it. */
 function kubeletStatus({ spec }: Pod): object {

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { loadSettings } from '../../../src/config/load.ts'
 import { createDiscovery } from '../../../src/discovery/discovery.ts'
 import { createMapping } from '../../../src/images/mapping.ts'
 import { applyObject, createObject, deleteObject, getObject } from '../../../src/kube/apply.ts'
@@ -13,6 +12,7 @@ import { createPuller } from '../../../src/puller/puller.ts'
 import { createExclusions } from '../../../src/state/exclusions.ts'
 import { createMemoryStore } from '../../../src/state/memory-store.ts'
 import { acquireCluster } from '../../support/cluster.ts'
+import { playedNodes, pullerSettings } from '../../support/puller-settings.ts'
 import { roleClient } from '../../support/role-client.ts'
 import { silentLog } from '../../support/silent-log.ts'
 import { waitUntil } from '../../support/wait-until.ts'
@@ -71,20 +71,13 @@ describe('images that are held where they are used, at a real API server', () =>
       clusterWide: ['rbac-puller.yaml'],
     })
     ends.push(() => client.close())
-    const { settings } = loadSettings({
-      argv: [],
-      env: {
-        NAMESPACE: namespace,
-        DAEMONSET_NAME: 'kip',
-        KIP_IMAGE: 'origin.test:5000/kip-sleep:1',
-        NODE_SELECTOR: JSON.stringify({ 'kip-test/nodes': namespace }),
-        KIP_PULLER_STRATEGY: 'init',
-        KIP_PULLER_WHERE: 'used',
-        KIP_PULLER_PODS_PER_NODE: '4',
-        KIP_MIRROR_PRE_CACHE_WAIT_SECONDS: '0',
-        KIP_DISCOVERY_NAMESPACE_SELECTOR: JSON.stringify({ matchLabels: labels }),
-      },
-      readFile: () => '',
+    const settings = pullerSettings(namespace, {
+      ...playedNodes(namespace),
+      KIP_PULLER_STRATEGY: 'init',
+      KIP_PULLER_WHERE: 'used',
+      KIP_PULLER_PODS_PER_NODE: '4',
+      KIP_MIRROR_PRE_CACHE_WAIT_SECONDS: '0',
+      KIP_DISCOVERY_NAMESPACE_SELECTOR: JSON.stringify({ matchLabels: labels }),
     })
     const common = { settings, log, metrics: createMetrics({ processMetrics: false }), store }
     const mapping = createMapping({ registry: '', mapping: 'path' })

@@ -1,7 +1,6 @@
 /** Which nodes get which images, and how many of them: by a real API server, DaemonSet controller and scheduler. */
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { loadSettings } from '../../../src/config/load.ts'
 import { createMapping } from '../../../src/images/mapping.ts'
 import { createObject, deleteObject, getObject } from '../../../src/kube/apply.ts'
 import type { KubeClient } from '../../../src/kube/client.ts'
@@ -17,6 +16,7 @@ import { createMemoryStore } from '../../../src/state/memory-store.ts'
 import type { ImageStore } from '../../../src/state/store.ts'
 import { acquireCluster } from '../../support/cluster.ts'
 import { fastClock } from '../../support/fast-clock.ts'
+import { playedNodes, pullerSettings } from '../../support/puller-settings.ts'
 import { silentLog } from '../../support/silent-log.ts'
 import { waitUntil } from '../../support/wait-until.ts'
 import { startFakeKubelets } from './fake-kubelets.ts'
@@ -75,17 +75,7 @@ describe('the puller on a real API server', { concurrency: true }, () => {
         look: (node) => ({ architecture: node.split('-').at(-1) ?? '', disk }),
       })
       this.#ends.push(stopKubelets)
-      const { settings } = loadSettings({
-        argv: [],
-        env: {
-          NAMESPACE: namespace,
-          DAEMONSET_NAME: 'kip',
-          KIP_IMAGE: 'origin.test:5000/kip-sleep:1',
-          NODE_SELECTOR: JSON.stringify({ 'kip-test/nodes': namespace }),
-          ...env,
-        },
-        readFile: () => '',
-      })
+      const settings = pullerSettings(namespace, { ...playedNodes(namespace), ...env })
       const mapping = createMapping({ registry: '', mapping: 'path' })
       const metrics = createMetrics({ processMetrics: false })
       const controller = new AbortController()
