@@ -5,26 +5,30 @@ import type { Exchange } from './exchange.ts'
  * what keeps the process alive while an exchange is under way: sockets do not.
  */
 export class ExchangeWatch {
-  readonly #exchanges = new Set<Exchange>()
+  /** No Set, for the reason that {@link onAbort} has none. */
+  readonly #exchanges: Exchange[] = []
   #timer: NodeJS.Timeout | undefined
   #lookMs = Number.POSITIVE_INFINITY
 
   add(exchange: Exchange): void {
-    this.#exchanges.add(exchange)
+    this.#exchanges.push(exchange)
     if (exchange.lookMs < this.#lookMs) {
       clearInterval(this.#timer)
       this.#lookMs = exchange.lookMs
       this.#timer = setInterval(() => this.#look(), this.#lookMs)
-    } else if (this.#exchanges.size === 1) this.#timer?.ref()
+    } else if (this.#exchanges.length === 1) this.#timer?.ref()
   }
 
   delete(exchange: Exchange): void {
-    if (this.#exchanges.delete(exchange) && this.#exchanges.size === 0) this.#timer?.unref()
+    const at = this.#exchanges.indexOf(exchange)
+    if (at < 0) return
+    this.#exchanges.splice(at, 1)
+    if (this.#exchanges.length === 0) this.#timer?.unref()
   }
 
   #look(): void {
-    for (const exchange of this.#exchanges) exchange.look()
-    if (this.#exchanges.size > 0) return
+    for (const exchange of [...this.#exchanges]) exchange.look()
+    if (this.#exchanges.length > 0) return
     clearInterval(this.#timer)
     this.#timer = undefined
     this.#lookMs = Number.POSITIVE_INFINITY
