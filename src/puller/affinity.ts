@@ -1,4 +1,5 @@
 import type { LabelSelectorRequirement } from '../kube/types.ts'
+import { typeLabel } from './cramped.ts'
 import type { Placing } from './placing.ts'
 
 /** Label that every kubelet gives its node. */
@@ -37,14 +38,20 @@ export function affinityByName(
  *
  * @param affinity a core/v1 Affinity
  * @param architectures none: all
+ * @param without types of nodes that are left out
  */
 export function affinityFor(
   affinity: Readonly<Record<string, unknown>>,
   architectures: readonly string[],
   placing?: Pick<Placing, 'terms'>,
+  without: readonly string[] = [],
 ): Readonly<Record<string, unknown>> {
   const able = { key: architectureLabel, operator: 'In', values: architectures }
-  const own = architectures.length === 0 ? [] : [able]
+  const roomy = { key: typeLabel, operator: 'NotIn', values: without }
+  const own = [
+    ...(architectures.length === 0 ? [] : [able]),
+    ...(without.length === 0 ? [] : [roomy]),
+  ]
   const alternatives = placing === undefined || placing.terms.length === 0 ? [[]] : placing.terms
   const narrowing = alternatives.map((term) => [...term, ...own])
   if (narrowing.some((term) => term.length === 0)) return affinity

@@ -1,5 +1,7 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { PullerSettings } from '../config/settings.ts'
 import type { OwnerReference } from '../kube/types.ts'
+import { type Cramped, notCramped } from './cramped.ts'
 import { type DaemonSetOptions, fingerprintOf, type ObservedShard } from './daemon-set.ts'
 import type { StrategyName } from './strategies/strategies.ts'
 
@@ -27,10 +29,11 @@ export class Blueprints {
     return this.#current
   }
 
-  /** From now on images are held this way. */
-  hold(strategy: StrategyName): void {
-    if (strategy === this.#current.strategy) return
-    this.#current = { ...this.#options, strategy }
+  /** From now on images are held this way, by few shards where nodes take few pods. */
+  hold(strategy: StrategyName, cramped: Cramped): void {
+    const { strategy: before, cramped: crampedBefore = notCramped } = this.#current
+    if (strategy === before && isDeepStrictEqual(cramped, crampedBefore)) return
+    this.#current = { ...this.#options, strategy, cramped }
     this.#fingerprints.clear()
   }
 

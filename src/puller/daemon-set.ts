@@ -1,5 +1,6 @@
 import type { PullerSettings } from '../config/settings.ts'
 import type { DaemonSet, OwnerReference } from '../kube/types.ts'
+import { type Cramped, isForCramped, notCramped } from './cramped.ts'
 import { contentHash, noted, readNoted, wordsOf } from './notes.ts'
 import { formatPlacing, parsePlacing } from './placing.ts'
 import { buildPodTemplate, movedAnnotation, templateAnnotation } from './pod-template.ts'
@@ -30,6 +31,8 @@ export const fingerprintAnnotation = 'images.kip/fingerprint'
 const placingAnnotation = 'images.kip/placing'
 /** Annotation of a DaemonSet: names of the only nodes that it is for as yet. */
 const firstAnnotation = 'images.kip/first'
+/** Annotation of a DaemonSet: types of nodes that it leaves out since they take few pods. */
+const withoutAnnotation = 'images.kip/without-types'
 /** Annotation of a DaemonSet: what its tags were when the nodes were asked for them, by container, as JSON. */
 const digestsAnnotation = 'images.kip/digests'
 /** Annotation of a DaemonSet: Secrets that earlier pods pulled with, to be removed when these are gone. */
@@ -61,6 +64,8 @@ export interface ObservedShard extends Shard {
   readonly deleting: boolean
   /** Its controller rolls nothing, and makes pods with back-off where kubelets refuse them. */
   readonly paused?: boolean
+  /** Types of nodes that it leaves out since they take few pods. */
+  readonly without?: readonly string[]
   /** Names of the Secrets that its new pods pull with. */
   readonly pullSecrets: readonly string[]
   /** Of those that its earlier pods pulled with. */
@@ -75,6 +80,8 @@ export interface DaemonSetOptions {
   readonly owner: OwnerReference | undefined
   /** The cluster chooses the user of pods; default false: they name theirs. */
   readonly assignsUsers?: boolean
+  /** Nodes that take few pods; default: none. */
+  readonly cramped?: Cramped
   /** Secrets that the pods pull with besides those of the settings. */
   readonly pullSecrets?: readonly string[]
   /** Secrets that pods of earlier templates may still pull with. */
@@ -95,7 +102,8 @@ export function buildDaemonSet(
   options: DaemonSetOptions,
 ): DaemonSet {
   const { namespace, settings, owner, strategy, assignsUsers = false, pullSecrets = [] } = options
-  const { formerSecrets = [] } = options
+  const { formerSecrets = [], cramped = notCramped } = options
+  const without = isForCramped(shard, cramped) ? [] : cramped.types
   const { object, revision = 0, paused = false } = shard
   const name = object ?? shardName(settings.daemonSetName, shard.kind, shard.index, shard.where)
   const selector = {
@@ -121,6 +129,7 @@ export function buildDaemonSet(
       chosen: strategy,
       assignsUsers,
       pullSecrets,
+      without,
     }),
   }
   const metadata = {
@@ -137,6 +146,7 @@ export function buildDaemonSet(
       ...(revision === 0 ? {} : { [revisionAnnotation]: String(revision) }),
       ...(shard.placing === undefined ? {} : { [placingAnnotation]: formatPlacing(shard.placing) }),
       ...(shard.first === undefined ? {} : { [firstAnnotation]: shard.first.join(' ') }),
+      ...(without.length === 0 ? {} : { [withoutAnnotation]: without.join(' ') }),
       ...noted(digestsAnnotation, shard.members, ({ digest }) => digest),
       ...(formerSecrets.length === 0 ? {} : { [formerAnnotation]: formerSecrets.join(' ') }),
     },
@@ -203,6 +213,7 @@ export function readDaemonSet(daemonSet: DaemonSet, base: string): ObservedShard
   const template = spec?.template ?? {}
   const surge = spec?.updateStrategy?.rollingUpdate?.maxSurge
   const first = wordsOf(metadata?.annotations?.[firstAnnotation])
+  const without = wordsOf(metadata?.annotations?.[withoutAnnotation])
   const digests = readNoted(metadata?.annotations?.[digestsAnnotation])
   const moves = readNoted(template.metadata?.annotations?.[movedAnnotation])
   const named = strategyOfTemplate(template)?.members(template.spec ?? {}) ?? []
@@ -224,6 +235,7 @@ export function readDaemonSet(daemonSet: DaemonSet, base: string): ObservedShard
     ...(where === undefined ? {} : { where }),
     ...(placing === undefined ? {} : { placing }),
     ...(first.length === 0 ? {} : { first }),
+    ...(without.length === 0 ? {} : { without }),
     ...(kind === 'fresh' && surge === allNodes && { unpaced: true }),
     members,
     uid: metadata?.uid ?? '',

@@ -2,7 +2,7 @@ import { containerName } from './container-names.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import { Departures } from './departures.ts'
 import { capacityOf } from './etcd-budget.ts'
-import { effectiveWhere, includes, isMeant, kindsOf } from './ground.ts'
+import { effectiveWhere, isMeant, kindsOf, reaches } from './ground.ts'
 import { type Ejections, eject } from './memory.ts'
 import { asMoved, upToDate } from './moved-tags.ts'
 import { isMissing, type Place, type Scene } from './placement.ts'
@@ -124,16 +124,17 @@ export class Draft {
   fits(kind: ShardKind, where: Where): boolean {
     const { shards, ground } = this.scene
     const { podsPerNode } = this.#input
-    const made = this.changes.filter(({ action, observed }) => action === 'apply' && !observed)
+    const coming = this.changes.filter(({ action, observed }) => action === 'apply' && !observed)
     const names = new Set(shards.map(({ name }) => name))
     const all = [
       ...shards,
-      ...made.filter(({ name }) => !names.has(name)).map(({ shard }) => shard),
+      ...coming.filter(({ name }) => !names.has(name)).map(({ shard }) => shard),
     ]
+    const made = { kind, where, index: this.#freeIndex(kind, where) }
     return kindsOf(ground)
-      .filter((one) => includes(where, one))
+      .filter((one) => reaches(made, one, ground))
       .every((one) => {
-        const there = all.filter((shard) => includes(shard.where ?? '', one))
+        const there = all.filter((shard) => reaches(shard, one, ground))
         const alike = there.filter((shard) => isResident(shard.kind) === isResident(kind))
         return there.length < podsPerNode && alike.length < podsPerNode - 1
       })

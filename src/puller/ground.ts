@@ -1,7 +1,8 @@
+import { type Cramped, crampedOf, isCramped, isForCramped, notCramped } from './cramped.ts'
 import { admitsPlacing, type NodeDemand } from './node-fit.ts'
 import type { NodeView } from './node-view.ts'
 import type { Placing } from './placing.ts'
-import type { Where } from './shard.ts'
+import type { Shard, Where } from './shard.ts'
 import { partsOf, whereFrom } from './where.ts'
 
 /** Nodes that are alike, as far as placing images depends on them. */
@@ -11,6 +12,8 @@ export interface NodeKind {
   readonly placings: ReadonlySet<string>
   /** Of the smallest disk; 0: not reported. */
   readonly diskBytes: number
+  /** They take few pods. */
+  readonly cramped: boolean
 }
 
 /** The nodes that the puller serves. */
@@ -22,6 +25,7 @@ export interface Ground {
   readonly architectures: ReadonlySet<string>
   /** Besides the one for all nodes, by their ids. */
   readonly placings: ReadonlyMap<string, Placing>
+  readonly cramped: Cramped
   /** Of a node by its name. */
   kindOf(node: string): NodeKind | undefined
 }
@@ -32,6 +36,7 @@ export const unknownGround: Ground = Object.freeze({
   kinds: [],
   architectures: new Set<string>(),
   placings: new Map<string, Placing>(),
+  cramped: notCramped,
   kindOf: () => undefined,
 })
 
@@ -39,31 +44,37 @@ export const unknownGround: Ground = Object.freeze({
  * Of the Linux nodes on which a DaemonSet under these settings has pods.
  *
  * @param placings those that shards have or are to have
+ * @param knownCramped types of nodes that shards leave out since they take few pods
  */
 export function groundOf(
   nodes: readonly NodeView[] | undefined,
   settings: NodeDemand,
   placings: ReadonlyMap<string, Placing> = new Map(),
+  knownCramped: Iterable<string> = [],
 ): Ground {
   if (nodes === undefined) return { ...unknownGround, placings }
   const all = [everywhere(settings), ...placings.values()]
   const kinds = new Map<string, NodeKind>()
   const byName = new Map<string, string>()
-  const served: NodeView[] = []
-  for (const node of nodes) {
-    if (!isLinux(node)) continue
+  const placed = nodes.filter(isLinux).flatMap((node) => {
     const own = all.filter((placing) => admitsPlacing(node, settings, placing)).map(({ id }) => id)
-    if (own.length === 0) continue
+    return own.length === 0 ? [] : [{ node, own }]
+  })
+  const served = placed.map(({ node }) => node)
+  const cramped = crampedOf(served, knownCramped)
+  const crampedTypes = new Set(cramped.types)
+  for (const { node, own } of placed) {
     const { architecture, diskBytes } = node
-    const key = `${architecture} ${own.join(' ')}`
+    const isTight = isCramped(node, crampedTypes)
+    const key = `${architecture} ${isTight} ${own.join(' ')}`
     const disks = [kinds.get(key)?.diskBytes ?? 0, diskBytes].filter((bytes) => bytes > 0)
     kinds.set(key, {
       architecture,
       placings: new Set(own),
       diskBytes: disks.length === 0 ? 0 : Math.min(...disks),
+      cramped: isTight,
     })
     byName.set(node.name, key)
-    served.push(node)
   }
   return {
     nodes: served,
@@ -72,6 +83,7 @@ export function groundOf(
       [...kinds.values()].map(({ architecture }) => architecture).filter((one) => one !== ''),
     ),
     placings,
+    cramped,
     kindOf: (node) => kinds.get(byName.get(node) ?? ''),
   }
 }
@@ -97,7 +109,10 @@ export function effectiveWhere(where: Where, { architectures: present }: Ground)
 }
 
 /** Nodes of which nothing is known are of one kind, which is for everything. */
-const anyKind: NodeKind = { architecture: '', placings: new Set(['']), diskBytes: 0 }
+const anyKind: NodeKind = {
+  ...{ architecture: '', placings: new Set(['']), diskBytes: 0 },
+  cramped: false,
+}
 
 export function kindsOf({ nodes, kinds }: Ground): readonly NodeKind[] {
   return nodes === undefined ? [anyKind] : kinds
@@ -108,6 +123,15 @@ export function includes(where: Where, kind: NodeKind): boolean {
   const { placing, architectures } = partsOf(where)
   const runs = architectures.length === 0 || architectures.includes(kind.architecture)
   return runs && kind.placings.has(placing)
+}
+
+/** Whether a shard has pods on nodes of a kind. */
+export function reaches(
+  shard: Pick<Shard, 'kind' | 'index' | 'where'>,
+  kind: NodeKind,
+  { cramped }: Ground,
+): boolean {
+  return includes(shard.where ?? '', kind) && (!kind.cramped || isForCramped(shard, cramped))
 }
 
 /** Whether a node is one that a place means; of one that is not known the shards' own selectors tell. */

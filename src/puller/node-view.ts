@@ -15,6 +15,8 @@ export interface NodeView {
   readonly architecture: string
   /** Bytes of the disk that the kubelet reports; 0: not reported. */
   readonly diskBytes: number
+  /** Pods that it takes; 0: not reported. */
+  readonly slots: number
   /** It has the startup taint ({@link startupTaint}). */
   readonly gated: boolean
   /** Milliseconds since the epoch. */
@@ -38,6 +40,7 @@ export function projectNode({ metadata, spec, status }: Node): NodeView {
     name: metadata?.name ?? '',
     labels,
     diskBytes: quantityValue(status?.capacity?.['ephemeral-storage'] ?? '') || 0,
+    slots: quantityValue(status?.capacity?.pods ?? '') || 0,
     gated: (spec?.taints ?? []).some(({ key }) => key === startupTaint),
     created: Date.parse(metadata?.creationTimestamp ?? ''),
     taints: (spec?.taints ?? [])

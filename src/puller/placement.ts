@@ -1,5 +1,5 @@
 import type { ObservedShard } from './daemon-set.ts'
-import { effectiveWhere, type Ground, isWithin, overlaps } from './ground.ts'
+import { effectiveWhere, type Ground, isWithin, overlaps, reaches } from './ground.ts'
 import type { Memory } from './memory.ts'
 import { nextEjection } from './memory.ts'
 import type { Pace } from './pace.ts'
@@ -130,7 +130,8 @@ export function isPulled(scene: Scene, shard: ObservedShard, reference: string):
 
 /**
  * Whether a shard may let go of an image that another shard is to hold: make before break. On every node where the
- * shard's pod has the image, the other's pod has it too; and where that pod is to hold it for good, it is ready.
+ * shard's pod has the image, the other's pod has it too; and where that pod is to hold it for good, it is ready. A node that
+ * takes few pods, and so none of the other's, is not waited for.
  */
 export function isReleased(
   scene: Scene,
@@ -138,11 +139,16 @@ export function isReleased(
   reference: string,
   home: ObservedShard,
 ): boolean {
-  const { seen } = scene
+  const { seen, ground } = scene
   if (isMissing(home)) return false
+  const isTight = (node: string): boolean => {
+    const kind = ground.kindOf(node)
+    return kind?.cramped === true && !reaches(home, kind, ground)
+  }
   const holders = seen
     .podsOf(shard)
     .filter((pod) => !seen.lost.has(pod.node) && seen.isMeant(pod.node, reference))
+    .filter((pod) => !isTight(pod.node))
     .filter((pod) => holds(seen.verdict(pod, reference) ?? 'pending'))
   if (holders.length === 0) return true
   if (isStuck(scene, home)) return true

@@ -3,7 +3,14 @@ import { type Compaction, compactions } from './compaction.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import { type Change, Draft, type DraftInput } from './draft.ts'
 import { overEtcd } from './etcd-budget.ts'
-import { effectiveWhere, type Ground, isMeant, nodeCounts, unknownGround } from './ground.ts'
+import {
+  effectiveWhere,
+  type Ground,
+  isMeant,
+  nodeCounts,
+  reaches,
+  unknownGround,
+} from './ground.ts'
 import { letIn } from './let-in.ts'
 import { type Memory, remember, since } from './memory.ts'
 import { sorted } from './order.ts'
@@ -66,7 +73,8 @@ export interface Plan {
  * successor is made beside it first. Of the shards that hold for good, one rolls at a time.
  */
 export function plan(input: PlanInput): Plan {
-  const { ground = unknownGround, strategy, podsPerNode, pace, now } = input
+  const { ground = unknownGround, strategy, pace, now } = input
+  const podsPerNode = ground.cramped.alone ? leastPods : input.podsPerNode
   const held = new Set(input.shards.flatMap(({ members }) => members.map((one) => one.reference)))
   const nodesAt = nodeCounts(ground, Math.max(0, ...input.shards.map(({ desired }) => desired)))
   const beyond = overEtcd(input.wanted, held, strategy, nodesAt)
@@ -80,16 +88,25 @@ export function plan(input: PlanInput): Plan {
     .filter((shard) => !isMissing(shard) || shard.members.length > 0)
     .toSorted(byKindAndIndex)
   const whereOf = (reference: string): Where => input.wanted.get(reference)?.where ?? ''
+  const homes = homesOf(shards)
+  const isThere = ({ name }: ObservedShard, reference: string): boolean =>
+    (homes.get(reference) ?? []).some((home) => home.name === name)
   const seen = survey(input.shards, input.pods, {
-    isMeant: (node, reference) => isMeant(node, whereOf(reference), ground),
-    isFor: (shard, reference) => effectiveWhere(shard.where ?? '', ground) === whereOf(reference),
+    isMeant: (node, reference) => {
+      const kind = ground.kindOf(node)
+      if (kind?.cramped !== true) return isMeant(node, whereOf(reference), ground)
+      // What stands in shards that it has no pod of is not for it.
+      return (homes.get(reference) ?? []).some((home) => reaches(home, kind, ground))
+    },
+    isFor: (shard, reference) =>
+      effectiveWhere(shard.where ?? '', ground) === whereOf(reference) &&
+      (ground.cramped.types.length === 0 || isThere(shard, reference)),
   })
   let wakeAt = Number.POSITIVE_INFINITY
   const wake = (at: number): void => {
     if (at > now) wakeAt = Math.min(wakeAt, at)
   }
   const memory = remember(input.memory, wanted, shards, seen, ground, now)
-  const homes = homesOf(shards)
   const scene: Scene = {
     wanted,
     displaced,
@@ -114,7 +131,7 @@ export function plan(input: PlanInput): Plan {
   const names = idle.map(({ name }) => name)
   const idleSince = since(memory.idleSince, names, now)
 
-  const draft = new Draft(input, scene, places)
+  const draft = new Draft({ ...input, podsPerNode }, scene, places)
   const promoted = [
     ...promotionsDue(scene, places, provenSince),
     ...compactionsDue(scene, idle, idleSince),
@@ -145,6 +162,9 @@ export function plan(input: PlanInput): Plan {
     wakeAt,
   }
 }
+
+/** One pod holds for good, one what is new: fewer do not do. */
+const leastPods = 2
 
 /** Images that may go where they are to stay: together, when nothing else is on its way or the first waited long. */
 function promotionsDue(

@@ -21,10 +21,13 @@ export function buildPodTemplate(
     chosen,
     assignsUsers,
     pullSecrets,
+    without,
   }: {
     readonly chosen: StrategyName
     readonly assignsUsers: boolean
     readonly pullSecrets: readonly string[]
+    /** Types of nodes that are left out. */
+    readonly without: readonly string[]
   },
 ): PodTemplateSpec {
   const strategy = strategyOf(shard.kind, chosen)
@@ -49,7 +52,7 @@ export function buildPodTemplate(
         'sidecar.istio.io/inject': 'false',
       },
     },
-    spec: { ...parts, ...podSettings(settings, shard, assignsUsers, pullSecrets) },
+    spec: { ...parts, ...podSettings(settings, shard, { assignsUsers, pullSecrets, without }) },
   }
   const annotations = {
     ...template.metadata.annotations,
@@ -62,15 +65,22 @@ export function buildPodTemplate(
 function podSettings(
   settings: PullerSettings,
   { where = '', placing, first }: Shard,
-  assignsUsers: boolean,
-  pullSecrets: readonly string[],
+  {
+    assignsUsers,
+    pullSecrets,
+    without,
+  }: {
+    readonly assignsUsers: boolean
+    readonly pullSecrets: readonly string[]
+    readonly without: readonly string[]
+  },
 ): PodSpec {
   const imagePullSecrets = [...settings.imagePullSecrets, ...pullSecrets]
   const tolerations: readonly Toleration[] = [
     ...(placing ?? settings).tolerations,
     ...(settings.startupTaintSeconds === 0 ? [] : [{ key: startupTaint, operator: 'Exists' }]),
   ]
-  const there = affinityFor(settings.affinity, partsOf(where).architectures, placing)
+  const there = affinityFor(settings.affinity, partsOf(where).architectures, placing, without)
   const affinity = first === undefined ? there : affinityByName(there, first)
   return {
     automountServiceAccountToken: false,

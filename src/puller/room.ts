@@ -34,7 +34,9 @@ export function overRoom(input: RoomInput): ReadonlySet<string> {
   const beside = capacityOf('fresh', strategy, nodesAt(''))
   const out = new Set<string>()
   if (wanted.size <= beside) return out
-  const nodes = kindsOf(ground).map((kind) => ({
+  // Those that take few pods have what they have room for of what all others hold.
+  const roomy = kindsOf(ground).filter(({ cramped }) => !cramped || ground.cramped.alone)
+  const nodes = roomy.map((kind) => ({
     kind,
     /** Images by kind and place. */
     counts: new Map<string, number>(),

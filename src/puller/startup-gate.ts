@@ -5,7 +5,7 @@ import { resourcePath } from '../kube/resource.ts'
 import type { Node } from '../kube/types.ts'
 import type { Attempts } from './attempts.ts'
 import type { ObservedShard } from './daemon-set.ts'
-import { type Ground, includes } from './ground.ts'
+import { type Ground, reaches } from './ground.ts'
 import { type NodeView, startupTaint } from './node-view.ts'
 import { isMissing } from './placement.ts'
 import { nodesPath } from './rights.ts'
@@ -56,7 +56,7 @@ function reason(node: NodeView, leftMs: number, input: GateInput): Release['why'
   const kind = ground.kindOf(node.name)
   if (kind === undefined) return 'not served'
   const critical = shards.filter(
-    (shard) => shard.kind === 'holding' && !isMissing(shard) && includes(shard.where ?? '', kind),
+    (shard) => shard.kind === 'holding' && !isMissing(shard) && reaches(shard, kind, ground),
   )
   const holds = critical.every((shard) =>
     seen

@@ -185,22 +185,24 @@ export class Term {
     const epoch = this.#options.now()
     const now = clock.now()
     const nodes = this.#view.nodes()
+    const cramped = generations.shards.flatMap(({ without = [] }) => without)
+    const look = (): Ground => groundOf(nodes, puller, this.#whereabouts.placings, cramped)
     this.#whereabouts.begin(nodes, shards, now)
     this.#wanted = wantedSet({
       store,
       settings,
       mapping,
-      ground: groundOf(nodes, puller, this.#whereabouts.placings),
+      ground: look(),
       choose: (...image) => this.#whereabouts.choose(...image),
       // Where each change makes a successor, what a tag is cannot be noted without rolling all.
       followTags: this.#writes.mayPatch,
       now: epoch,
       ...(this.#wanted === undefined ? {} : { before: this.#wanted }),
     })
-    const ground = groundOf(nodes, puller, this.#whereabouts.placings)
+    const ground = look()
     const taken = this.#view.taken()
     const strategy = this.#strategy.choose(ground.nodes, now)
-    this.#blueprints.hold(strategy)
+    this.#blueprints.hold(strategy, ground.cramped)
     const scene = privateScene({
       store,
       settings,

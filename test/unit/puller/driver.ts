@@ -107,12 +107,6 @@ export class Driver {
   }
 
   round(): Plan {
-    const options = {
-      namespace: 'kip',
-      settings: this.settings,
-      strategy: this.strategy,
-      owner: undefined,
-    }
     const shards = [...this.cluster.daemonSets.values()].flatMap(
       (object) => readDaemonSet(object, this.settings.daemonSetName) ?? [],
     )
@@ -130,6 +124,7 @@ export class Driver {
     })
     this.#whereabouts.begin(nodes, all, this.seconds * 1000)
     const wanted = new Map<string, Wanted>()
+    const known = shards.flatMap(({ without = [] }) => without)
     const { architectures: present } = groundOf(nodes, this.settings, this.#whereabouts.placings)
     for (const [reference, item] of this.wanted) {
       const architectures = architecturesOf(this.platforms.get(reference), {
@@ -140,9 +135,17 @@ export class Driver {
       const where = whereFrom({ placing: placing.id, architectures })
       wanted.set(reference, where === '' ? item : { ...item, where })
     }
+    const ground = groundOf(nodes, this.settings, this.#whereabouts.placings, known)
+    const options = {
+      namespace: 'kip',
+      settings: this.settings,
+      strategy: this.strategy,
+      owner: undefined,
+      cramped: ground.cramped,
+    }
     const next = plan({
       wanted,
-      ground: groundOf(nodes, this.settings, this.#whereabouts.placings),
+      ground,
       shards: all,
       taken: new Set(),
       pods: this.cluster.pods().flatMap((pod) => this.#project(pod) ?? []),

@@ -116,7 +116,7 @@ describe('images that need credentials', () => {
     loadSettings({ argv: [], env, readFile: () => '' }).settings
   const node = (kubelet: string): NodeView => ({
     ...{ name: 'n', labels: {}, taints: [], kubelet, runtime: '', os: 'linux' },
-    ...{ architecture: 'amd64', diskBytes: 0, gated: false, created: 0 },
+    ...{ architecture: 'amd64', diskBytes: 0, slots: 0, gated: false, created: 0 },
   })
 
   it('are not held unless somebody asks for it', () => {

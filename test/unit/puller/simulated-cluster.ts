@@ -65,7 +65,11 @@ export class SimulatedCluster {
   addNode(
     name: string,
     architecture = 'amd64',
-    { labels = {}, taint }: { labels?: Readonly<Record<string, string>>; taint?: string } = {},
+    {
+      labels = {},
+      taint,
+      slots = '',
+    }: { labels?: Readonly<Record<string, string>>; taint?: string; slots?: string } = {},
   ): void {
     const view = projectNode({
       metadata: {
@@ -73,6 +77,7 @@ export class SimulatedCluster {
         labels: { 'kubernetes.io/os': 'linux', 'kubernetes.io/arch': architecture, ...labels },
       },
       spec: { taints: taint === undefined ? [] : [{ key: taint, effect: 'NoSchedule' }] },
+      status: { capacity: { pods: slots } },
     })
     this.nodes.set(name, { architecture, view, tags: new Map(), images: new Set(), lost: false })
   }
