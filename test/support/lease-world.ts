@@ -135,8 +135,12 @@ export class Machine {
     const held = this.#held ?? []
     this.#held = undefined
     if (backwards) held.reverse()
-    for (const { run, cancelled } of held) {
-      if (!cancelled) this.#world.schedule(this.#world.now, run, this)
+    for (const happening of held) {
+      // What comes before it may still call it off.
+      const run = (): void => {
+        if (!happening.cancelled) happening.run()
+      }
+      if (!happening.cancelled) this.#world.schedule(this.#world.now, run, this)
     }
   }
 

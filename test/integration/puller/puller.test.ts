@@ -225,7 +225,14 @@ describe('the puller on a real API server', () => {
     const { metadata, spec } = build(one, chosen).spec?.template ?? {}
     const name = `stored-${strategy}-${kind}-${count}`
     const pods = { group: '', version: 'v1', plural: 'pods', namespace }
-    const pod = { apiVersion: 'v1', kind: 'Pod', metadata: { ...metadata, name }, spec }
+    // The scheduler would say of it that it fits on no node, sooner or later than it is read.
+    const unscheduled = { ...spec, schedulerName: 'nobody' }
+    const pod = {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { ...metadata, name },
+      spec: unscheduled,
+    }
     const made = await createObject<Pod>(admin, pods, pod as KubeObject, { signal })
     const path = resourcePath(pods, name)
     const contentType = 'application/strategic-merge-patch+json'

@@ -241,6 +241,8 @@ describe('the keeper of the webhook configuration', { timeout: 60_000 }, () => {
     endpoint(true)
     start()
     await registered()
+    // What it wrote last may not have come back by the watch yet, and would be written once more.
+    await waitUntil('it was read back', () => world.trusted.length > 0)
     const before = writes().length
     for (let round = 0; round < 5; round++) {
       world.tell()

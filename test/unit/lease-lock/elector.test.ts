@@ -299,6 +299,21 @@ describe('elector', () => {
     assert.ok((one.terms[1]?.fence ?? 0) > first.fence)
   })
 
+  test('[21] a term that ran out is not brought back by the late answer to its renewal', async () => {
+    free()
+    const one = enter('one')
+    void one.run()
+    await world.run(2022)
+    // The renewal is under way; its answer waits for the process, and so does the timer of the term's end.
+    one.machine.pause()
+    await world.run(11_000)
+    assert.deepEqual(server.log, ['get', 'update', 'update'])
+    one.machine.resume()
+    await world.run(11_001)
+    assert.equal(one.terms[0]?.holds(), false)
+    assert.equal(one.terms[0]?.signal.aborted, true)
+  })
+
   describe('release', () => {
     test('[10, 11] after the work has ended, with a body that the API server takes', async () => {
       free()
@@ -529,6 +544,19 @@ describe('elector', () => {
     await world.run(10_000)
     assert.deepEqual(one.leaders, ['a', 'b', undefined, 'one'])
     assert.equal(one.elector.leader, 'one')
+  })
+
+  test('what a watch tells late is not taken for news', async () => {
+    held('one')
+    const other = enter('other', { watchMs: 10_000 })
+    void other.run()
+    await world.run(100)
+    held('two')
+    held('three')
+    await world.run(10_500)
+    assert.deepEqual(other.leaders, ['one', 'three'])
+    other.stop.abort()
+    await world.run(11_000)
   })
 
   test('a callback that throws breaks nothing', async () => {
