@@ -45,6 +45,8 @@ export interface PrivateScene {
   readonly pods: readonly PodView[]
   /** Whether they may be held at all: every kubelet checks who uses them, or the user wants no check. */
   readonly allowed: boolean
+  /** Names of shards whose pods kubelets refuse. */
+  readonly paused: ReadonlySet<string>
   /** Shards that may be there. */
   readonly layers: number
   readonly strategy: StrategyName
@@ -193,7 +195,7 @@ export class PrivateImages {
   }
 
   #write(
-    { building }: PrivateScene,
+    { building, paused }: PrivateScene,
     name: string,
     index: number,
     members: readonly PrivateMember[],
@@ -210,7 +212,10 @@ export class PrivateImages {
         : this.#copies.others(name, secret)
     const shard: Shard = { kind: 'private', index, members: named(members) }
     const build = (object: string): DaemonSet =>
-      buildDaemonSet({ ...shard, object }, { ...building, pullSecrets: [secret], formerSecrets })
+      buildDaemonSet(
+        { ...shard, object, paused: paused.has(name) },
+        { ...building, pullSecrets: [secret], formerSecrets },
+      )
     const fingerprint = build(name).metadata?.annotations?.[fingerprintAnnotation]
     if (found !== undefined && fingerprint === observed?.fingerprint) return undefined
     return {

@@ -52,11 +52,13 @@ export interface PrivateSceneOptions extends PrivateWantedOptions {
   /** DaemonSets may be changed in place. */
   readonly mayPatch: boolean
   readonly building: DaemonSetOptions
+  /** Names of shards whose pods kubelets refuse. */
+  readonly paused: ReadonlySet<string>
 }
 
 /** What images that need credentials are to be held with, and what is there of them. */
 export function privateScene(options: PrivateSceneOptions): PrivateScene {
-  const { settings, shards, pods, nodes, mayPatch, building } = options
+  const { settings, shards, pods, nodes, mayPatch, building, paused } = options
   const own = shards.filter((shard) => shard.kind === 'private' && !isMissing(shard))
   const names = new Set(own.map(({ name }) => labelValue(name)))
   // Secrets are made and removed with DaemonSets that are changed in place, and where an image stands is told by pods.
@@ -69,6 +71,7 @@ export function privateScene(options: PrivateSceneOptions): PrivateScene {
     layers: privateLayers(settings),
     strategy: building.strategy,
     building,
+    paused,
   }
 }
 

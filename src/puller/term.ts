@@ -203,6 +203,8 @@ export class Term {
     const taken = this.#view.taken()
     const strategy = this.#strategy.choose(ground.nodes, now)
     this.#blueprints.hold(strategy, ground.cramped)
+    const { paused, wakeAt } = this.#pauses.look(generations.shards, this.#view.refused(), now)
+    this.#writes.pause(paused)
     const scene = privateScene({
       store,
       settings,
@@ -213,6 +215,7 @@ export class Term {
       nodes,
       mayPatch: this.#writes.mayPatch,
       building: this.#blueprints.current,
+      paused,
     })
     const beside = this.#private.round(scene, signal)
     const privatePods = new Set<PodView>(scene.pods)
@@ -222,8 +225,6 @@ export class Term {
       ground,
       percent: puller.diskPercent,
     })
-    const { paused, wakeAt } = this.#pauses.look(shards, this.#view.refused(), now)
-    this.#writes.pause(paused)
     const next = plan({
       wanted: new Map([...this.#wanted.references].filter(([reference]) => !out.has(reference))),
       shards,

@@ -1,4 +1,4 @@
-import type { DaemonSet, Pod } from '../../../src/kube/types.ts'
+import type { DaemonSet, Pod, PodTemplateSpec } from '../../../src/kube/types.ts'
 import type { FakeKube, FakeObject } from '../../support/fake-kube.ts'
 import { fastClock as clockInHurry } from '../../support/fast-clock.ts'
 import type { SimulatedCluster } from './simulated-cluster.ts'
@@ -40,5 +40,17 @@ function step(kube: FakeKube, cluster: SimulatedCluster): void {
     // A test's own.
     if (status?.phase === 'Failed') continue
     if (!alive.has(metadata?.name ?? '')) kube.delete(pods, metadata?.name ?? '')
+  }
+}
+
+/** Puts pods of a template that a kubelet has evicted: as many as make a shard pause. */
+export function refuse(kube: FakeKube, template: PodTemplateSpec | undefined, node: string): void {
+  for (const number of [1, 2, 3]) {
+    kube.put(pods, {
+      ...{ apiVersion: 'v1', kind: 'Pod' },
+      metadata: { ...template?.metadata, name: `refused-${number}`, namespace: 'kip' },
+      spec: { ...template?.spec, nodeName: node },
+      status: { phase: 'Failed', reason: 'Evicted' },
+    } as FakeObject)
   }
 }

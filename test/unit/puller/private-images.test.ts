@@ -13,7 +13,7 @@ import type { ImageStore } from '../../../src/state/store.ts'
 import { type FakeKube, type FakeObject, startFakeKube } from '../../support/fake-kube.ts'
 import { silentLog } from '../../support/silent-log.ts'
 import { waitUntil } from '../../support/wait-until.ts'
-import { connect, daemonSets, fastClock } from './cluster-bridge.ts'
+import { connect, daemonSets, fastClock, refuse } from './cluster-bridge.ts'
 import { SimulatedCluster } from './simulated-cluster.ts'
 
 const nodes = { group: '', version: 'v1', plural: 'nodes' }
@@ -165,6 +165,19 @@ describe('images that need credentials', () => {
     await waitUntil('the other to be told', () => nodesOf(other)?.reason !== undefined, 10_000)
     assert.equal(nodesOf(other)?.reason, 'NoCredentials')
     assert.equal(state(), before)
+  })
+
+  it('pause where a kubelet refuses their pods, and go on with the same copy', async () => {
+    start()
+    await untilHeld()
+    const [before] = shards()
+    const strategy = (): string | undefined => shards()[0]?.spec?.updateStrategy?.type
+    refuse(kube, before?.spec?.template, 'n1')
+    await waitUntil('the pause', () => strategy() === 'OnDelete', 10_000)
+    assert.deepEqual(shards()[0]?.spec?.template, before?.spec?.template)
+    await waitUntil('it to go on', () => strategy() === 'RollingUpdate', 20_000)
+    assert.equal(copies().length, 1)
+    assert.deepEqual(cluster.losses, [])
   })
 
   it('go with their last user', async () => {

@@ -11,7 +11,7 @@ import type { ImageStore } from '../../../src/state/store.ts'
 import { type FakeKube, startFakeKube } from '../../support/fake-kube.ts'
 import { silentLog } from '../../support/silent-log.ts'
 import { waitUntil } from '../../support/wait-until.ts'
-import { connect, daemonSets, fastClock, pods } from './cluster-bridge.ts'
+import { connect, daemonSets, fastClock, refuse } from './cluster-bridge.ts'
 import { SimulatedCluster } from './simulated-cluster.ts'
 
 const deployments = { group: 'apps', version: 'v1', plural: 'deployments', namespace: 'kip' }
@@ -167,15 +167,7 @@ describe('createPuller', () => {
     const spec = () => (kube.get(daemonSets, 'kip') as DaemonSet | undefined)?.spec
     const strategy = () => spec()?.updateStrategy?.type
     const template = spec()?.template
-    for (const number of [1, 2, 3]) {
-      kube.put(pods, {
-        apiVersion: 'v1',
-        kind: 'Pod',
-        metadata: { ...template?.metadata, name: `refused-${number}`, namespace: 'kip' },
-        spec: { ...template?.spec, nodeName: 'n1' },
-        status: { phase: 'Failed', reason: 'Evicted' },
-      })
-    }
+    refuse(kube, template, 'n1')
     await waitUntil('the pause', () => strategy() === 'OnDelete', 10_000)
     assert.deepEqual(spec()?.template, template)
     await waitUntil('the shard to go on', () => strategy() === 'RollingUpdate', 20_000)
