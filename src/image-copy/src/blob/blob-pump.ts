@@ -48,7 +48,6 @@ export class BlobPump {
   #target: Exchange | undefined
   #writing = false
   #targetWants = 0
-  #onTargetFilled: (() => void) | undefined
   #sent: number
 
   constructor(options: BlobPumpOptions) {
@@ -74,21 +73,16 @@ export class BlobPump {
     })
   }
 
-  /** Hands the next `count` bytes to an upload request. @returns when they were written */
-  fill(target: Exchange, count: number): Promise<void> {
-    return new Promise((resolve) => {
-      this.#target = target
-      this.#targetWants = count
-      this.#onTargetFilled = resolve
-      this.#push()
-      if (count === 0) this.#filled()
-    })
+  /** Hands the next `count` bytes, one at least, to an upload request; its answer tells that they came. */
+  fill(target: Exchange, count: number): void {
+    this.#target = target
+    this.#targetWants = count
+    this.#push()
   }
 
   /** Lets go of an upload request that failed. */
   detach(): void {
     this.#target = undefined
-    this.#onTargetFilled = undefined
     this.#queue.length = 0
   }
 
@@ -199,19 +193,13 @@ export class BlobPump {
       this.#writing = true
       const taken = target.write(bytes, () => {
         release()
-        if (last) this.#filled()
-        else this.#push()
+        // The answer may have come before this call, and the next request have begun.
+        if (last && this.#target === target) this.#target = undefined
+        this.#push()
       })
       if (taken) release()
       this.#options.onSent(this.#sent)
     }
-  }
-
-  #filled(): void {
-    const done = this.#onTargetFilled
-    this.#onTargetFilled = undefined
-    this.#target = undefined
-    done?.()
   }
 
   #wrong(code: 'COPY_DIGEST_MISMATCH', why: string): RegistryError {
