@@ -1,13 +1,11 @@
 import type { PullIdentity } from '../discovery/discovery.ts'
 import type { KubeClient } from '../kube/client.ts'
 import type { Clock } from '../kube/clock.ts'
-import { KubeApiError } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
 import type { DaemonSet } from '../kube/types.ts'
 import type { Nodes } from '../state/cached-image.ts'
 import { containerName } from './container-names.ts'
 import { CredentialCopies } from './credential-copies.ts'
-import { type ImageCredentials, readCredentials } from './credential-source.ts'
 import { dockerConfigFor } from './credentials.ts'
 import { buildDaemonSet, fingerprintAnnotation, type ObservedShard } from './daemon-set.ts'
 import { nodesOf } from './node-status.ts'
@@ -18,6 +16,7 @@ import { type PrivateMember, type PrivatePlan, planPrivate } from './private-pla
 import { labelValue, type Member, type Shard, shardName, sortMembers } from './shard.ts'
 import { type StrategyName, strategyOf } from './strategies/strategies.ts'
 import { type Survey, survey } from './survey.ts'
+import { refreshMs, UserCredentials } from './user-credentials.ts'
 
 export interface PrivateImagesOptions {
   readonly client: KubeClient
@@ -75,9 +74,6 @@ export interface PrivateRound {
   readonly nextMs: number
 }
 
-/** Secrets change without an event that kip may watch: they are read so often. */
-const refreshMs = 30_000
-
 const nowhere: Nodes = Object.freeze({ desired: 0, cached: 0, pulling: 0, failed: 0, failures: [] })
 
 /**
@@ -87,23 +83,18 @@ const nowhere: Nodes = Object.freeze({ desired: 0, cached: 0, pulling: 0, failed
 export class PrivateImages {
   readonly #options: PrivateImagesOptions
   readonly #copies: CredentialCopies
-  #known: ReadonlyMap<string, ImageCredentials> | undefined
-  /** When users of an image were last seen, with what they pulled then. */
-  readonly #seen = new Map<
-    string,
-    { readonly at: number; readonly users: readonly PullIdentity[] }
-  >()
-  #readKey = ''
-  #readAt = Number.NEGATIVE_INFINITY
-  #isReading = false
+  readonly #users: UserCredentials
   #bench: Bench = blankBench
   /** Which credential an image has in each shard, as of the last round. */
   #placed: PrivatePlan['layers'] = []
-  #told = ''
 
   constructor(options: PrivateImagesOptions) {
     this.#options = options
     this.#copies = new CredentialCopies(options)
+    this.#users = new UserCredentials({
+      ...options,
+      alongside: (shards, signal) => this.#copies.read(shards, signal),
+    })
   }
 
   round(scene: PrivateScene, signal: AbortSignal): PrivateRound {
@@ -114,9 +105,9 @@ export class PrivateImages {
     const wanted: PrivateScene['wanted'] = allowed ? scene.wanted : new Map()
     const { clock, pace } = this.#options
     const now = clock.now()
-    this.#refresh(wanted, shards, now, signal)
+    this.#users.refresh(wanted, shards, signal)
     const seen = survey(shards, pods)
-    const known = this.#known
+    const { known } = this.#users
     // Before the users were read nothing is taken from anybody.
     if (known === undefined && wanted.size > 0) {
       const nodes = this.#nodes(scene, seen, undefined, now)
@@ -238,7 +229,7 @@ export class PrivateImages {
   ): ReadonlyMap<string, Nodes> {
     const nodes = new Map<string, Nodes>()
     for (const [reference, { before }] of wanted) {
-      const known = this.#known?.get(reference)
+      const known = this.#users.known?.get(reference)
       const isBenched = (known?.credentials ?? []).some(({ id }) =>
         benched(this.#bench, reference, id, now),
       )
@@ -258,55 +249,6 @@ export class PrivateImages {
       nodes.set(reference, reason === undefined ? stands : { ...stands, reason })
     }
     return nodes
-  }
-
-  /** Reads the users' Secrets anew in the background when there are other images, or the last time is long ago. */
-  #refresh(
-    wanted: PrivateScene['wanted'],
-    shards: readonly ObservedShard[],
-    now: number,
-    signal: AbortSignal,
-  ): void {
-    const { log, identitiesOf, client, pace, onChange } = this.#options
-    const key = [...wanted.keys()].sort().join(' ')
-    if (this.#isReading || (key === this.#readKey && now < this.#readAt + refreshMs)) return
-    const found = wanted.size === 0 ? new Map() : identitiesOf(wanted.keys())
-    if (found === undefined) return
-    this.#readKey = key
-    this.#readAt = now
-    for (const [reference, users] of found) this.#seen.set(reference, { at: now, users })
-    for (const [reference, { at }] of this.#seen) {
-      // While pods are made anew there may be none for a moment.
-      if (!wanted.has(reference) || now - at >= pace.removeMs) this.#seen.delete(reference)
-    }
-    if (wanted.size === 0) {
-      this.#known = undefined
-      return
-    }
-    const users = new Map([...this.#seen].map(([reference, { users }]) => [reference, users]))
-    this.#isReading = true
-    void Promise.all([readCredentials(client, users, signal), this.#copies.read(shards, signal)])
-      .then(([{ images, refused }]) => {
-        this.#known = images
-        if (refused === undefined) this.#told = ''
-        else this.#tell('the pull secrets of workloads may not be read (component private-images)')
-      })
-      .catch((error: unknown) => {
-        if (signal.aborted) return
-        if (error instanceof KubeApiError && error.status === 403) {
-          this.#tell("Secrets of kip's namespace may not be read (component private-images)")
-        } else log.warn({ err: error }, 'pull secrets were not read, trying again')
-      })
-      .finally(() => {
-        this.#isReading = false
-        onChange()
-      })
-  }
-
-  #tell(text: string): void {
-    if (this.#told === text) return
-    this.#told = text
-    this.#options.log.warn({}, `images that need credentials are not held: ${text}`)
   }
 }
 
