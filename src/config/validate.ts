@@ -42,7 +42,9 @@ export function validate(settings: Settings, given: ReadonlyMap<Leaf, Given>): V
     if (leaf === undefined || error.keyword === 'propertyNames') continue
     refused.add(leaf)
     // One message a value: a text that is too short mostly fails its pattern too.
-    const place = `${error.instancePath}#${error.propertyName ?? ''}`
+    const { missingProperty, additionalProperty } = error.params
+    const key = error.propertyName ?? missingProperty ?? additionalProperty ?? ''
+    const place = `${error.instancePath}#${key}`
     if (faults.has(place) && error.keyword !== 'type') continue
     faults.set(place, `${nameOf(leaf, given)}: ${within(leaf, error)}${sentence(leaf, error)}`)
   }
@@ -84,6 +86,12 @@ function sentence(leaf: Leaf, error: ErrorObject): string {
       const known = Object.keys((error.parentSchema as SettingSchema<unknown>).properties ?? {})
       return `unknown key '${name}'${didYouMean(name, known)}; known are ${known.join(', ')}`
     }
+    case 'required': {
+      const { properties = {} } = error.parentSchema as SettingSchema<unknown>
+      return `'${params.missingProperty}' is missing; known are ${Object.keys(properties).join(', ')}`
+    }
+    case 'minItems':
+      return `${shown} is empty: it has to hold one at least`
     case 'pattern':
     case 'minLength':
     case 'maxLength':

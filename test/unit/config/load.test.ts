@@ -70,7 +70,17 @@ describe('loadSettings', () => {
     assert.match(onlyFault(of({ path: '.spec' })), /at 0\.path: '\.spec' is not what a Custom/)
     assert.match(onlyFault(of({ kind: 'rollout' })), /at 0\.kind: 'rollout' is not/)
     assert.match(onlyFault(of({ paths: 'a' })), /unknown key 'paths'/)
-    assert.match(onlyFault(of({ plural: undefined })), /at 0: .*required property 'plural'/)
+    assert.match(onlyFault(of({ plural: undefined })), /at 0: 'plural' is missing; known are /)
+  })
+
+  it('says all that is wrong with a rule: what is missing, what is unknown and what is empty', () => {
+    const rules = [{ imges: ['quay.io/**'], were: 'used' }, { images: [] }]
+    assert.deepEqual(faults({ env: { KIP_PULLER_RULES: JSON.stringify(rules) } }), [
+      "KIP_PULLER_RULES (puller.rules): at 0: 'images' is missing; known are images, where, nodeSelector",
+      "KIP_PULLER_RULES (puller.rules): at 0: unknown key 'imges' (did you mean images?); known are images, where, nodeSelector",
+      "KIP_PULLER_RULES (puller.rules): at 0: unknown key 'were' (did you mean where?); known are images, where, nodeSelector",
+      'KIP_PULLER_RULES (puller.rules): at 1.images: [] is empty: it has to hold one at least',
+    ])
   })
 
   it('replaces a list as a whole', () => {
