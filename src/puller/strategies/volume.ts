@@ -30,7 +30,7 @@ export const volume: Strategy = volumes(250, 400, ({ members, sleepImage, resour
  *
  * Capacity: 50 holders cost 60 MB while the images prove themselves.
  */
-export const volumeBeside: Strategy = volumes(50, 1700, ({ members, sleepImage, resources }) =>
+export const volumeBeside: Strategy = volumes(50, 1400, ({ members, sleepImage, resources }) =>
   members.map(({ container }, index) => ({
     ...ownSleeper(container, sleepImage),
     resources: index === 0 ? holderResources(resources) : imageResources(undefined),
