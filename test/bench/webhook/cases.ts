@@ -103,8 +103,6 @@ export const cases: readonly Case<World>[] = [
       beside('go', 'wallMs', SLACK / 1.4),
       beside('go', 'cpuMs', SLACK * 0.82),
     ],
-    // Half a minute for each contender.
-    mostRounds: 5,
   },
   {
     name: 'api-server',
