@@ -16,7 +16,11 @@ import { type Cluster, reportToStderr } from '../cluster/index.ts'
 import { sleepProgram } from '../cluster/sleep-program.ts'
 import { acquireCluster, noNodes } from '../support/cluster.ts'
 import { roleClient } from '../support/role-client.ts'
-import { type RunningPuller, startPuller } from '../support/running-puller.ts'
+import {
+  type RunningPuller,
+  type RunningPullerOptions,
+  startPuller,
+} from '../support/running-puller.ts'
 import { waitUntil } from '../support/wait-until.ts'
 
 const skip = noNodes()
@@ -110,9 +114,10 @@ function suite(cluster: Cluster): void {
     images: readonly string[],
     work: (running: RunningPuller) => Promise<void>,
     env: Readonly<Record<string, string>> = {},
+    more: Pick<RunningPullerOptions, 'inUse' | 'nodesBefore'> = {},
   ): Promise<void> {
     await using running = await startPuller({
-      ...{ client, namespace, images, env },
+      ...{ client, namespace, images, env, ...more },
       sleepImage: reference('sleep'),
       // Waits that are for a user's peace of mind are shortened.
       pace: { judgeMs: 5000, promoteMs: 2000, removeMs: 5000, removeAlongMs: 2000 },
@@ -391,6 +396,48 @@ function suite(cluster: Cluster): void {
       )
       assert.deepEqual(await lacking(wanted), [])
     }
+  })
+
+  it('has the nodes of a roll-out pull first, and an image only where its users may run', async () => {
+    const wanted = [...good.slice(1), bad]
+    const [next, pooled] = ['next', 'pooled'].map(reference)
+    const [first = '', second = ''] = cluster.nodes.map(({ name }) => name)
+    assert.ok(next !== undefined && pooled !== undefined)
+    for (const [at, name] of ['next', 'pooled'].entries()) {
+      await origin.push(tinyImage(200 + at), `${repository}/${name}`, '1')
+    }
+    const isOn = async (node: string, image: string): Promise<boolean> =>
+      (await cluster.imagesOn(node)).includes(image)
+    const hostname = { key: 'kubernetes.io/hostname', operator: 'In', values: [second] }
+    await withPuller(
+      [...wanted, next],
+      async ({ nodes }) => {
+        const fresh = async (): Promise<DaemonSet['metadata']> =>
+          (await shards()).get('kip-fresh')?.metadata
+        const mark = 'images.kip/first'
+        await waitUntil(
+          'the fresh shard',
+          async () => (await fresh())?.annotations?.[mark] === first,
+          30_000,
+        )
+        await waitUntil('it there', () => isOn(first, next), 30_000)
+        await waitUntil('it everywhere', () => isOn(second, next), 60_000)
+        await waitUntil('the counts', () => nodes(next)?.cached === 2, 60_000)
+        await waitUntil('the count', () => nodes(pooled)?.cached === 1, 60_000)
+        assert.equal(nodes(pooled)?.desired, 1)
+        assert.ok(await isOn(second, pooled))
+        assert.ok(!(await isOn(first, pooled)))
+      },
+      {
+        ...{ KIP_PULLER_STRATEGY: 'init', KIP_IMAGE: reference(upstream) },
+        ...{ KIP_PULLER_WHERE: 'used', KIP_PULLER_PODS_PER_NODE: '4' },
+        KIP_MIRROR_PRE_CACHE_WAIT_SECONDS: '0',
+      },
+      {
+        inUse: new Map([[pooled, { terms: [[hostname]], tolerations: [] }]]),
+        nodesBefore: (image) => (image === next ? [first] : []),
+      },
+    )
   })
 
   it('lets go of everything when nothing is wanted', async () => {

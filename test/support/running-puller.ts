@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { putStaticImages } from '../../src/discovery/static-images.ts'
+import type { Demand } from '../../src/images/demand.ts'
 import { createMapping } from '../../src/images/mapping.ts'
 import type { KubeClient } from '../../src/kube/client.ts'
 import { createMetrics } from '../../src/metrics/metrics.ts'
 import { defaultPace, type Pace } from '../../src/puller/pace.ts'
 import { createPuller } from '../../src/puller/puller.ts'
+import type { PullerOptions } from '../../src/puller/term.ts'
 import type { Nodes } from '../../src/state/cached-image.ts'
 import { createMemoryStore } from '../../src/state/memory-store.ts'
 import { pullerSettings } from './puller-settings.ts'
@@ -23,6 +25,10 @@ export interface RunningPullerOptions {
   readonly spread?: number
   /** Waits that are shortened. */
   readonly pace?: Partial<Pace>
+  /** Images that pods use besides, with where these may run. */
+  readonly inUse?: ReadonlyMap<string, Demand>
+  /** Nodes with pods that those with an image are to replace. */
+  readonly nodesBefore?: NonNullable<PullerOptions['nodesBefore']>
 }
 
 /** A puller by itself, without the other parts of kip; disposing of it ends it as a restart does. */
@@ -36,7 +42,8 @@ export interface RunningPuller extends AsyncDisposable {
 
 /** Starts a puller whose DaemonSets are named `kip`. */
 export async function startPuller(options: RunningPullerOptions): Promise<RunningPuller> {
-  const { client, namespace, sleepImage, images, env, pace, spread = 1 } = options
+  const { client, namespace, sleepImage, images, env, pace, spread = 1, inUse } = options
+  const { nodesBefore = () => [] } = options
   const log = silentLog()
   const store = createMemoryStore()
   const settings = pullerSettings(namespace, {
@@ -47,8 +54,16 @@ export async function startPuller(options: RunningPullerOptions): Promise<Runnin
   const controller = new AbortController()
   const { signal } = controller
   await putStaticImages(store, settings.puller.images, { signal })
+  const firstSeen = new Date().toISOString()
+  const counts = { pods: 1, workloads: 1, namespaces: 1, owners: [], firstSeen }
+  for (const reference of inUse?.keys() ?? []) {
+    await store.putUsage(reference, { wanted: ['InUse'], ...counts }, signal)
+  }
+  const demandsOf = (reference: string): readonly Demand[] =>
+    [inUse?.get(reference)].filter((demand) => demand !== undefined)
   const ended = createPuller({
-    ...{ client, store, settings, log, spread },
+    ...{ client, store, settings, log, spread, nodesBefore },
+    ...(inUse !== undefined && { demands: { of: demandsOf, onChange: () => () => undefined } }),
     mapping: createMapping({ registry: '', mapping: 'path' }),
     metrics: createMetrics({ processMetrics: false }),
     pace: { ...defaultPace, ...pace },

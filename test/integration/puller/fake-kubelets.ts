@@ -12,6 +12,8 @@ export interface FakeNode {
   readonly taint?: string
   readonly architecture?: string
   readonly disk?: string
+  /** Pods that it takes; default: 110. */
+  readonly slots?: string
 }
 
 export interface FakeKubeletsOptions {
@@ -70,8 +72,8 @@ export async function startFakeKubelets(
     const now = new Date().toISOString().replace(/\.\d+Z$/, 'Z')
     const ready = { type: 'Ready', status: 'True', reason: 'KubeletReady', lastHeartbeatTime: now }
     for (const name of options.nodes) {
-      const { architecture, disk = '100Gi' } = look(name)
-      const room = { cpu: '8', memory: '16Gi', pods: '110', 'ephemeral-storage': disk }
+      const { architecture, disk = '100Gi', slots = '110' } = look(name)
+      const room = { cpu: '8', memory: '16Gi', pods: slots, 'ephemeral-storage': disk }
       await patch(resourcePath(nodes, name, 'status'), {
         status: {
           capacity: room,

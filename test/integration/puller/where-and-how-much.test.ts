@@ -48,6 +48,8 @@ describe('the puller on a real API server', { concurrency: true }, () => {
     readonly #ends: (() => Promise<unknown>)[] = []
     /** Shards that had pods on one node at the same time, at most. */
     crowd = 0
+    /** Indexes of nodes that take few pods. */
+    readonly small = new Set<number>()
     /** Nodes where a roll-out is to bring an image. */
     readonly before = new Map<string, readonly string[]>()
 
@@ -72,7 +74,12 @@ describe('the puller on a real API server', { concurrency: true }, () => {
       )
       const stopKubelets = await startFakeKubelets({
         ...{ client: admin, namespace, nodes, isBad: () => false },
-        look: (node) => ({ architecture: node.split('-').at(-1) ?? '', disk }),
+        look: (node) => {
+          const isSmall = this.small.has(nodes.indexOf(node))
+          const labels = { 'node.kubernetes.io/instance-type': isSmall ? 'small' : 'large' }
+          const architecture = node.split('-').at(-1) ?? ''
+          return { architecture, disk, labels, ...(isSmall && { slots: '11' }) }
+        },
       })
       this.#ends.push(stopKubelets)
       const settings = pullerSettings(namespace, { ...playedNodes(namespace), ...env })
@@ -197,6 +204,23 @@ describe('the puller on a real API server', { concurrency: true }, () => {
     await waitUntil('pods of theirs', async () => (await fresh()) === `${first},${second}`)
     await bed.untilShards('kip: 2')
     await waitUntil('the counts', () => bed.standing(image(2)) === '5/5')
+  })
+
+  it('has one pod on a node that takes few', async () => {
+    await using bed = new Bed('slots')
+    bed.small.add(2)
+    await bed.want(image(1), 1)
+    await bed.start(['amd64', 'amd64', 'amd64'], {})
+    await bed.untilShards('kip: 1')
+    await bed.want(image(2), 1)
+    await waitUntil('a fresh shard on the others', async () => {
+      const nodes = (await bed.nodesOf()).get('kip-fresh') ?? []
+      assert.ok(nodes.every((node) => !node.endsWith('2-amd64')))
+      return nodes.length === 2
+    })
+    await bed.untilShards('kip: 2')
+    await waitUntil('the counts', () => bed.standing(image(2)) === '3/3')
+    assert.equal(new Set((await bed.nodesOf()).get('kip')).size, 3)
   })
 
   it('leaves out, and names, what the smallest disk has no room for', async () => {
