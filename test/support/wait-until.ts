@@ -1,10 +1,14 @@
 import { setTimeout } from 'node:timers/promises'
 
-/** Waits until `check` gives something that is neither false, undefined nor null; fails loudly, with the last answer. */
+/**
+ * Waits until `check` gives something that is neither false, undefined nor null; fails loudly.
+ *
+ * @param timeoutMs only a failing test waits for so long; the default leaves room for a machine with ten times as much to do
+ */
 export async function waitUntil<T>(
   what: string,
   check: () => T | Promise<T>,
-  timeoutMs = 5_000,
+  timeoutMs = 20_000,
 ): Promise<NonNullable<Exclude<T, false>>> {
   const end = performance.now() + timeoutMs
   let last: T
