@@ -16,6 +16,7 @@ const minute = 60_000
 const hour = 60 * minute
 const day = 24 * hour
 
+/** What an identity lives by where nobody says otherwise. */
 export const defaultLifetimes: Lifetimes = Object.freeze({
   // A forgotten kip keeps working for months, a stolen key does not for years. What an authority has left when it is
   // replaced (146 days) is longer than a serving certificate's life, so those are never cut short in normal work.

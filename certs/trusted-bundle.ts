@@ -6,6 +6,7 @@ export const configurationName = 'kip'
 /** Name of the one webhook in it; audit annotations begin with it. */
 export const webhookName = 'rewrite.images.kip'
 
+/** Where webhook configurations are. */
 export const configurations: ResourcePath = {
   group: 'admissionregistration.k8s.io',
   version: 'v1',

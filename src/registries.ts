@@ -44,7 +44,7 @@ export function createRegistries(options: RegistriesOptions): RegistryClient {
 const anonymous = async (): Promise<readonly Credential[]> => []
 
 /** Host of the backup registry; empty where there is none. */
-export function backupHost(registry: string): string {
+function backupHost(registry: string): string {
   return registry.split('/', 1)[0] ?? ''
 }
 

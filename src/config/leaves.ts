@@ -34,6 +34,7 @@ export const sections: readonly Section[] = sectionsOf(settingsSchema as unknown
 /** All settings in the schema's order. */
 export const leaves: readonly Leaf[] = sections.flatMap((section) => section.leaves)
 
+/** Settings by their keys: `mirror.registry`. */
 export const leafOfKey: ReadonlyMap<string, Leaf> = new Map(leaves.map((leaf) => [leaf.key, leaf]))
 
 /** The settings of a kip that was told nothing. */
@@ -54,7 +55,7 @@ export function build(choose: (leaf: Leaf) => unknown): Settings {
 }
 
 /** `mirror.preCacheWaitSeconds` → `KIP_MIRROR_PRE_CACHE_WAIT_SECONDS` */
-export function variableOf(path: readonly string[]): string {
+function variableOf(path: readonly string[]): string {
   const words = path.map((key) => key.replaceAll(/[A-Z]+/g, (capitals) => `_${capitals}`))
   return `KIP_${words.join('_').toUpperCase()}`
 }

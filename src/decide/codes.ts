@@ -59,6 +59,7 @@ export interface Verdict {
   readonly text: string
 }
 
+/** A decision with the sentence of its reason. */
 export function verdict(act: boolean, code: ReasonCode): Verdict {
   return { act, code, text: reasons[code] }
 }

@@ -80,6 +80,7 @@ export function isSourceLost({ image }: Pick<Subject, 'image'>): boolean {
   return state === 'Unreachable' || state === 'Missing'
 }
 
+/** Whether nobody wants an image, or nobody knows it. */
 export function isUnwanted(image: ImageState | undefined): boolean {
   return image === undefined || !isWanted(image)
 }

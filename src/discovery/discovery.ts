@@ -44,8 +44,8 @@ export interface Discovery {
 
 /**
  * Finds the images in use, and keeps `usage` in the store in step: in pods and in the templates of Deployments,
- * StatefulSets, DaemonSets, ReplicaSets, ReplicationControllers, Jobs, CronJobs and custom resources that the settings name, at zero replicas and finished too, of
- * namespaces that are not excluded. Past revisions (ReplicaSets of a Deployment, ControllerRevisions of a StatefulSet or
+ * StatefulSets, DaemonSets, ReplicaSets, ReplicationControllers, Jobs, CronJobs and custom resources that the settings
+ * name, at zero replicas and finished too, of namespaces that are not excluded. Past revisions (ReplicaSets of a Deployment, ControllerRevisions of a StatefulSet or
  * DaemonSet) count while they have pods, and after that as long as a rollback may go to them.
  */
 export function createDiscovery(options: DiscoveryOptions): Discovery {

@@ -33,6 +33,7 @@ export function jsonDecoder<T>(
   }
 }
 
+/** Reads one page of a list. */
 export function readJsonList<T>(
   body: Buffer,
   projection: Projection<T>,

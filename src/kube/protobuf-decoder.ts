@@ -15,6 +15,7 @@ import { bookmark, listMeta, status } from './protobuf-schemas.ts'
 import { StringTable } from './string-table.ts'
 import type { KubeObject, ListMeta, Status } from './types.ts'
 
+/** What the API server calls its protobuf. */
 export const protobufType = 'application/vnd.kubernetes.protobuf'
 const accepted = `${protobufType}, application/json`
 

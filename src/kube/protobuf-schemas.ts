@@ -69,6 +69,7 @@ const objectMeta = ({ labels, annotations }: MetadataKeys, more = {}): ProtoMess
 const templateMeta = ({ labels, annotations }: MetadataKeys): ProtoMessage =>
   message({ 11: map('labels', labels), 12: map('annotations', annotations) })
 
+/** What is read of a list besides its items. */
 export const listMeta: ProtoMessage = message({ 2: text('resourceVersion'), 3: text('continue') })
 
 /** Of a bookmark nothing else is set. */
@@ -76,6 +77,7 @@ export const bookmark: ProtoMessage = message({
   1: one('metadata', message({ 6: text('resourceVersion'), 12: field('annotations', 'map') })),
 })
 
+/** What is read of an error. */
 export const status: ProtoMessage = message({
   2: text('status'),
   3: text('message'),

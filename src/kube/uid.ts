@@ -30,6 +30,7 @@ export function compactUidOf(bytes: Buffer, start: number, end: number): Compact
   return packed.toString('latin1')
 }
 
+/** Keeps a uid in as little memory as it needs. */
 export function compactUid(text: string): CompactUid {
   if (text.length !== uuidText) return odd(text)
   const length = scratch.write(text, 'utf8')

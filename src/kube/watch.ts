@@ -44,7 +44,8 @@ export interface ReadWatchOptions<T> {
 /**
  * Opens one watch and reads it until the server ends it.
  *
- * @throws KubeApiError when it was refused, broke, outlived its time (`Timeout`), or fell silent (`Silent`); the signal's reason when aborted
+ * @throws KubeApiError when it was refused, broke, outlived its time (`Timeout`), or fell silent (`Silent`); the signal's
+ *   reason when aborted
  */
 export async function readWatch<T>(options: ReadWatchOptions<T>): Promise<void> {
   const { client, path, timing, clock, signal } = options

@@ -20,7 +20,7 @@ export interface WorkQueueMetrics {
 }
 
 /** client-go's ItemExponentialFailureRateLimiter: 5 ms, doubled from failure to failure of one key, up to 1000 s. */
-export const workQueueDefaults = Object.freeze({ baseDelayMs: 5, maxDelayMs: 1_000_000 })
+const workQueueDefaults = Object.freeze({ baseDelayMs: 5, maxDelayMs: 1_000_000 })
 
 export interface WorkQueueOptions {
   /** Default 5 ms. */
@@ -137,8 +137,8 @@ export class WorkQueue {
   /**
    * Works until the signal aborts; resolves when the workers under way have settled, and leaves the queue empty.
    *
-   * A worker that rejects has its key added again with back-off, and no sooner than the API server asked for (429); one that resolves has it forgotten, unless it asked for
-   * `addRateLimited` itself.
+   * A worker that rejects has its key added again with back-off, and no sooner than the API server asked for (429); one
+   * that resolves has it forgotten, unless it asked for `addRateLimited` itself.
    */
   async run(worker: Worker, options: WorkQueueRun): Promise<void> {
     const { concurrency = 1, signal } = options

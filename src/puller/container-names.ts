@@ -2,6 +2,7 @@ import { shortHash } from './short-hash.ts'
 
 /** Containers that kip itself puts into a pod; no image may have their names. */
 export const copyContainer = 'copy-sleep'
+/** The container that stays, where one does for all images of a pod. */
 export const holderContainer = 'holder'
 
 /** RFC 1123 label. */

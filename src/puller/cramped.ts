@@ -18,6 +18,7 @@ export interface Cramped {
   readonly alone: boolean
 }
 
+/** Nodes that all take as many pods as kip asks for. */
 export const notCramped: Cramped = Object.freeze({ types: [], alone: false })
 
 /**

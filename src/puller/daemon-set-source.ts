@@ -32,6 +32,7 @@ export interface DaemonSetSourceOptions {
   readonly onChange: () => void
 }
 
+/** Where the DaemonSets of a namespace are. */
 export function daemonSetsIn(namespace: string): ResourcePath {
   return { group: 'apps', version: 'v1', plural: 'daemonsets', namespace }
 }

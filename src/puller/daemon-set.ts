@@ -18,7 +18,9 @@ import { partsOf } from './where.ts'
 
 /** Labels by which kip finds what is its own: all parts of a puller, and the DaemonSet that a pod belongs to. */
 export const partLabel = 'images.kip/part'
+/** Says of DaemonSets and pods whose they are: its value is the name of the first DaemonSet. */
 export const pullerLabel = 'images.kip/puller'
+/** Says of a DaemonSet and its pods which shard they belong to. */
 export const shardLabel = 'images.kip/shard'
 const kindLabel = 'images.kip/shard-kind'
 const indexLabel = 'images.kip/shard-index'

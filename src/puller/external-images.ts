@@ -48,6 +48,7 @@ export function referencesIn(text: string): ReadonlySet<string> {
   return new Set(items.flatMap(([, reference]) => (reference === undefined ? [] : [reference])))
 }
 
+/** Sixteen hex digits that stand for a text. */
 export function hashOf(text: string): string {
   return createHash('sha256').update(text).digest('hex').slice(0, 16)
 }

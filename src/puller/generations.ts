@@ -32,7 +32,7 @@ export function mergeGenerations(observed: readonly ObservedShard[]): Generation
 }
 
 /** Whether every node that is to have a pod of it has one that is ready. */
-export function isReadyEverywhere(shard: ObservedShard, desired = shard.desired): boolean {
+function isReadyEverywhere(shard: ObservedShard, desired = shard.desired): boolean {
   const { observedGeneration, generation, ready, updated } = shard
   return observedGeneration >= generation && updated >= desired && ready >= desired
 }

@@ -114,6 +114,7 @@ const anyKind: NodeKind = {
   cramped: false,
 }
 
+/** Kinds of nodes that there are; where nodes may not be read, one that stands for any. */
 export function kindsOf({ nodes, kinds }: Ground): readonly NodeKind[] {
   return nodes === undefined ? [anyKind] : kinds
 }

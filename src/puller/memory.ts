@@ -40,6 +40,7 @@ export interface Ejections {
   readonly at: number
 }
 
+/** What a puller remembers that has just begun. */
 export const blank: Memory = Object.freeze({
   newSince: new Map(),
   troubleSince: new Map(),

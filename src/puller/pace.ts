@@ -27,6 +27,7 @@ export interface Pace {
   readonly compactMs: number
 }
 
+/** Waits where nobody says otherwise. */
 export const defaultPace: Pace = Object.freeze({
   gatherMs: 1000,
   judgeMs: 15_000,

@@ -40,6 +40,7 @@ export interface Scene {
  */
 export type Place = 'resident' | 'proven' | 'fresh' | 'apart' | 'stay'
 
+/** In which kind of shard an image is held for good. */
 export function residentKind(wanted: Wanted): ResidentKind {
   return wanted.bestEffort ? 'originals' : 'holding'
 }
@@ -50,7 +51,7 @@ export function isFor(scene: Scene, shard: Shard, { where = '' }: Wanted): boole
 }
 
 /** Whether a shard may have an image on nodes where it is to be. */
-export function isTowards(ground: Ground, shard: Shard, { where = '' }: Wanted): boolean {
+function isTowards(ground: Ground, shard: Shard, { where = '' }: Wanted): boolean {
   return overlaps(shard.where ?? '', where, ground)
 }
 
@@ -101,7 +102,7 @@ function mayEject(scene: Scene, shard: ObservedShard): boolean {
  * Whether every node that answers has started an image. In a shard that stands still for long, nodes that have nothing
  * to say of the image are not waited for. What is held for good somewhere already is known to be well.
  */
-export function isProven(scene: Scene, wanted: Wanted): boolean {
+function isProven(scene: Scene, wanted: Wanted): boolean {
   const { reference } = wanted
   return (scene.homes.get(reference) ?? []).some(
     (shard) =>

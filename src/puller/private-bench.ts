@@ -17,6 +17,7 @@ export interface Tried {
   readonly failing: boolean
 }
 
+/** Where nothing has failed yet. */
 export const blankBench: Bench = Object.freeze({ failingSince: new Map(), out: new Map() })
 
 /** As long as a kubelet's longest back-off, doubling up to an hour. */

@@ -25,7 +25,7 @@ export interface PrivateWantedOptions {
 }
 
 /** Images in use that need credentials and that nobody named in `IMAGES` or by an object made by hand. */
-export function privateWanted(
+function privateWanted(
   options: PrivateWantedOptions,
 ): ReadonlyMap<string, { readonly uses: number; readonly before?: Nodes }> {
   const { store, settings, mapping, now } = options

@@ -18,6 +18,7 @@ const placeNames: Readonly<Record<Place, string>> = {
   stay: 'held',
 }
 
+/** Declares what the puller tells of itself. */
 export function declareMetrics(metrics: Metrics): PullerMetrics {
   const writes = metrics.counter(
     'kip_puller_writes_total',

@@ -29,6 +29,7 @@ export interface LearnRightsOptions {
   readonly clock: Clock
 }
 
+/** Where nodes are. */
 export const nodesPath: ResourcePath = { group: '', version: 'v1', plural: 'nodes' }
 
 const firstRetryMs = 1000

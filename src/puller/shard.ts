@@ -49,6 +49,7 @@ export interface Shard {
   readonly members: readonly Member[]
 }
 
+/** Whether such a shard holds images for good. */
 export function isResident(kind: ShardKind): kind is ResidentKind {
   return kind === 'holding' || kind === 'originals'
 }

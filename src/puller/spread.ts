@@ -7,7 +7,7 @@ import type { Wanted } from './wanted.ts'
  * Images from which on a shard is worth its pod: the pod costs about 7 MB on each node, and pulling so many beside others
  * saves some seconds on each.
  */
-export const worthAShard = 5
+const worthAShard = 5
 
 export interface SpreadInput {
   /** Shards that the images of one kind and place are to be spread over at most. */

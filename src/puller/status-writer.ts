@@ -5,7 +5,7 @@ import type { Nodes } from '../state/cached-image.ts'
 import { ConflictError, type ImageStore } from '../state/store.ts'
 
 /** Least time between two writes of one image's node counts. */
-export const statusIntervalMs = 5000
+const statusIntervalMs = 5000
 
 /** Writes at a time: enough for 2,000 images within seconds, too few to be felt by an API server. */
 const concurrency = 4

@@ -11,6 +11,7 @@ export interface WhereParts {
 /** No architecture is called that. */
 const placingId = /^at[0-9a-f]{8}$/
 
+/** Takes a place apart. */
 export function partsOf(where: Where): WhereParts {
   const parts = where === '' ? [] : where.split('-')
   const [first = ''] = parts
@@ -19,6 +20,7 @@ export function partsOf(where: Where): WhereParts {
     : { placing: '', architectures: parts }
 }
 
+/** Puts a place together; the same parts give the same text. */
 export function whereFrom({ placing, architectures }: WhereParts): Where {
   return [...(placing === '' ? [] : [placing]), ...architectures].join('-')
 }

@@ -7,6 +7,7 @@ import type { Condition, Mirror, Nodes, Source, Usage } from './cached-image.ts'
  */
 export const stanzaBytes = Object.freeze({ usage: 2560, source: 2560, mirrors: 3584, nodes: 2048 })
 
+/** Most items of each list of a status, and characters of a message. */
 export const limits = Object.freeze({
   owners: 10,
   platforms: 32,
@@ -23,6 +24,7 @@ export function clip(text: string, max: number): string {
   return `${text.slice(0, max - 1).replace(/[\uD800-\uDBFF]$/, '')}…`
 }
 
+/** Leaves out owners beyond the bounds. */
 export function boundUsage(usage: Usage): Usage {
   const owners = fit(usage.owners.slice(0, limits.owners), stanzaBytes.usage, (owners) => ({
     ...usage,
@@ -31,6 +33,7 @@ export function boundUsage(usage: Usage): Usage {
   return { ...usage, owners }
 }
 
+/** Leaves out platforms and digests of the past beyond the bounds. */
 export function boundSource(source: Source): Source {
   const { message, platforms, history } = source
   const clipped: Source = {
@@ -64,6 +67,7 @@ export function boundMirrors(mirrors: readonly Mirror[], newest: string): readon
   return kept
 }
 
+/** Leaves out failures beyond the bounds. */
 export function boundNodes(nodes: Nodes): Nodes {
   const clipped = nodes.failures.slice(0, limits.failures).map((failure) => ({
     node: clip(failure.node, 253),
@@ -76,6 +80,7 @@ export function boundNodes(nodes: Nodes): Nodes {
   }
 }
 
+/** Cuts the message to its bound. */
 export function boundCondition(condition: Condition): Condition {
   return { ...condition, message: clip(condition.message, limits.message) }
 }

@@ -1,7 +1,10 @@
 /** `images.kip/v1alpha1` CachedImage: what kip knows of one image reference, as it stands in the API server. */
 
+/** API group of CachedImages. */
 export const group = 'images.kip'
+/** Their version. */
 export const version = 'v1alpha1'
+/** Their name in paths. */
 export const plural = 'cachedimages'
 
 /** Why an image is wanted: it stands in a pod or template, in the static IMAGES, or a user made the object. */

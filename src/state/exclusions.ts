@@ -35,8 +35,8 @@ export interface Exclusions {
   readonly synced: Promise<void>
   /**
    * Whether a namespace is left out: kube-system, kip's own, one left out by name, one that bears the flag as label or
-   * annotation, one that the selector does not select. One that is not (yet) known is left out too: its flag may be on the way, and once it is known,
-   * {@link onChange} tells.
+   * annotation, one that the selector does not select. One that is not (yet) known is left out too: its flag may be on
+   * the way, and once it is known, {@link onChange} tells.
    */
   excluded(namespace: string): boolean
   /** Calls back for each namespace whose answer changed; returns how to stop. */

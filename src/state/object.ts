@@ -13,6 +13,7 @@ import {
 } from './cached-image.ts'
 import { type FieldManager, stanzaOf } from './stanzas.ts'
 
+/** Where CachedImages are. */
 export const resource = Object.freeze({ group, version, plural })
 const apiVersion = `${group}/${version}`
 const kind = 'CachedImage'

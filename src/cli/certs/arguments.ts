@@ -16,6 +16,7 @@ export interface CertsArguments {
   readonly settings: readonly string[]
 }
 
+/** What `kip certs --help` prints. */
 export const certsUsage = `Usage: kip certs [show] [OPTIONS]
        kip certs issue --out FOLDER [OPTIONS]
 

@@ -24,6 +24,7 @@ export interface CopyArguments {
   readonly targetAuthFile: string | undefined
 }
 
+/** What `kip copy --help` prints. */
 export const copyUsage = `Usage: kip copy [OPTIONS] SOURCE TARGET
        kip copy [OPTIONS] --from-file LIST
 

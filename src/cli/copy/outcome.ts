@@ -31,6 +31,7 @@ export interface Summary {
   readonly seconds: number
 }
 
+/** Counts what came of the images of one run. */
 export function summarize(outcomes: readonly Outcome[], seconds: number): Summary {
   const count = (status: Outcome['status']): number =>
     outcomes.filter((outcome) => outcome.status === status).length
@@ -98,6 +99,7 @@ export function outcomeJson(pair: CopyPair, outcome: Outcome): string {
   return JSON.stringify({ type: 'image', source, target, ...outcome })
 }
 
+/** The last line of `kip copy --json`. */
 export function summaryJson(summary: Summary): string {
   return JSON.stringify({ type: 'summary', ...summary })
 }

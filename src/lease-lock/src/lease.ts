@@ -54,6 +54,7 @@ export interface LeaseRecord {
   readonly marked: boolean
 }
 
+/** Reads what a Lease says; whatever is missing or odd reads as a Lease that nobody holds. */
 export function readRecord(lease: Lease): LeaseRecord {
   const spec = lease.spec ?? {}
   const mark = lease.metadata?.annotations?.[termAnnotation]

@@ -70,7 +70,7 @@ function withSettings(defaults: Resources, settings: ResourceSettings): Resource
  * Whether an image is upstream's kubernetes-image-puller, whose sleep is `/bin/sleep` and is copied by its shell; every
  * other one is taken for kip's, whose `/kip/sleep` copies itself.
  */
-export function isUpstream(sleepImage: string): boolean {
+function isUpstream(sleepImage: string): boolean {
   const [named = ''] = sleepImage.split('@')
   const repository = named.slice(named.lastIndexOf('/') + 1).replace(/:.*$/, '')
   return repository === 'kubernetes-image-puller'

@@ -46,8 +46,8 @@ export type Manifest =
 /** What registries themselves take (distribution: 4 MiB). */
 export const maxManifestBytes: number = 4 * 1024 * 1024
 /** Far above what images have, and small enough that a hostile index makes no storm of requests. */
-export const maxManifestsPerIndex = 1000
-export const maxBlobsPerManifest = 2000
+const maxManifestsPerIndex = 1000
+const maxBlobsPerManifest = 2000
 
 /** Whether the layer's bytes are not in the registry. */
 export function isForeign(descriptor: Descriptor): boolean {

@@ -54,7 +54,7 @@ export function headManifest(
 }
 
 /** The same at one place. */
-export async function headManifestAt(
+async function headManifestAt(
   place: Place,
   reference: string,
   context: Context,

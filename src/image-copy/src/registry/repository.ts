@@ -19,6 +19,7 @@ export interface Place {
   readonly blobUrl?: URL
 }
 
+/** The repository of a reference, by the way that the client takes to its registry. */
 export function repositoryOf(
   client: Client,
   reference: ImageReference,

@@ -11,6 +11,7 @@ export interface RetryOptions {
   readonly maxRetryAfterMs: number
 }
 
+/** How often and after what waits a request is tried where nobody says otherwise. */
 export const defaultRetry: RetryOptions = Object.freeze({
   attempts: 6,
   baseMs: 400,
