@@ -10,7 +10,7 @@ import { sleepProgram } from '../cluster/sleep-program.ts'
 import { agedIdentity } from '../support/aged-identity.ts'
 import { type CachedImageObject, readCachedImages } from '../support/cached-images.ts'
 import { acquireCluster, noNodes } from '../support/cluster.ts'
-import { deployKip, kipNamespace, removeKip } from '../support/kip.ts'
+import { deployKip, kipNamespace, kipRolledOut, removeKip } from '../support/kip.ts'
 import { admissionSuite } from './admission-suite.ts'
 
 /** Namespaces of another policy than the default. */
@@ -351,17 +351,7 @@ function suite(cluster: Cluster): void {
       'deployment/kubernetes-image-puller',
       '--replicas=2',
     ])
-    await cluster.kubectl(
-      [
-        '-n',
-        kipNamespace,
-        'rollout',
-        'status',
-        'deployment/kubernetes-image-puller',
-        '--timeout=120s',
-      ],
-      { timeoutMs: 130_000 },
-    )
+    await kipRolledOut(cluster)
   })
 
   it('starts a pod on an empty new node from the backup after the image was deleted from its origin', async () => {

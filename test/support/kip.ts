@@ -25,17 +25,15 @@ export async function deployKip(cluster: Cluster, options: DeployOptions): Promi
   await withOverlay(cluster, images, options.config, (folder) =>
     cluster.kubectl(['apply', '--server-side', '--force-conflicts', '-k', folder]),
   )
-  await cluster.kubectl(
-    [
-      '-n',
-      kipNamespace,
-      'rollout',
-      'status',
-      'deployment/kubernetes-image-puller',
-      '--timeout=120s',
-    ],
-    { timeoutMs: 130_000 },
-  )
+  await kipRolledOut(cluster)
+}
+
+/** Waits until as many replicas are ready as there are to be. */
+export async function kipRolledOut(cluster: Cluster): Promise<void> {
+  const deployment = ['-n', kipNamespace, 'deployment/kubernetes-image-puller']
+  await cluster.kubectl(['rollout', 'status', ...deployment, '--timeout=120s'], {
+    timeoutMs: 130_000,
+  })
 }
 
 /** Removes all that {@link deployKip} made, and the objects that kip made by itself. */
