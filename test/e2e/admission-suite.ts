@@ -11,7 +11,7 @@ import type { Pod, PodSpec } from '../../src/kube/types.ts'
 import { type Cluster, eventually } from '../cluster/index.ts'
 import { readCachedImages } from '../support/cached-images.ts'
 import { failOpenCount } from '../support/fail-open-count.ts'
-import { kipNamespace } from '../support/kip.ts'
+import { kipNamespace, kipRolledOut } from '../support/kip.ts'
 import { PodStream } from '../support/pod-stream.ts'
 import { startSidecarWebhook } from '../support/sidecar.ts'
 
@@ -188,12 +188,10 @@ export function admissionSuite(options: AdmissionSuiteOptions): void {
     it('is rolled, both replicas', async (t) => {
       const before = stream.images.length
       const old = await replicas()
-      const deployment = ['-n', kipNamespace, 'rollout']
-      await cluster.kubectl([...deployment, 'restart', 'deployment/kubernetes-image-puller'])
-      await cluster.kubectl(
-        [...deployment, 'status', 'deployment/kubernetes-image-puller', '--timeout=120s'],
-        { timeoutMs: 130_000 },
-      )
+      await cluster.kubectl([
+        ...['-n', kipNamespace, 'rollout', 'restart', 'deployment/kubernetes-image-puller'],
+      ])
+      await kipRolledOut(cluster)
       // A rollout is done when the new replicas are ready; the old ones still drain.
       await eventually(
         'end of the former replicas',
@@ -219,13 +217,7 @@ export function admissionSuite(options: AdmissionSuiteOptions): void {
       },
       { timeoutMs: 60_000 },
     )
-    await cluster.kubectl(
-      [
-        ...['-n', kipNamespace, 'rollout', 'status', 'deployment/kubernetes-image-puller'],
-        '--timeout=60s',
-      ],
-      { timeoutMs: 70_000 },
-    )
+    await kipRolledOut(cluster)
     await stream.stop()
     const created = stream.images.slice(before)
     const own = created.filter((name) => name === image('busybox')).length
