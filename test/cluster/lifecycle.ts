@@ -51,6 +51,8 @@ export interface UpOptions {
   readonly kubernetes?: string
   /** Further arguments of the API server. */
   readonly apiServerArguments?: readonly string[]
+  /** Variables of the control plane's programs, which inherit none. */
+  readonly controlPlaneEnvironment?: Readonly<Record<string, string>>
   /** Further arguments of the controller manager; the last one of a name counts. */
   readonly controllerManagerArguments?: readonly string[]
   /** Further arguments of etcd; the last one of a name counts. */
@@ -223,6 +225,9 @@ async function plan(
           nodePlan(addresses, index + 1, options.nodeSettings),
         ),
         ...(options.apiServerArguments && { apiServerArguments: options.apiServerArguments }),
+        ...(options.controlPlaneEnvironment && {
+          controlPlaneEnvironment: options.controlPlaneEnvironment,
+        }),
         ...(options.controllerManagerArguments && {
           controllerManagerArguments: options.controllerManagerArguments,
         }),

@@ -25,6 +25,8 @@ export interface ClusterState {
   readonly nodes: readonly NodePlan[]
   /** Further arguments of the API server, such as an OpenID issuer's. */
   readonly apiServerArguments?: readonly string[]
+  /** Variables of the control plane's programs, such as how they collect garbage. */
+  readonly controlPlaneEnvironment?: Readonly<Record<string, string>>
   /** Further arguments of the controller manager, such as how long a node may be silent. */
   readonly controllerManagerArguments?: readonly string[]
   /** Further arguments of etcd, such as another quota. */

@@ -6,7 +6,12 @@ import { benchFolder, type FolderPlace } from './folder.ts'
 export interface BenchClusterOptions
   extends Pick<
     UpOptions,
-    'nodes' | 'controllerManagerArguments' | 'etcdArguments' | 'report' | 'signal'
+    | 'nodes'
+    | 'controlPlaneEnvironment'
+    | 'controllerManagerArguments'
+    | 'etcdArguments'
+    | 'report'
+    | 'signal'
   > {
   /** Where it keeps its state. */
   readonly place: FolderPlace

@@ -17,8 +17,11 @@ export interface NodeMemory {
   readonly containerd: number
 }
 
-/** For Go's scavenger, which gives back what was collected little by little. */
+/** Go's scavenger gives back what was collected little by little: looked at so often, until it has, and so long at most. */
+const lookMs = 4000
 const settleMs = 30_000
+/** Between two looks, of the whole. */
+const unchanged = 0.002
 
 /** Reads a node's memory at rest: with containerd's heap collected, and the page cache dropped. */
 export async function nodeMemory(
@@ -30,7 +33,7 @@ export async function nodeMemory(
     cluster.daemons.identity(nodeDaemons(node).containerd)?.pid ?? 0,
   )
   await collectHeap(containerd)
-  await delay(settleMs, undefined, { signal })
+  await settled(containerd, signal)
   await writeFile('/proc/sys/vm/drop_caches', '3')
   const root = '/sys/fs/cgroup/memory'
   const pods = join(root, nodeCgroup(cluster.state.id, node), 'kubepods')
@@ -80,6 +83,17 @@ async function collectHeap(pid: number): Promise<void> {
   )) as [IncomingMessage]
   if (answer.statusCode !== 200) throw new Error(`containerd's heap: ${answer.statusCode}`)
   await answer.toArray()
+}
+
+async function settled(pid: number, signal: AbortSignal): Promise<void> {
+  const end = performance.now() + settleMs
+  let before = Number.POSITIVE_INFINITY
+  for (;;) {
+    await delay(lookMs, undefined, { signal })
+    const now = await proportional(pid)
+    if (performance.now() > end || Math.abs(before - now) < unchanged * now) return
+    before = now
+  }
 }
 
 /** What a process has to itself, and its share of what it shares; mapped files are page cache, and not counted. */

@@ -113,7 +113,8 @@ async function startPart({ state, folder, daemons }: ControlPlaneOptions, name: 
   const args = partArguments[name](state, controlPlaneFiles(folder))
   const program = join(state.programs.kubernetes, name)
   const [first = '', ...rest] = [...enterControlPlane(daemons, state), program, ...args]
-  await daemons.start({ name, command: [first, ...rest] })
+  const env = state.controlPlaneEnvironment ?? {}
+  await daemons.start({ name, command: [first, ...rest], env })
 }
 
 /** Waits until the API server answers 200 at a path. */
