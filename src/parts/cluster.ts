@@ -136,7 +136,7 @@ export async function clusterParts(context: Context, signal: AbortSignal): Promi
 
 /** Copies what is wanted to the backup, in a process of its own. */
 function mirrorPart(
-  { settings, log, metrics, identity, invocation: { program } }: Context,
+  { settings, log, metrics, identity, invocation: { program, env } }: Context,
   { store, mapping }: { readonly store: ImageStore; readonly mapping: Mapping },
 ): Part {
   const own = log.child({ component: 'mirror' })
@@ -149,7 +149,7 @@ function mirrorPart(
         decide: (image) =>
           decide({ reference: image.reference, image, mapping, settings, now: Date.now() }).mirror,
         keepWorker: (hooks, signal) =>
-          keepMirrorProcess({ program, settings, identity, log: own, ...hooks }, signal),
+          keepMirrorProcess({ program, env, settings, identity, log: own, ...hooks }, signal),
         log: own,
         metrics,
         now: Date.now,

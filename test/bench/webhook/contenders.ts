@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
 import { isDeepStrictEqual, promisify } from 'node:util'
+import { imageEnvironment } from '../../../docker/bundle.ts'
 import { ContenderError } from '../harness/measure.ts'
 import type { Measurement } from '../harness/measurement.ts'
 import type { Contender } from '../harness/rounds.ts'
@@ -44,7 +45,7 @@ export function loadContender(options: LoadOptions): Contender {
     name: options.name ?? server,
     run: async (_round, signal) => {
       const command = [...world.servers[server], await world.imagesFile(images), world.certificates]
-      const env = { NODE_ENV: 'production', GOMAXPROCS: '1' }
+      const env = { ...imageEnvironment(), GOMAXPROCS: '1' }
       await using started = await startWebhookServer(command, env, signal)
       const load = { world, inFlight }
       await postReviews(started, load, WARM_UP, signal)

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
+import { imageEnvironment } from '../../../docker/bundle.ts'
 import { createObject, deleteObject } from '../../../src/kube/apply.ts'
 import { KubeApiError } from '../../../src/kube/errors.ts'
 import type { ResourcePath } from '../../../src/kube/resource.ts'
@@ -62,7 +63,7 @@ export async function startWholeKip(options: WholeKipOptions): Promise<WholeKip>
   const [program = '', ...args] = ['setpriv', '--pdeathsig', 'KILL', ...line]
   const child = spawn(program, args, {
     stdio: ['ignore', 'ignore', 'pipe'],
-    env: { NODE_ENV: 'production', PATH: process.env.PATH },
+    env: { ...imageEnvironment(), PATH: process.env.PATH },
   })
   const said = text(child.stderr)
   const end = async (): Promise<void> => {

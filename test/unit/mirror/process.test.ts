@@ -8,10 +8,12 @@ import { keepMirrorProcess } from '../../../src/mirror/process.ts'
 import { silentLog } from '../../support/silent-log.ts'
 import { waitUntil } from '../../support/wait-until.ts'
 
-/** Tells its own life's beginning as the outcome of a copy, and lives until it is told to end. */
+/** Tells its own life's beginning, and of its environment, as the outcome of a copy, and lives until it is told to end. */
 const program = `
+const { KIP_KEPT, MALLOC_TRIM_THRESHOLD_ } = process.env
 process.on('message', ({ id }) => {
-  process.send({ type: 'outcome', outcome: { reference: id, state: 'Verified', bytes: 0, seconds: 0 } })
+  const reference = [id, KIP_KEPT, MALLOC_TRIM_THRESHOLD_].join(' ')
+  process.send({ type: 'outcome', outcome: { reference, state: 'Verified', bytes: 0, seconds: 0 } })
 })
 process.once('SIGTERM', () => process.exit(0))
 `
@@ -34,6 +36,7 @@ test('a worker runs only while there is something to copy, and each has a name o
   const ended = keepMirrorProcess(
     {
       ...{ program: file, settings: defaultSettings, identity: 'leader', idleMs: 20 },
+      env: { ...process.env, MALLOC_TRIM_THRESHOLD_: '131072', KIP_KEPT: 'kept' },
       log: silentLog(),
       work: {
         follow: (follower) => {
@@ -51,7 +54,8 @@ test('a worker runs only while there is something to copy, and each has a name o
   assert.deepEqual(named, [])
   for (const id of ['leader/1', 'leader/2']) {
     set(true)
-    await waitUntil('the worker works', () => told.at(-1) === id)
+    // The idle replica's own setting is not for who copies.
+    await waitUntil('the worker works', () => told.at(-1) === `${id} kept `)
     const before = follows
     set(false)
     await waitUntil('the worker has gone, and work is waited for', () => follows > before)
