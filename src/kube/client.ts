@@ -32,8 +32,6 @@ export interface StreamSink {
   begin(contentType: string): void
   /** Some bytes of its body; they are the socket's, and not to be kept. */
   chunk(chunk: Buffer): void
-  /** Asked between its bytes: whether those that come next may be gathered for 100 ms. Default: they may not. */
-  readonly mayRest?: (() => boolean) | undefined
 }
 
 /**

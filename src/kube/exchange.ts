@@ -7,8 +7,6 @@ export interface ExchangeOptions {
   readonly signal: AbortSignal
   /** Called when a connection is there, before anything is sent; what it throws ends the exchange. */
   readonly beforeSending?: (() => void) | undefined
-  /** Asked when all that had come is handed on: whether what comes next may be gathered for 100 ms. Default: it may not. */
-  readonly mayRest?: (() => boolean) | undefined
   /**
    * Called when the answer begins; returns where its body goes, chunk by chunk. A chunk is a view of what the socket read. When
    * either throws, the exchange ends with that error.
@@ -20,12 +18,6 @@ export interface ExchangeOptions {
 const sliceMs = 5
 
 /**
- * Changes that come one by one are gathered for so long: to wake for each of 500 a second took half of all the CPU that reading them
- * took. A tenth of a second is nothing to who follows images; a server's own buffers hold what comes in it.
- */
-const restMs = 100
-
-/**
  * Sends one request; resolves when the whole answer was handed on.
  *
  * A watch sends each event in HTTP chunks of its own. They are handed on where they are parsed: between streams and iterators
@@ -33,18 +25,14 @@ const restMs = 100
  * event loop: libuv reads two mebibytes before it looks at anybody else.
  */
 export function exchange(options: ExchangeOptions): Promise<void> {
-  const { dispatcher, request, signal, beforeSending, onHead, mayRest } = options
+  const { dispatcher, request, signal, beforeSending, onHead } = options
   return new Promise((resolve, reject) => {
     let abort: ((reason: Error) => void) | undefined
     const onAbort = (): void => {
       reject(signal.reason)
       abort?.(signal.reason)
     }
-    let isOver = false
-    let rest: NodeJS.Timeout | undefined
     const finish = (end: () => void): void => {
-      isOver = true
-      clearTimeout(rest)
       signal.removeEventListener('abort', onAbort)
       end()
     }
@@ -54,27 +42,15 @@ export function exchange(options: ExchangeOptions): Promise<void> {
     /** When the turn of the event loop began in which chunks are handed on; undefined: none were yet. */
     let turnAt: number | undefined
     const handOn = (controller: Dispatcher.DispatchController, chunk: Buffer): void => {
-      // One chunk, read before, still comes when a rest has begun.
-      if (turnAt === undefined && rest === undefined) {
+      if (turnAt === undefined) {
         turnAt = performance.now()
-        setImmediate(endTurn, controller)
+        setImmediate(() => {
+          turnAt = undefined
+          controller.resume()
+        })
       }
       onChunk?.(chunk)
-      if (turnAt !== undefined && performance.now() - turnAt > sliceMs) controller.pause()
-    }
-    const endTurn = (controller: Dispatcher.DispatchController): void => {
-      turnAt = undefined
-      if (isOver) return
-      const hasMore = controller.paused
-      if (hasMore || mayRest?.() !== true) {
-        controller.resume()
-        return
-      }
-      controller.pause()
-      rest = setTimeout(() => {
-        rest = undefined
-        controller.resume()
-      }, restMs)
+      if (performance.now() - turnAt > sliceMs) controller.pause()
     }
     dispatcher.dispatch(request, {
       onRequestStart(controller) {

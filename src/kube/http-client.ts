@@ -80,7 +80,6 @@ export class HttpKubeClient implements KubeClient {
           sink.begin(contentType)
         },
         chunk: (chunk) => sink.chunk(chunk),
-        mayRest: sink.mayRest,
       }),
     )
   }
@@ -178,7 +177,6 @@ export class HttpKubeClient implements KubeClient {
     const answer = exchange({
       dispatcher: this.#agent(credentials.tls),
       beforeSending: request.beforeSending,
-      mayRest: sink.mayRest,
       request: {
         origin: this.#origin,
         path: this.#basePath + request.path,

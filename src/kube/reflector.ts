@@ -314,7 +314,6 @@ export class Reflector<T> {
         clock: this.#clock,
         random: this.#random,
         signal,
-        mayRest: () => this.#version !== undefined,
         onEvent: (event) => {
           events += 1
           this.#options.metrics?.event?.(event.type)

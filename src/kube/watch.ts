@@ -33,8 +33,6 @@ export interface ReadWatchOptions<T> {
   readonly clock: Clock
   readonly random: () => number
   readonly signal: AbortSignal
-  /** Whether events may be gathered for 100 ms, as those of a list that is waited for may not. Default: not. */
-  readonly mayRest?: () => boolean
   /** Called when the server has begun to answer. */
   readonly onOpen?: () => void
   /** May throw: the watch ends with that error. */
@@ -83,7 +81,6 @@ export async function readWatch<T>(options: ReadWatchOptions<T>): Promise<void> 
           options.onOpen?.()
           reader = options.decoder.eventReader(contentType)
         },
-        mayRest: options.mayRest,
         chunk: (chunk) => {
           silence.touch()
           if (!stop.signal.aborted) reader?.push(chunk, options.onEvent)

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { createServer, type ServerResponse } from 'node:http'
+import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { describe, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { Agent } from 'undici'
 import { exchange } from '../../../src/kube/exchange.ts'
 
@@ -51,84 +50,4 @@ describe('an exchange', () => {
     assert.equal(bytes, pieces * piece.length, 'every byte came')
     assert.ok(mostInTurn <= 20, `${mostInTurn} pieces in a turn of the event loop`)
   })
-
-  describe('that may rest', () => {
-    test('gathers what comes piece by piece', async () => {
-      const { turns, bytes } = await restingExchange(async (response) => {
-        for (let number = 0; number < 100; number += 1) {
-          response.write(piece)
-          await sleep(4)
-        }
-        response.end()
-      })
-      assert.equal(bytes, 100 * piece.length, 'every byte came')
-      assert.ok(turns <= 25, `100 pieces were taken in ${turns} turns`)
-    })
-
-    test('is over when its answer ended in a rest', async () => {
-      const { bytes } = await restingExchange(async (response) => {
-        response.write(piece)
-        await sleep(20)
-        response.write(piece)
-        response.end(piece)
-      })
-      assert.equal(bytes, 3 * piece.length, 'every byte came')
-    })
-
-    test('fails when its answer broke off in a rest', async () => {
-      const broken = restingExchange(async (response) => {
-        response.write(piece)
-        await sleep(20)
-        response.write(piece)
-        response.destroy()
-      })
-      await assert.rejects(broken, { code: /^(UND_ERR_SOCKET|ECONNRESET)$/ })
-    })
-
-    test('can be aborted in a rest', async () => {
-      const abort = new AbortController()
-      const aborted = restingExchange(async (response) => {
-        response.write(piece)
-        await sleep(20)
-        abort.abort(new Error('enough'))
-      }, abort.signal)
-      await assert.rejects(aborted, /enough/)
-    })
-  })
 })
-
-/** What came of an answer, and in how many turns of the event loop. */
-async function restingExchange(
-  answer: (response: ServerResponse) => Promise<void>,
-  signal: AbortSignal = new AbortController().signal,
-): Promise<{ readonly bytes: number; readonly turns: number }> {
-  const server = createServer((_request, response) => void answer(response))
-  await once(server.listen(0, '127.0.0.1'), 'listening')
-  const { port } = server.address() as AddressInfo
-  const dispatcher = new Agent()
-  let bytes = 0
-  let turns = 0
-  let isInTurn = false
-  try {
-    await exchange({
-      dispatcher,
-      request: { origin: `http://127.0.0.1:${port}`, path: '/', method: 'GET' },
-      signal,
-      mayRest: () => true,
-      onHead: () => (chunk) => {
-        bytes += chunk.length
-        if (isInTurn) return
-        isInTurn = true
-        turns += 1
-        setImmediate(() => {
-          isInTurn = false
-        })
-      },
-    })
-    return { bytes, turns }
-  } finally {
-    await dispatcher.destroy()
-    server.closeAllConnections()
-    server.close()
-  }
-}
