@@ -10,6 +10,7 @@ import type { Log } from '../kube/log.ts'
 import { Reflector } from '../kube/reflector.ts'
 import type { ResourcePath } from '../kube/resource.ts'
 import type { KubeObject, MutatingWebhookConfiguration, OwnerReference } from '../kube/types.ts'
+import { untilAborted } from '../kube/until-aborted.ts'
 import { WorkQueue } from '../kube/work-queue.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { Exclusions } from '../state/exclusions.ts'
@@ -117,7 +118,8 @@ class ConfigurationKeeper {
 
   async run(signal: AbortSignal): Promise<void> {
     const { exclusions, certificates, log } = this.#options
-    await abortable(exclusions.synced, signal)
+    await Promise.race([exclusions.synced, untilAborted(signal)])
+    signal.throwIfAborted()
     // A bundle of some seconds ago may lack an authority that a replica serves under already.
     const tools = { log, clock: this.#clock }
     await insist('webhook certificate cannot be read', tools, signal, () =>
@@ -228,17 +230,5 @@ async function insist(
       log.warn({ err }, complaint)
       await sleep(clock, retryMs, signal)
     }
-  }
-}
-
-async function abortable(done: Promise<void>, signal: AbortSignal): Promise<void> {
-  const stopped = Promise.withResolvers<never>()
-  const stop = (): void => stopped.reject(signal.reason)
-  signal.addEventListener('abort', stop, { once: true })
-  try {
-    signal.throwIfAborted()
-    await Promise.race([done, stopped.promise])
-  } finally {
-    signal.removeEventListener('abort', stop)
   }
 }

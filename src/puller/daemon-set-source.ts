@@ -6,6 +6,7 @@ import { ObjectWatch } from '../kube/object-watch.ts'
 import { Reflector } from '../kube/reflector.ts'
 import type { ResourcePath } from '../kube/resource.ts'
 import type { DaemonSet } from '../kube/types.ts'
+import { untilAborted } from '../kube/until-aborted.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { type ObservedShard, readDaemonSet } from './daemon-set.ts'
 import { objectNames, type ShardKind, shardName } from './shard.ts'
@@ -90,9 +91,7 @@ class NamedDaemonSets implements DaemonSetSource {
     if (!signal.aborted) {
       const watches = [...this.#watches.values()]
       void Promise.all(watches.map(({ synced }) => synced)).then(() => this.#sync.resolve())
-      await new Promise<void>((resolve) => {
-        signal.addEventListener('abort', () => resolve(), { once: true })
-      })
+      await untilAborted(signal)
     }
     await Promise.all(running.runs)
     this.#running = undefined

@@ -4,6 +4,7 @@ import { KubeApiError } from '../kube/errors.ts'
 import { ObjectWatch } from '../kube/object-watch.ts'
 import type { ResourcePath } from '../kube/resource.ts'
 import type { KubeObject, PodTemplateSpec } from '../kube/types.ts'
+import { untilAborted } from '../kube/until-aborted.ts'
 import { type ExternalImages, externalImages, hashOf, referencesIn } from './external-images.ts'
 import type { Puller, PullerOptions } from './puller.ts'
 import { wantedSet } from './wanted.ts'
@@ -72,9 +73,9 @@ class Term {
 
   async #rounds(map: ObjectWatch<ConfigMap>, signal: AbortSignal): Promise<void> {
     const { store, log } = this.#options
-    const aborted = Promise.withResolvers<void>()
-    signal.addEventListener('abort', () => aborted.resolve(), { once: true })
-    await Promise.race([Promise.all([store.synced, map.synced]), aborted.promise])
+    const aborted = untilAborted(signal)
+    void aborted.then(() => this.#wakeUp.resolve())
+    await Promise.race([Promise.all([store.synced, map.synced]), aborted])
     while (!signal.aborted) {
       await sleep(this.#clock, gatherMs, signal).catch(() => undefined)
       if (signal.aborted) return
@@ -88,7 +89,7 @@ class Term {
       const cancel = Number.isFinite(nextMs)
         ? this.#clock.timer(() => this.#wakeUp.resolve(), nextMs)
         : () => undefined
-      await Promise.race([this.#wakeUp.promise, aborted.promise])
+      await this.#wakeUp.promise
       cancel()
     }
   }

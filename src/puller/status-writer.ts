@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { type Clock, sleep } from '../kube/clock.ts'
 import type { Log } from '../kube/log.ts'
+import { untilAborted } from '../kube/until-aborted.ts'
 import type { Nodes } from '../state/cached-image.ts'
 import { ConflictError, type ImageStore } from '../state/store.ts'
 
@@ -40,10 +41,9 @@ export class StatusWriter {
 
   /** Writes until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    const aborted = Promise.withResolvers<void>()
-    signal.addEventListener('abort', () => aborted.resolve(), { once: true })
+    void untilAborted(signal).then(() => this.#wake.resolve())
     while (!signal.aborted) {
-      await Promise.race([this.#wake.promise, aborted.promise])
+      await this.#wake.promise
       if (signal.aborted) return
       this.#wake = Promise.withResolvers()
       await this.#flush(signal)

@@ -5,6 +5,7 @@ import type { KubeClient } from '../kube/client.ts'
 import { type Clock, sleep } from '../kube/clock.ts'
 import type { Log } from '../kube/log.ts'
 import type { OwnerReference } from '../kube/types.ts'
+import { untilAborted } from '../kube/until-aborted.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { Nodes } from '../state/cached-image.ts'
 import type { ImageStore } from '../state/store.ts'
@@ -156,9 +157,9 @@ export class Term {
 
   async #rounds(signal: AbortSignal): Promise<void> {
     const { store, log, clock } = this.#options
-    const aborted = Promise.withResolvers<void>()
-    signal.addEventListener('abort', () => aborted.resolve(), { once: true })
-    await Promise.race([Promise.all([store.synced, this.#view.synced]), aborted.promise])
+    const aborted = untilAborted(signal)
+    void aborted.then(() => this.#wakeUp.resolve())
+    await Promise.race([Promise.all([store.synced, this.#view.synced]), aborted])
     while (!signal.aborted) {
       this.#wakeUp = Promise.withResolvers()
       const nextMs = await this.#round(signal).catch((error: unknown) => {
@@ -168,7 +169,7 @@ export class Term {
       const cancel = Number.isFinite(nextMs)
         ? clock.timer(() => this.#wakeUp.resolve(), nextMs)
         : () => undefined
-      await Promise.race([this.#wakeUp.promise, aborted.promise])
+      await this.#wakeUp.promise
       cancel()
       const gatherMs = Math.max(gatherEventsMs, gatherEventsFactor * this.#lookMs)
       await sleep(clock, gatherMs, signal).catch(() => undefined)
