@@ -252,14 +252,26 @@ describe('the puller, and what befalls nodes', { skip }, () => {
     })
 
   it('makes a DaemonSet that was deleted by hand again', async () => {
-    await using _running = await start(good)
-    await waitUntil('all of them', () => areReady(['kip']), 90_000)
+    // The kubelet refuses pods for a while after a collection, and holds them up for as long.
+    await untilAdmitting(cluster, first)
+    await using running = await start(good)
+    await waitUntil(
+      'all of them, and this puller to know',
+      async () =>
+        (await areReady(['kip'])) && good.every((image) => running.nodes(image)?.cached === 1),
+      90_000,
+    )
     const before = (await shards())[0]?.metadata?.uid
     await deleteObject(client, daemonSets, 'kip', { signal })
     await waitUntil(
       'another one',
       async () => (await areReady(['kip'])) && (await shards())[0]?.metadata?.uid !== before,
       60_000,
+    )
+    // It was known to be well, so it comes back at once and whole, not by way of a fresh one.
+    const onProbation = '{"daemonset":"kip-fresh","action":"apply"'
+    assert.ok(
+      !running.log.lines.some(({ fields }) => JSON.stringify(fields).startsWith(onProbation)),
     )
     assert.deepEqual(await lackingOn(first, good), [])
   })
