@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import manifest from '../package.json' with { type: 'json' }
 import type { Invocation, Subcommand } from './cli/invocation.ts'
+import { stopSignal } from './stop-signal.ts'
 
 interface Command {
   readonly summary: string
@@ -101,9 +102,7 @@ function leaveUnoptimised(): void {
 }
 
 async function main(): Promise<number> {
-  const stop = new AbortController()
-  for (const signal of ['SIGTERM', 'SIGINT'] as const)
-    process.once(signal, () => stop.abort(new Error(`stopped by ${signal}`)))
+  const signal = stopSignal()
   const complain = (text: string) => errors.stream.write(`${text}\n`)
   const { name, rest } = choose(process.argv.slice(2))
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined
@@ -124,7 +123,7 @@ async function main(): Promise<number> {
     terminal: process.getBuiltinModule('node:tty').isatty(2) ? errors.stream : undefined,
     program: import.meta.filename,
     version: manifest.version,
-    signal: stop.signal,
+    signal,
   })
 }
 

@@ -17,6 +17,7 @@ const floors: Readonly<Record<string, number>> = {
   'src/mode.ts': 5,
   'src/mirror-worker.ts': 5,
   'src/settle-heap.ts': 5,
+  'src/stop-signal.ts': 5,
   'src/registries.ts': 5,
   'src/cluster-networks.ts': 5,
   'src/admission': 4,
