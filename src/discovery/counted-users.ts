@@ -52,7 +52,8 @@ export class CountedUsers {
     if (content === undefined) this.#remembered.delete(reference)
     else this.#remembered.set(reference, content)
     const moved = this.#limit.drain().filter((other) => other !== reference)
-    for (const namespace of asked) this.#tell(namespace)
+    // Those that were named may have lost their last user, and then nobody asks for them.
+    for (const namespace of asked.union(this.#exceeding)) this.#tell(namespace)
     return { users, turnedAway, moved }
   }
 

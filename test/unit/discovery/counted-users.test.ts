@@ -57,6 +57,15 @@ describe('users within the limits of their namespaces', () => {
     assert.equal(warned(), 2)
   })
 
+  it('are told anew of a namespace that was emptied, or deleted, and made again', () => {
+    sizes.set('a', limits.bytes + 1)
+    for (const namespaces of [['shop'], [], ['shop']]) {
+      users.set('a', namespaces)
+      counted.of('a')
+    }
+    assert.equal(warned(), 2)
+  })
+
   it('may be too many for their namespace by one image that is larger than its share', () => {
     sizes.set('small', 500)
     sizes.set('large', 501)
