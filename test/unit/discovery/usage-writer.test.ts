@@ -60,4 +60,27 @@ describe('what is written of the users of an image', () => {
     await write(0)
     assert.notEqual(usage()?.lastSeen, undefined, 'kept for their return')
   })
+
+  it('forgets that some were opted out once the others are written', async () => {
+    await write(1)
+    clock.advance(5000)
+    writer.noteOptedOut(reference)
+    await write(2)
+    await write(0)
+    assert.notEqual(usage()?.lastSeen, undefined, 'kept for their return')
+  })
+
+  it('holds up no news where there was nothing to write', async () => {
+    await write(1)
+    clock.advance(5000)
+    await write(1)
+    assert.equal(await write(2), undefined)
+    assert.equal(usage()?.pods, 2)
+  })
+
+  it('is looked at again before a timer would overflow', async () => {
+    await write(1)
+    const month = 30 * 86_400
+    assert.equal(await writer.write(reference, usersWith(0), month, signal), 2 ** 31 - 1)
+  })
 })
