@@ -101,8 +101,7 @@ export class ShardWrites {
     const { name, generation } = shard
     if (isMissing(shard) || shard.deleting || !this.#isChangedInPlace(shard)) return done
     const known = this.#repaired.get(name)
-    const paused = this.#paused.has(name)
-    const isTurned = paused !== (shard.paused === true)
+    const isTurned = this.#paused.has(name) !== (shard.paused === true)
     if (known?.generation === generation && !isTurned) return done
     const waitMs = (known?.at ?? Number.NEGATIVE_INFINITY) + repairIntervalMs - clock.now()
     if (waitMs > 0 && !isTurned) return waitMs
@@ -110,9 +109,6 @@ export class ShardWrites {
       const after = await this.#put(name, shard, shard, signal)
       if (after === undefined || after.metadata?.generation === generation) return
       if (!isTurned) log.warn({ daemonset: name }, 'somebody else changed the shard; put right')
-      else if (paused)
-        log.warn({ daemonset: name }, 'kubelets refuse its pods; the shard is paused')
-      else log.info({ daemonset: name }, 'the shard goes on')
     })
   }
 
@@ -180,6 +176,7 @@ export class ShardWrites {
       if (written === undefined) return
       const { uid = '', generation = 0 } = written.metadata ?? {}
       view.wrote(name, uid, generation)
+      this.#tellTurned(name, observed)
       // The first one belongs to a DaemonSet that was not there before.
       if (observed === undefined) await copy(uid, signal)
     }
@@ -214,9 +211,18 @@ export class ShardWrites {
     const { name: object = '', uid = '', generation = 0 } = written.metadata ?? {}
     view.wrote(object, uid, generation)
     this.#repaired.set(name, { generation, at: clock.now() })
+    if (inPlace) this.#tellTurned(name, observed)
     const kept = readDaemonSet(written, building.settings.daemonSetName)?.members.length ?? 0
     if (building.strategy === 'volume' && kept < shard.members.length) onVolumesLost()
     return written
+  }
+
+  #tellTurned(name: string, observed: ObservedShard | undefined): void {
+    const { log } = this.#options
+    const paused = this.#paused.has(name)
+    if (paused === (observed?.paused === true)) return
+    if (paused) log.warn({ daemonset: name }, 'kubelets refuse its pods; the shard is paused')
+    else log.info({ daemonset: name }, 'the shard goes on')
   }
 
   async #delete(observed: ObservedShard, signal: AbortSignal): Promise<void> {

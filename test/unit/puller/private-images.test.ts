@@ -178,6 +178,10 @@ describe('images that need credentials', () => {
     await waitUntil('it to go on', () => strategy() === 'RollingUpdate', 20_000)
     assert.equal(copies().length, 1)
     assert.deepEqual(cluster.losses, [])
+    const told = (): readonly string[] =>
+      log.lines.map(({ message }) => message).filter((text) => /paused|goes on/.test(text))
+    await waitUntil('both to be told', () => told().length > 1, 10_000)
+    assert.deepEqual(told(), ['kubelets refuse its pods; the shard is paused', 'the shard goes on'])
   })
 
   it('go with their last user', async () => {
