@@ -1,8 +1,8 @@
-import { applyObject, createObject } from '../kube/apply.ts'
+import { applyObject, createObject, getObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
-import { isAlreadyExists } from '../kube/errors.ts'
+import { isAlreadyExists, isConflict } from '../kube/errors.ts'
 import type { DaemonSet } from '../kube/types.ts'
-import type { ObservedShard } from './daemon-set.ts'
+import { fingerprintAnnotation, type ObservedShard } from './daemon-set.ts'
 import { daemonSetsIn } from './daemon-set-source.ts'
 import { objectNames } from './shard.ts'
 
@@ -36,17 +36,25 @@ export interface ShardWriter {
  * was created has its fields from another kind of write, and would keep those that an apply no longer names.
  */
 export function applyingWriter(client: KubeClient, namespace: string): ShardWriter {
+  const resource = daemonSetsIn(namespace)
   return {
     async write({ name, observed, isTaken, build }, signal) {
       // One that is gone is made when its namesake is; the namesake's going is an event.
       if (observed === undefined && isTaken(name)) return undefined
       const object = build(observed?.object ?? name, 0)
-      return await applyObject<DaemonSet>(
-        client,
-        daemonSetsIn(namespace),
-        observed === undefined ? object : at(object, observed),
-        { fieldManager, force: true, signal },
-      )
+      const apply = (wanted: DaemonSet): Promise<DaemonSet> =>
+        applyObject<DaemonSet>(client, resource, wanted, { fieldManager, force: true, signal })
+      if (observed === undefined) return await apply(object)
+      try {
+        return await apply(at(object, observed))
+      } catch (error) {
+        if (!isConflict(error)) throw error
+        // Its controller counts its pods in it, many times a second while there are some to make.
+        const present = await getObject<DaemonSet>(client, resource, observed.object, { signal })
+        if (!isAsObserved(present, observed)) throw error
+        const { resourceVersion = '' } = present?.metadata ?? {}
+        return await apply(at(object, { ...observed, resourceVersion }))
+      }
     },
   }
 }
@@ -83,4 +91,18 @@ export function succeedingWriter(
 /** The object, to be applied only to what the change was computed from. */
 function at(object: DaemonSet, { uid, resourceVersion }: ObservedShard): DaemonSet {
   return { ...object, metadata: { ...object.metadata, uid, resourceVersion } }
+}
+
+/** Whether nothing of it changed but its status. */
+function isAsObserved(
+  present: DaemonSet | undefined,
+  { uid, generation, fingerprint }: ObservedShard,
+): boolean {
+  const { annotations = {}, ...metadata } = present?.metadata ?? {}
+  return (
+    metadata.uid === uid &&
+    metadata.generation === generation &&
+    metadata.deletionTimestamp === undefined &&
+    (annotations[fingerprintAnnotation] ?? '') === fingerprint
+  )
 }
