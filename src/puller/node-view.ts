@@ -26,6 +26,9 @@ export interface NodeView {
 /** Key of the taint with which nodes may be registered, to be released when they hold the images. */
 export const startupTaint = 'images.kip/not-ready'
 
+/** Set by the control plane while a kubelet has too little disk, and refuses pods for that. */
+const pressureTaint = 'node.kubernetes.io/disk-pressure'
+
 export interface Taint {
   readonly key: string
   readonly value?: string
@@ -55,4 +58,9 @@ export function projectNode({ metadata, spec, status }: Node): NodeView {
     os: status?.nodeInfo?.operatingSystem ?? labels['kubernetes.io/os'] ?? '',
     architecture: status?.nodeInfo?.architecture ?? labels['kubernetes.io/arch'] ?? '',
   }
+}
+
+/** Whether its kubelet refuses new pods, those of DaemonSets too, since its disk is full. */
+export function refusesPods({ taints }: NodeView): boolean {
+  return taints.some(({ key }) => key === pressureTaint)
 }

@@ -54,6 +54,7 @@ export class ShardWrites {
   readonly #succession: ShardWriter
   #mayPatch: boolean
   #paused: ReadonlySet<string> = new Set()
+  #pausesNew = false
 
   constructor(options: ShardWritesOptions) {
     const { client, namespace, log, clock, metrics, view } = options
@@ -73,9 +74,10 @@ export class ShardWrites {
     return this.#mayPatch
   }
 
-  /** From now on these shards are paused, and no others: see {@link Pauses}. */
-  pause(names: ReadonlySet<string>): void {
+  /** From now on these shards are paused, and no others but, if so, what is made: see {@link Pauses}. */
+  pause(names: ReadonlySet<string>, whatIsMade: boolean): void {
     this.#paused = names
+    this.#pausesNew = whatIsMade
   }
 
   /** Another write that backs off as these do. */
@@ -196,7 +198,8 @@ export class ShardWrites {
     const inPlace = observed === undefined ? this.#mayPatch : this.#isChangedInPlace(observed)
     const writer = inPlace ? this.#applying : this.#succession
     const building = blueprints.current
-    const paused = inPlace && this.#paused.has(name)
+    const isPaused = this.#paused.has(name) || (observed === undefined && this.#pausesNew)
+    const paused = inPlace && isPaused
     const written = await writer.write(
       {
         name,

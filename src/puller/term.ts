@@ -16,6 +16,7 @@ import { overBudget } from './disk-budget.ts'
 import { type Ground, groundOf } from './ground.ts'
 import { standingOf } from './image-standing.ts'
 import { blank, type Memory } from './memory.ts'
+import { refusesPods } from './node-view.ts'
 import type { Pace } from './pace.ts'
 import { Pauses } from './pauses.ts'
 import { type Plan, plan } from './plan.ts'
@@ -204,8 +205,12 @@ export class Term {
     const taken = this.#view.taken()
     const strategy = this.#strategy.choose(ground.nodes, now)
     this.#blueprints.hold(strategy, ground.cramped)
-    const { paused, wakeAt } = this.#pauses.look(generations.shards, this.#view.refused(), now)
-    this.#writes.pause(paused)
+    const isRefusing = ground.nodes?.some(refusesPods) === true
+    const { paused, wakeAt } = this.#pauses.look({
+      ...{ shards: generations.shards, pods: this.#view.pods(), isRefusing, now },
+      refused: this.#view.refused(),
+    })
+    this.#writes.pause(paused, isRefusing)
     const scene = privateScene({
       store,
       settings,

@@ -5,7 +5,7 @@ import {
   type ObservedShard,
   readDaemonSet,
 } from '../../../src/puller/daemon-set.ts'
-import { Pauses } from '../../../src/puller/pauses.ts'
+import { Pauses, type PausesInput } from '../../../src/puller/pauses.ts'
 import { createPodProjection, type PodView } from '../../../src/puller/pod-view.ts'
 import { pullerSettings } from './driver.ts'
 
@@ -27,44 +27,65 @@ const refusedOn = (...nodes: readonly string[]): readonly PodView[] =>
   }))
 const refused = refusedOn('n1', 'n1', 'n1')
 const nobody = refusedOn()
+const paused = (
+  pauses: Pauses,
+  shards: readonly ObservedShard[],
+  now: number,
+  input: Partial<PausesInput> = {},
+) => {
+  const found = pauses.look({ pods: [], refused: nobody, isRefusing: false, ...input, shards, now })
+  return { ...found, paused: [...found.paused] }
+}
 
 describe('a shard whose pods kubelets refuse', () => {
   it('is paused until a minute after one more was refused, though they are still there', () => {
     const pauses = new Pauses()
-    assert.deepEqual([...pauses.look([read(false)], nobody, 0).paused], [])
-    const { paused, wakeAt } = pauses.look([read(false)], refused, 1000)
-    assert.deepEqual([...paused], ['kip-fresh'])
-    assert.equal(wakeAt, 61_000)
-    const more = refusedOn('n1', 'n1', 'n1', 'n1')
-    assert.equal(pauses.look([read(true)], more, 31_000).wakeAt, 91_000)
-    assert.deepEqual([...pauses.look([read(true)], more, 90_999).paused], ['kip-fresh'])
-    assert.deepEqual([...pauses.look([read(true)], more, 91_000).paused], [])
+    assert.deepEqual(paused(pauses, [read(false)], 0).paused, [])
+    const first = paused(pauses, [read(false)], 1000, { refused })
+    assert.deepEqual(first, { paused: ['kip-fresh'], wakeAt: 61_000 })
+    const more = { refused: refusedOn('n1', 'n1', 'n1', 'n1') }
+    assert.equal(paused(pauses, [read(true)], 31_000, more).wakeAt, 91_000)
+    assert.deepEqual(paused(pauses, [read(true)], 90_999, more).paused, ['kip-fresh'])
+    assert.deepEqual(paused(pauses, [read(true)], 91_000, more).paused, [])
   })
 
   it('is left alone for a pod that each of many nodes evicted or shut down with', () => {
     const few = refusedOn('n1', 'n1', 'n2', 'n3', 'n4')
-    assert.deepEqual([...new Pauses().look([read(false)], few, 0).paused], [])
+    assert.deepEqual(paused(new Pauses(), [read(false)], 0, { refused: few }).paused, [])
+  })
+
+  it('is paused for as long as a node is known to refuse pods, unless it has something to roll', () => {
+    const pauses = new Pauses()
+    const [pod] = refusedOn('n2')
+    const of = (template: string): Partial<PausesInput> => ({
+      isRefusing: true,
+      pods: pod === undefined ? [] : [{ ...pod, refused: false, template }],
+    })
+    const rolled = of(read(false).template)
+    assert.deepEqual(paused(pauses, [read(false)], 0, rolled).paused, ['kip-fresh'])
+    assert.deepEqual(paused(pauses, [read(true)], 600_000, rolled).paused, ['kip-fresh'])
+    assert.deepEqual(paused(pauses, [read(true)], 600_001, of('older')).paused, [])
+    assert.deepEqual(paused(pauses, [read(true)], 600_002, rolled).paused, ['kip-fresh'])
+    assert.deepEqual(paused(pauses, [read(true)], 600_003).paused, [])
   })
 
   it('is waited for as long when kip was started since', () => {
     const pauses = new Pauses()
-    assert.equal(pauses.look([read(true)], nobody, 5000).wakeAt, 65_000)
-    assert.deepEqual([...pauses.look([read(true)], nobody, 65_000).paused], [])
+    assert.equal(paused(pauses, [read(true)], 5000).wakeAt, 65_000)
+    assert.deepEqual(paused(pauses, [read(true)], 65_000).paused, [])
   })
 
   it('is forgotten with its DaemonSet', () => {
     const pauses = new Pauses()
-    pauses.look([read(false)], refused, 0)
-    assert.deepEqual(pauses.look([], nobody, 1), {
-      paused: new Set(),
-      wakeAt: Number.POSITIVE_INFINITY,
-    })
+    paused(pauses, [read(false)], 0, { refused })
+    assert.deepEqual(paused(pauses, [], 1), { paused: [], wakeAt: Number.POSITIVE_INFINITY })
+    assert.deepEqual(paused(pauses, [read(false)], 2).paused, [])
   })
 
   it('rolls nothing meanwhile, with pods of the same template', () => {
-    const [going, paused] = [built(false), built(true)]
-    assert.deepEqual(paused.spec?.updateStrategy, { type: 'OnDelete' })
-    assert.deepEqual(paused.spec?.template, going.spec?.template)
+    const [going, resting] = [built(false), built(true)]
+    assert.deepEqual(resting.spec?.updateStrategy, { type: 'OnDelete' })
+    assert.deepEqual(resting.spec?.template, going.spec?.template)
     assert.equal(read(true).paused, true)
     assert.equal(read(false).paused, undefined)
   })

@@ -15,6 +15,7 @@ import { connect, daemonSets, fastClock, refuse } from './cluster-bridge.ts'
 import { SimulatedCluster } from './simulated-cluster.ts'
 
 const deployments = { group: 'apps', version: 'v1', plural: 'deployments', namespace: 'kip' }
+const nodes = { group: '', version: 'v1', plural: 'nodes' }
 const images = ['r.test/a:1', 'r.test/b:1', 'r.test/c:1']
 
 describe('createPuller', () => {
@@ -175,6 +176,25 @@ describe('createPuller', () => {
     await waitUntil('a word of it', () => told().includes('the shard goes on'))
     assert.ok(told().includes('kubelets refuse its pods; the shard is paused'))
     assert.ok(!told().includes('somebody else changed the shard; put right'))
+    assert.deepEqual(cluster.losses, [])
+  })
+
+  it('makes a shard paused while a node is under disk pressure, and has it go on then', async () => {
+    const node = (name: string, ...keys: readonly string[]) => ({
+      ...{ apiVersion: 'v1', kind: 'Node' },
+      metadata: { name, labels: { 'kubernetes.io/os': 'linux' } },
+      spec: { taints: keys.map((key) => ({ key, effect: 'NoSchedule' })) },
+    })
+    kube.put(nodes, node('n1', 'node.kubernetes.io/disk-pressure'))
+    kube.put(nodes, node('n2'))
+    const strategies = () =>
+      kube.list(daemonSets).map((one) => (one as DaemonSet).spec?.updateStrategy?.type)
+    start()
+    await waitUntil('the shard', () => strategies().length > 0)
+    assert.equal(strategies().join(), 'OnDelete')
+    kube.put(nodes, node('n1'))
+    await waitUntil('the images to be held', isSettled, 10_000)
+    await waitUntil('it to go on', () => strategies().join() === 'RollingUpdate', 10_000)
     assert.deepEqual(cluster.losses, [])
   })
 
