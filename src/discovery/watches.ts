@@ -66,15 +66,14 @@ export class Watches {
 
   /** Reads the pods, of which there are many, and many are alike. */
   #reflectPods(read: Reader): Reflector<PodUse> {
-    const { project, ofOne, isSame } = createPodReader(read)
+    const { project, ...reading } = createPodReader(read)
     return new Reflector<PodUse>({
       ...this.#reflecting(podKind),
       project: (raw) => {
         if (raw.metadata?.deletionTimestamp !== undefined) this.#options.onLeaving?.(raw)
         return project(raw)
       },
-      ofOne,
-      isSame,
+      ...reading,
       onEvent: ({ type, key, uid, value, previous }) => {
         const { used } = value.shape
         if (type === 'deleted') this.#inventory.changePod(key, undefined, used)

@@ -32,6 +32,8 @@ export interface StreamSink {
   begin(contentType: string): void
   /** Some bytes of its body; they are the socket's, and not to be kept. */
   chunk(chunk: Buffer): void
+  /** For how many milliseconds what comes next may be gathered, asked when all that had come was taken. Default: not at all. */
+  restMs?(): number
 }
 
 /**

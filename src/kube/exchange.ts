@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
+import { BodyPace } from './body-pace.ts'
 
 export interface ExchangeOptions {
   readonly dispatcher: Dispatcher
@@ -12,46 +13,32 @@ export interface ExchangeOptions {
    * either throws, the exchange ends with that error.
    */
   readonly onHead: (status: number, headers: IncomingHttpHeaders) => (chunk: Buffer) => void
+  /** For how many milliseconds what comes next may be gathered, asked when all that had come is handed on. Default: not at all. */
+  readonly restMs?: (() => number) | undefined
 }
-
-/** What is waiting is handed on for so long; then everybody else has a turn. Long against a turn, short against a webhook's answer. */
-const sliceMs = 5
 
 /**
  * Sends one request; resolves when the whole answer was handed on.
  *
  * A watch sends each event in HTTP chunks of its own. They are handed on where they are parsed: between streams and iterators
- * each would cost more than reading the pod in it. A server that sends faster than the chunks are taken would never let go of the
- * event loop: libuv reads two mebibytes before it looks at anybody else.
+ * each would cost more than reading the pod in it.
  */
 export function exchange(options: ExchangeOptions): Promise<void> {
-  const { dispatcher, request, signal, beforeSending, onHead } = options
+  const { dispatcher, request, signal, beforeSending, onHead, restMs } = options
   return new Promise((resolve, reject) => {
     let abort: ((reason: Error) => void) | undefined
     const onAbort = (): void => {
       reject(signal.reason)
       abort?.(signal.reason)
     }
+    let pace: BodyPace | undefined
     const finish = (end: () => void): void => {
+      pace?.stop()
       signal.removeEventListener('abort', onAbort)
       end()
     }
     signal.throwIfAborted()
     signal.addEventListener('abort', onAbort, { once: true })
-    let onChunk: ((chunk: Buffer) => void) | undefined
-    /** When the turn of the event loop began in which chunks are handed on; undefined: none were yet. */
-    let turnAt: number | undefined
-    const handOn = (controller: Dispatcher.DispatchController, chunk: Buffer): void => {
-      if (turnAt === undefined) {
-        turnAt = performance.now()
-        setImmediate(() => {
-          turnAt = undefined
-          controller.resume()
-        })
-      }
-      onChunk?.(chunk)
-      if (performance.now() - turnAt > sliceMs) controller.pause()
-    }
     dispatcher.dispatch(request, {
       onRequestStart(controller) {
         abort = (reason) => controller.abort(reason)
@@ -60,9 +47,9 @@ export function exchange(options: ExchangeOptions): Promise<void> {
       },
       onResponseStart(_controller, status, headers) {
         // What goes before an answer (100, 103) is none.
-        if (status >= 200) onChunk = onHead(status, headers)
+        if (status >= 200) pace = new BodyPace({ onChunk: onHead(status, headers), restMs })
       },
-      onResponseData: handOn,
+      onResponseData: (controller, chunk) => pace?.take(controller, chunk),
       onResponseEnd: () => finish(resolve),
       onResponseError: (_controller, error) => finish(() => reject(error)),
     })

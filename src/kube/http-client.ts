@@ -80,6 +80,7 @@ export class HttpKubeClient implements KubeClient {
           sink.begin(contentType)
         },
         chunk: (chunk) => sink.chunk(chunk),
+        restMs: () => sink.restMs?.() ?? 0,
       }),
     )
   }
@@ -177,6 +178,7 @@ export class HttpKubeClient implements KubeClient {
     const answer = exchange({
       dispatcher: this.#agent(credentials.tls),
       beforeSending: request.beforeSending,
+      restMs: sink.restMs,
       request: {
         origin: this.#origin,
         path: this.#basePath + request.path,

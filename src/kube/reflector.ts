@@ -44,6 +44,11 @@ export interface ReflectorOptions<T> {
   readonly protobuf?: ProtoMessage
   /** Whether to ask for metadata alone: the rest of an object, a Secret's data say, is then not even sent. Default false. */
   readonly metadataOnly?: boolean
+  /**
+   * Whether changes may be told up to `timing.gatherMs` late, all that came until then at once: for resources of which hundreds
+   * change a second. A list is told as it comes. Default false.
+   */
+  readonly gathers?: boolean
   /** Called in order, for every change; must not throw. */
   readonly onEvent?: (event: ReflectorEvent<T>) => void
   /** Called after each full list, when its deletions have been told too. */
@@ -314,6 +319,7 @@ export class Reflector<T> {
         clock: this.#clock,
         random: this.#random,
         signal,
+        mayGather: () => this.#options.gathers === true && this.#version !== undefined,
         onEvent: (event) => {
           events += 1
           this.#options.metrics?.event?.(event.type)

@@ -352,6 +352,20 @@ describe('reflector', () => {
     )
   })
 
+  test('where changes are gathered, a list is told as it comes', async () => {
+    for (const name of ['x', 'y', 'z']) kube.put(pods, pod(name))
+    const { reflector, told } = reflect({ gathers: true, timing: { gatherMs: 1_000_000 } })
+    await reflector.synced
+    assert.equal(told().length, 3)
+    for (let number = 0; number < 5; number += 1) {
+      kube.put(pods, pod('x', `x:${number}`))
+      await delay(5)
+    }
+    await until(() => told().length === 4, 'the change that a pause begins with')
+    await delay(20)
+    assert.equal(told().length, 4)
+  })
+
   test('a list that tells nothing new tells nothing', async () => {
     kube.put(pods, pod('x'))
     let replaced = 0
