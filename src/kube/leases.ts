@@ -1,7 +1,8 @@
 import { createObject, getObject, updateObject } from './apply.ts'
 import type { KubeClient } from './client.ts'
 import type { Log } from './log.ts'
-import { Reflector, type ReflectorMetrics } from './reflector.ts'
+import { Reflector } from './reflector.ts'
+import type { ReflectorMetrics } from './reflector-options.ts'
 import type { ResourcePath } from './resource.ts'
 import type { Lease } from './types.ts'
 

@@ -1,75 +1,15 @@
 import { Backoff, reflectorBackoff } from './backoff.ts'
-import type { KubeClient } from './client.ts'
 import { type Clock, sleep, systemClock } from './clock.ts'
-import type { Decoder, Project, Projection } from './decoder.ts'
+import type { Decoder, Projection } from './decoder.ts'
 import { isExpired, isUnreachable, KubeApiError, statusError } from './errors.ts'
 import { jsonDecoder } from './json-decoder.ts'
-import type { Log } from './log.ts'
-import type { ProtoMessage } from './protobuf.ts'
+import { type ListOptions, listPages, listVersion } from './list-pages.ts'
 import { protobufDecoder } from './protobuf-decoder.ts'
-import { type ResourcePath, resourcePath } from './resource.ts'
+import type { ReflectorOptions } from './reflector-options.ts'
+import { resourcePath } from './resource.ts'
 import { ObjectStore, type ReflectorEvent } from './store.ts'
 import { readWatch, type WatchTiming, watchTiming } from './watch.ts'
-
-/** What a reflector counts; every member is optional so that a caller takes what it shows. */
-export interface ReflectorMetrics {
-  /** A full list (paged or streamed) ended. */
-  listed?(objects: number, seconds: number): void
-  /** A watch was opened. */
-  watched?(): void
-  /** It ended, whichever way; `events` with its bookmarks. */
-  unwatched?(events: number, seconds: number): void
-  /** An event or a bookmark came. */
-  event?(type: string): void
-  /** A list or watch failed; `reason` is a meta/v1 StatusReason or a word of the reflector's. */
-  failed?(reason: string): void
-}
-
-export interface ReflectorOptions<T> {
-  readonly client: KubeClient
-  readonly resource: ResourcePath
-  /** Takes from one raw object what is to be kept; undefined: the object is none of ours. Pure; must not keep `raw`. */
-  readonly project: Project<T>
-  /**
-   * For objects of which many are alike in all that `project` reads: it is asked once for these, and this makes the value of
-   * each; then `project` sees of an object's own only the namespace.
-   */
-  readonly ofOne?: (alike: T, nodeName: string) => T
-  /**
-   * Whether two values of one object say the same: most changes of a pod are of its status, of which little is kept, and then
-   * there is nothing to tell. Default: each change is told.
-   */
-  readonly isSame?: (a: T, b: T) => boolean
-  /** The fields that `project` reads, to have them as protobuf from servers that speak it. Default: JSON. */
-  readonly protobuf?: ProtoMessage
-  /** Whether to ask for metadata alone: the rest of an object, a Secret's data say, is then not even sent. Default false. */
-  readonly metadataOnly?: boolean
-  /**
-   * Whether changes may be told up to `timing.gatherMs` late, all that came until then at once: for resources of which hundreds
-   * change a second. A list is told as it comes. Default false.
-   */
-  readonly gathers?: boolean
-  /** Called in order, for every change; must not throw. */
-  readonly onEvent?: (event: ReflectorEvent<T>) => void
-  /** Called after each full list, when its deletions have been told too. */
-  readonly onReplaced?: () => void
-  readonly fieldSelector?: string
-  readonly labelSelector?: string
-  /** Objects a page. Default 250: JSON.parse of a page of 7.7 KB pods then holds the event loop for about 30 ms. */
-  readonly pageSize?: number
-  /** Whether to ask for the initial list as a stream (WatchList) first. Default true. */
-  readonly watchList?: boolean
-  /**
-   * Whether the resource may be missing (a CRD that is not installed) or closed to us. It then counts as read, is said
-   * once, and asked for again every 10 to 20 s. Default false: a failure like any other.
-   */
-  readonly optional?: boolean
-  readonly timing?: Partial<WatchTiming>
-  readonly log: Log
-  readonly metrics?: ReflectorMetrics
-  readonly clock?: Clock
-  readonly random?: () => number
-}
+import { isRefusedQuery, WatchListOffer } from './watch-list-offer.ts'
 
 /** A request a while for what somebody installs once a year: soon enough to need no restart. */
 const askAgainMs = { least: 10_000, spread: 10_000 }
@@ -101,8 +41,7 @@ export class Reflector<T> {
   #running = false
   /** Where the next watch begins; undefined: list first. */
   #version: string | undefined
-  #watchList: boolean
-  #watchListFailures = 0
+  readonly #watchList: WatchListOffer
   /** The last watch ended because nothing was heard of it. */
   #silent = false
   /** Status that an optional resource was last refused with; 0: it was not. */
@@ -122,7 +61,7 @@ export class Reflector<T> {
     this.#clock = options.clock ?? systemClock
     this.#random = options.random ?? Math.random
     this.#timing = { ...watchTiming, ...options.timing }
-    this.#watchList = options.watchList ?? true
+    this.#watchList = new WatchListOffer(options.watchList ?? true)
     this.#store = new ObjectStore((event) => this.#emit(event), options.isSame)
     this.#backoff = new Backoff({
       ...reflectorBackoff,
@@ -175,7 +114,7 @@ export class Reflector<T> {
   async #round(signal: AbortSignal): Promise<void> {
     try {
       if (this.#silent) await this.#checkVersion(signal)
-      if (this.#version === undefined && !this.#watchList) await this.#list(signal)
+      if (this.#version === undefined && !this.#watchList.isOpen) await this.#list(signal)
       await this.#watch(signal)
     } catch (error) {
       if (signal.aborted) return
@@ -238,19 +177,14 @@ export class Reflector<T> {
    * says nothing until it has come as far. Its list tells.
    */
   async #checkVersion(signal: AbortSignal): Promise<void> {
-    const answer = await this.#options.client.raw({
-      method: 'GET',
-      path: this.#path,
-      query: { ...this.#selectors(), limit: '1' },
-      accept: this.#decoder.accept.list,
+    const serverVersion = await listVersion({
+      ...this.#listing(signal),
       // One object; a connection that is dead is to be found out soon.
       timeoutMs: Math.min(this.#timing.listTimeoutMs, versionTimeoutMs),
-      signal,
     })
-    const { resourceVersion } = this.#decoder.readList(answer.contentType, answer.body, () => {})
-    if (Number(resourceVersion) < Number(this.#version)) {
+    if (Number(serverVersion) < Number(this.#version)) {
       this.#options.log.warn(
-        { resource: this.#path, version: this.#version, serverVersion: resourceVersion },
+        { resource: this.#path, version: this.#version, serverVersion },
         'the server has gone back in time, listing again',
       )
       this.#version = undefined
@@ -259,42 +193,10 @@ export class Reflector<T> {
   }
 
   async #list(signal: AbortSignal): Promise<void> {
-    const { client, metrics } = this.#options
     const startedAt = this.#clock.now()
-    this.#store.beginReplace()
-    // A list that outlives its continue token is begun anew; one that does so twice is asked for whole.
-    let restarts = 0
-    let continueToken = ''
-    for (;;) {
-      const limit = restarts < 2 ? String(this.#options.pageSize ?? 250) : undefined
-      try {
-        const answer = await client.raw({
-          method: 'GET',
-          path: this.#path,
-          query: {
-            ...this.#selectors(),
-            limit,
-            continue: continueToken === '' ? undefined : continueToken,
-          },
-          accept: this.#decoder.accept.list,
-          timeoutMs: this.#timing.listTimeoutMs,
-          signal,
-        })
-        const page = this.#decoder.readList(answer.contentType, answer.body, (object) =>
-          this.#store.put(object),
-        )
-        continueToken = page.continueToken
-        if (continueToken !== '') continue
-        this.#replaced(page.resourceVersion)
-        metrics?.listed?.(this.#store.size, (this.#clock.now() - startedAt) / 1000)
-        return
-      } catch (error) {
-        if (continueToken === '' || !isExpired(error)) throw error
-        restarts += 1
-        continueToken = ''
-        this.#store.beginReplace()
-      }
-    }
+    const { pageSize = 250 } = this.#options
+    this.#replaced(await listPages({ ...this.#listing(signal), pageSize, store: this.#store }))
+    this.#listed(startedAt)
   }
 
   /** Opens a watch, at a version or as WatchList from nothing, and reads it to its end. */
@@ -327,9 +229,8 @@ export class Reflector<T> {
           if (event.type === 'bookmark') {
             if (event.initialEventsEnd && this.#version === undefined) {
               this.#replaced(event.resourceVersion)
-              this.#watchListFailures = 0
-              const seconds = (this.#clock.now() - startedAt) / 1000
-              this.#options.metrics?.listed?.(this.#store.size, seconds)
+              this.#watchList.succeeded()
+              this.#listed(startedAt)
             }
           } else if (event.type === 'deleted') this.#store.remove(event.object)
           else this.#store.put(event.object)
@@ -344,7 +245,7 @@ export class Reflector<T> {
     } catch (error) {
       if (initial && this.#version === undefined && !signal.aborted) {
         this.#watchListFailed(error)
-        if (isRefused(error)) return
+        if (isRefusedQuery(error)) return
       }
       throw error
     } finally {
@@ -368,17 +269,15 @@ export class Reflector<T> {
     }
   }
 
-  /** A server without WatchList refuses it, or sends what is no initial list: pages do from then on. */
   #watchListFailed(error: unknown): void {
-    if (isUnreachable(error)) return
-    if (error instanceof KubeApiError && (error.reason === 'Broken' || error.status >= 401)) {
-      if (error.status !== 422) return
-    }
-    this.#watchListFailures += 1
-    if (isRefused(error) || this.#watchListFailures >= 2) {
-      this.#options.log.debug({ resource: this.#path, err: error }, 'no WatchList here, paging')
-      this.#watchList = false
-    }
+    if (!this.#watchList.failed(error)) return
+    this.#options.log.debug({ resource: this.#path, err: error }, 'no WatchList here, paging')
+  }
+
+  /** @param startedAt - when the list that is complete now was begun */
+  #listed(startedAt: number): void {
+    const seconds = (this.#clock.now() - startedAt) / 1000
+    this.#options.metrics?.listed?.(this.#store.size, seconds)
   }
 
   #replaced(version: string): void {
@@ -418,6 +317,17 @@ export class Reflector<T> {
     }
   }
 
+  #listing(signal: AbortSignal): ListOptions<T> {
+    return {
+      client: this.#options.client,
+      path: this.#path,
+      selectors: this.#selectors(),
+      decoder: this.#decoder,
+      timeoutMs: this.#timing.listTimeoutMs,
+      signal,
+    }
+  }
+
   #selectors(): { fieldSelector: string | undefined; labelSelector: string | undefined } {
     const { fieldSelector, labelSelector } = this.#options
     return { fieldSelector, labelSelector }
@@ -430,8 +340,4 @@ export class Reflector<T> {
 
 function isLacking(error: unknown): error is KubeApiError {
   return error instanceof KubeApiError && (error.status === 404 || error.status === 403)
-}
-
-function isRefused(error: unknown): boolean {
-  return error instanceof KubeApiError && (error.status === 400 || error.status === 422)
 }
