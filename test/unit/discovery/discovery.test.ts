@@ -30,6 +30,7 @@ describe('discovery', () => {
   let events: EventNote[]
   let discovery: Discovery
   let unpulled: string[]
+  let leaving: string[]
   let demandsAsked: boolean
   let demandsTold: number
   let stop: () => Promise<void>
@@ -85,6 +86,7 @@ describe('discovery', () => {
       metrics: createMetrics({ processMetrics: false }),
       events: { record: (note) => events.push(note), close: async () => {} },
       onUnpulled: (reference) => unpulled.push(reference),
+      onLeaving: ({ metadata }) => leaving.push(metadata?.name ?? ''),
       demands: {
         isAsked: () => demandsAsked,
         onChange: () => {
@@ -130,6 +132,7 @@ describe('discovery', () => {
     log = silentLog()
     events = []
     unpulled = []
+    leaving = []
     demandsAsked = false
     demandsTold = 0
     for (const name of ['shop', 'lone', 'kube-system', 'k8s-image-puller', 'left-out']) {
@@ -257,6 +260,17 @@ describe('discovery', () => {
     put('', 'pods', 'shop', waiting('ErrImagePull'))
     await become('failed pull is told', () => unpulled.length > 0)
     assert.deepEqual(unpulled, [library('nginx:1')])
+  })
+
+  it('tells of every pod that is being deleted', async () => {
+    await run()
+    pod('shop', 'stays', 'nginx:1')
+    pod('shop', 'goes', 'nginx:1')
+    await become('both are known', () => store.get(library('nginx:1'))?.usage?.pods === 2)
+    assert.deepEqual(leaving, [])
+    pod('shop', 'goes', 'nginx:1', { deletionTimestamp: new Date(now).toISOString() })
+    await become('the end is told', () => leaving.length > 0)
+    assert.deepEqual(leaving, ['goes'])
   })
 
   it('follows what comes, changes and goes, and keeps the unused for a while', async () => {

@@ -20,6 +20,20 @@ describe('what waits for a signal', () => {
     assert.deepEqual(called, ['first', 'third'])
   })
 
+  test('is called though another was taken back twice', () => {
+    const stop = new AbortController()
+    let called = 0
+    const other = (): void => {}
+    onAbort(stop.signal, () => {
+      called += 1
+    })
+    onAbort(stop.signal, other)
+    offAbort(stop.signal, other)
+    offAbort(stop.signal, other)
+    stop.abort()
+    assert.equal(called, 1)
+  })
+
   test('is not kept by a signal that outlives it, however many came since the last full collection', () => {
     setFlagsFromString('--expose-gc')
     const collect: (options?: { type: 'minor' }) => void = runInNewContext('gc')

@@ -1,0 +1,30 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Exchange } from '../../../src/image-copy/src/http/exchange.ts'
+import { ExchangeWatch } from '../../../src/image-copy/src/http/exchange-watch.ts'
+
+function exchange(look: () => void): Exchange {
+  return { lookMs: 10, look } as unknown as Exchange
+}
+
+test('every exchange is looked at each time until it ends, though another ends meanwhile, or twice', async () => {
+  const watch = new ExchangeWatch()
+  const seen: string[] = []
+  const ended = exchange(() => {
+    watch.delete(ended)
+    watch.delete(ended)
+    seen.push('ended')
+    queueMicrotask(() => seen.push('all were looked at'))
+  })
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const slow = exchange(() => {
+    seen.push('slow')
+    if (seen.length < 4) return
+    watch.delete(slow)
+    resolve()
+  })
+  watch.add(ended)
+  watch.add(slow)
+  await promise
+  assert.deepEqual(seen, ['ended', 'slow', 'all were looked at', 'slow'])
+})
