@@ -31,8 +31,8 @@ export interface PausesInput {
  */
 export class Pauses {
   readonly #until = new Map<string, number>()
-  /** Refused pods by name, as they were when last looked at. */
-  #known: ReadonlySet<string> = new Set()
+  /** Refused pods by name, as they were when last looked at; undefined: never, and what is there is from before. */
+  #known: ReadonlySet<string> | undefined
   /** Shards that are paused since nodes are known to refuse pods; they go on when none is any more. */
   #resting: ReadonlySet<string> = new Set()
 
@@ -51,7 +51,7 @@ export class Pauses {
       counts.set(`${shard}/${node}`, (counts.get(`${shard}/${node}`) ?? 0) + 1)
     }
     for (const { name, shard, node } of refused) {
-      if (this.#known.has(name)) continue
+      if (this.#known?.has(name) !== false) continue
       if ((counts.get(`${shard}/${node}`) ?? 0) >= refusedPods) refusing.add(shard)
     }
     this.#known = new Set(refused.map(({ name }) => name))

@@ -27,13 +27,14 @@ const refusedOn = (...nodes: readonly string[]): readonly PodView[] =>
   }))
 const refused = refusedOn('n1', 'n1', 'n1')
 const nobody = refusedOn()
+const nothing = { pods: [], refused: nobody, isRefusing: false }
 const paused = (
   pauses: Pauses,
   shards: readonly ObservedShard[],
   now: number,
   input: Partial<PausesInput> = {},
 ) => {
-  const found = pauses.look({ pods: [], refused: nobody, isRefusing: false, ...input, shards, now })
+  const found = pauses.look({ ...nothing, ...input, shards, now })
   return { ...found, paused: [...found.paused] }
 }
 
@@ -49,9 +50,19 @@ describe('a shard whose pods kubelets refuse', () => {
     assert.deepEqual(paused(pauses, [read(true)], 91_000, more).paused, [])
   })
 
+  it('is not paused by a new leader for what was refused before it came', () => {
+    const pauses = new Pauses()
+    assert.deepEqual(paused(pauses, [read(false)], 0, { refused }).paused, [])
+    assert.deepEqual(paused(pauses, [read(false)], 1000, { refused }).paused, [])
+    const more = { refused: refusedOn('n1', 'n1', 'n1', 'n1') }
+    assert.deepEqual(paused(pauses, [read(false)], 2000, more).paused, ['kip-fresh'])
+  })
+
   it('is left alone for a pod that each of many nodes evicted or shut down with', () => {
     const few = refusedOn('n1', 'n1', 'n2', 'n3', 'n4')
-    assert.deepEqual(paused(new Pauses(), [read(false)], 0, { refused: few }).paused, [])
+    const pauses = new Pauses()
+    pauses.look({ ...nothing, shards: [], now: 0 })
+    assert.deepEqual(paused(pauses, [read(false)], 0, { refused: few }).paused, [])
   })
 
   it('is paused for as long as a node is known to refuse pods, unless it has something to roll', () => {
