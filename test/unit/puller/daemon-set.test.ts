@@ -132,6 +132,16 @@ describe('buildDaemonSet', () => {
     assert.deepEqual(containers[0]?.command, ['/kip/sleep', '720h'])
   })
 
+  it('asks so many nodes at once for what they pull, and a quarter for what they hold', () => {
+    const settings = { ...pullerSettings, nodesAtOnce: 7 }
+    const surge = (kind: ShardKind, more: Partial<Shard> = {}): unknown =>
+      buildDaemonSet({ ...shard(kind), ...more }, { ...options, settings }).spec?.updateStrategy
+        ?.rollingUpdate?.maxSurge
+    assert.deepEqual([surge('holding'), surge('originals')], ['25%', '25%'])
+    assert.deepEqual([surge('fresh'), surge('refresh')], [7, 7])
+    assert.deepEqual([surge('fresh', { unpaced: true }), surge('apart')], ['100%', '100%'])
+  })
+
   it('puts selector, affinity, tolerations, secrets and annotations where KIP does', () => {
     const set = {
       ...pullerSettings,
