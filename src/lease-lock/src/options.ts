@@ -9,6 +9,7 @@ export interface Log {
   warn(fields: object, message: string): void
 }
 
+/** Who is elected by which Lease, and how fast; what is left out is as {@link leaseDefaults} has it. */
 export interface LeaseElectorOptions {
   readonly api: LeaseApi
   /** Must be unique to this process: pod name and a random part, never a host name alone. */

@@ -3,6 +3,7 @@ import type { Credential, CredentialSource } from './credential.ts'
 import type { DockerConfig } from './docker-config.ts'
 import { createKeyring } from './keyring.ts'
 
+/** How helpers are run. */
 export interface DockerCredentialsOptions {
   /** Environment for credential helpers; its PATH is where they are looked for. Without it helpers are not run. */
   readonly helperEnvironment?: Readonly<Record<string, string | undefined>> | undefined
