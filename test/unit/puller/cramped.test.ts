@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { crampedOf, typeLabel } from '../../../src/puller/cramped.ts'
+import { crampedOf, isForCramped, typeLabel } from '../../../src/puller/cramped.ts'
 import { projectNode } from '../../../src/puller/node-view.ts'
 import { Driver, pullerSettings, want } from './driver.ts'
 import { SimulatedCluster } from './simulated-cluster.ts'
@@ -28,6 +28,18 @@ describe('nodes that take few pods', () => {
     assert.deepEqual(crampedOf([few, node('t.small', '110')], []).types, ['t.small'])
     // Neither a node without a type nor one that has not reported is one.
     assert.deepEqual(crampedOf([node(undefined, '11'), node('new', '')], []).types, [])
+  })
+
+  it('have pods of the first shard for all nodes, and of what is new where there are no others', () => {
+    const reached = (alone: boolean): readonly string[] =>
+      (['holding', 'originals', 'fresh', 'apart', 'refresh'] as const).flatMap((kind) =>
+        ['', 'amd64']
+          .flatMap((where) => [1, 2].map((index) => ({ kind, index, where })))
+          .filter((shard) => isForCramped(shard, { types: ['t.small'], alone }))
+          .map(({ index, where }) => `${kind} ${index} ${where}`.trimEnd()),
+      )
+    assert.deepEqual(reached(false), ['holding 1'])
+    assert.deepEqual(reached(true), ['holding 1', 'fresh 1', 'fresh 2', 'apart 1', 'apart 2'])
   })
 
   const start = (nodes: Readonly<Record<string, typeof small>>): Driver => {
