@@ -68,7 +68,7 @@ function choose(argv: readonly string[]): { name: string; rest: readonly string[
 }
 
 /** Not at once: the compiled form of Node's own modules is good only for the flags that it was made with. */
-const UNOPTIMISED_AFTER_MS = 50
+const UNOPTIMISED_AFTER_MS = 100
 
 /**
  * Standard output or error, opened when it is first wanted: that takes 2 ms each, in which the first connections can be opened
@@ -95,10 +95,13 @@ class LateOutput {
 const output = new LateOutput('stdout')
 const errors = new LateOutput('stderr')
 
-/** Keeps V8 from its optimising compilers, which take 12 MiB. */
+/**
+ * Keeps V8 from its optimising compilers, which take 12 MiB, and from waking threads to collect what is young, of which there
+ * is too little to share out.
+ */
 function leaveUnoptimised(): void {
   const { setFlagsFromString } = process.getBuiltinModule('node:v8')
-  for (const flag of ['--no-opt', '--no-maglev']) setFlagsFromString(flag)
+  for (const flag of ['--no-opt', '--no-maglev', '--no-parallel-scavenge']) setFlagsFromString(flag)
 }
 
 async function main(): Promise<number> {

@@ -37,7 +37,7 @@ async function copyPairs(args: CopyArguments, invocation: Invocation): Promise<n
   const pairs = await readPairs(args, invocation)
   const client = await createClient(args, invocation, pairs)
   const reporter = new Reporter({ invocation, output: args.output, images: pairs.length })
-  const started = performance.now()
+  const started = process.uptime()
   const outcomes: Outcome[] = []
   const waiting = pairs.values()
   const lane = async (): Promise<void> => {
@@ -53,7 +53,7 @@ async function copyPairs(args: CopyArguments, invocation: Invocation): Promise<n
     // The client is not closed: its idle connections keep no process alive, and the process's end closes them at once.
     reporter.end()
   }
-  const summary = summarize(outcomes, (performance.now() - started) / 1000)
+  const summary = summarize(outcomes, process.uptime() - started)
   reporter.summary(summary)
   return summary.failed + summary.stopped === 0 ? 0 : 1
 }
@@ -78,9 +78,10 @@ async function createClient(
   const ca = args.ca === undefined ? {} : { ca: readNamed('--ca', args.ca, readFile) }
   const credentials = await copyCredentials({ ...args, ...invocation, pairs })
   try {
-    for (const host of new Set(pairs.flatMap(({ source, target }) => [source, target]))) {
-      proxy(new URL(`${plain.has(host.registry) ? 'http' : 'https'}://${host.registry}/`))
-    }
+    for (const host of new Set(
+      pairs.flatMap((pair) => [pair.source.registry, pair.target.registry]),
+    ))
+      proxy(new URL(`${plain.has(host) ? 'http' : 'https'}://${host}/`))
     return createRegistryClient({
       hosts: (host) => ({ http: plain.has(host) }),
       ...ca,
@@ -102,7 +103,7 @@ async function copyPair(
   signal: AbortSignal,
   onEvent: (event: CopyEvent) => void,
 ): Promise<Outcome> {
-  const started = performance.now()
+  const started = process.uptime()
   const options: CopyOptions = {
     platforms: args.platforms,
     referrers: args.referrers,
@@ -126,7 +127,7 @@ async function copyPair(
       target,
       options,
     )
-    const seconds = (performance.now() - started) / 1000
+    const seconds = process.uptime() - started
     const status = bytes > 0 ? 'copied' : 'present'
     return { status, digest, bytes, blobs, skipped, mounted, seconds }
   } catch (error) {

@@ -45,7 +45,7 @@ export class Reporter {
     const { terminal, complain } = options.invocation
     this.#screen = terminal && new Screen(terminal)
     const show = (): void => {
-      const view = this.#progress.view(performance.now())
+      const view = this.#progress.view(process.uptime() * 1000)
       if (this.#screen) this.#screen.draw(view)
       else complain(overallLine(view))
     }

@@ -85,17 +85,12 @@ export function createJob<T>(
   }
   // The work starts a turn later, so that a reader that is made at once misses nothing.
   const result = Promise.resolve().then(() => work(emit))
-  let ended = false
-  const end = (): void => {
-    ended = true
-    for (const reader of readers) reader.end()
-  }
-  result.then(end, end)
   return Object.assign(result, {
     [Symbol.asyncIterator](): AsyncIterator<CopyEvent> {
       const queue = new EventQueue(() => readers.delete(queue))
-      if (ended) queue.end()
-      else readers.add(queue)
+      const end = (): void => queue.end()
+      readers.add(queue)
+      result.then(end, end)
       return queue
     },
   })

@@ -11,6 +11,8 @@ import {
   headManifest,
   type ManifestBytes,
   type ManifestHead,
+  type OfferedManifest,
+  offerManifest,
 } from '../registry/manifests.ts'
 import { type Repository, repositoryOf } from '../registry/repository.ts'
 import type { Learned } from '../registry/requests.ts'
@@ -149,7 +151,7 @@ async function copyRoot(parts: RootParts): Promise<{ digest: string; mediaType: 
     requireTargetDigest(target, held.digest)
     return { digest: held.digest, mediaType: held.mediaType }
   }
-  const found = fetched ?? (await getManifest(from, wanted, context))
+  const found = await (fetched?.verified() ?? getManifest(from, wanted, context))
   requireTargetDigest(target, found.digest)
   const manifest = parseManifest(
     found.bytes,
@@ -231,7 +233,7 @@ interface FirstLook {
   readonly namesake: ManifestHead | undefined
   /** What the source is, as far as known without its bytes. */
   readonly head: { readonly digest: string | undefined } | undefined
-  readonly fetched: ManifestBytes | undefined
+  readonly fetched: OfferedManifest | undefined
 }
 
 /**
@@ -253,7 +255,7 @@ async function firstLook(
   const [target, head, fetched] = await Promise.all([
     tag === undefined ? undefined : headManifest(to, tag, context),
     source.digest === undefined && byHead ? headManifest(from, wanted, context) : undefined,
-    source.digest === undefined && !byHead ? getManifest(from, wanted, context) : undefined,
+    source.digest === undefined && !byHead ? offerManifest(from, wanted, context) : undefined,
   ])
   const absent = target === undefined
   const right = !absent && target.digest === (head ?? fetched ?? source).digest

@@ -1,4 +1,5 @@
 import { offAbort, onAbort } from '../abortable.ts'
+import { now } from '../clock.ts'
 import { StalledError } from './protocol-error.ts'
 import type { RequestHead } from './request-head.ts'
 import type { ResponseHead } from './response-parser.ts'
@@ -83,7 +84,7 @@ export class Exchange {
   #maxBytes = 0
   #end: PromiseWithResolvers<void> | undefined
   #failure: Error | undefined
-  readonly #started = performance.now()
+  readonly #started = now()
   /** Since when the answer is waited for. */
   #askedAt = Number.POSITIVE_INFINITY
   #sink: BodySink | undefined
@@ -170,7 +171,7 @@ export class Exchange {
     return this.#connection.write(bytes, () => {
       this.#unflushed -= 1
       this.#moves += Math.max(bytes.length, leastBytes)
-      if (this.requestSent) this.#askedAt = performance.now()
+      if (this.requestSent) this.#askedAt = now()
       flushed?.()
     })
   }
@@ -256,7 +257,7 @@ export class Exchange {
 
   /** Holds the limits. */
   look(): void {
-    const why = this.#overrun(performance.now())
+    const why = this.#overrun(now())
     if (why !== undefined) this.abort(new StalledError(why))
   }
 

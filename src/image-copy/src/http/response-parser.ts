@@ -49,7 +49,7 @@ type State =
 export class ResponseParser {
   #state: State = 'idle'
   #bodyless = false
-  #partial: Buffer | undefined
+  #partial = ''
   #line = ''
   #left = 0
   #interim = 0
@@ -60,7 +60,7 @@ export class ResponseParser {
   begin(method: string): void {
     this.#state = 'head'
     this.#bodyless = method === 'HEAD'
-    this.#partial = undefined
+    this.#partial = ''
     this.#interim = 0
     this.#trailerBytes = 0
     this.#keepAlive = false
@@ -117,22 +117,22 @@ export class ResponseParser {
   #readHead(input: Buffer, start: number): ParserStep {
     let from = start
     for (;;) {
-      const known = this.#partial?.length ?? 0
-      const fresh = input.subarray(from, from + maxHeadBytes + 4)
-      const text = this.#partial === undefined ? fresh : Buffer.concat([this.#partial, fresh])
-      const end = text.indexOf('\r\n\r\n', Math.max(0, known - 3), 'latin1')
+      const known = this.#partial.length
+      const fresh = input.toString('latin1', from, from + maxHeadBytes + 4)
+      const text = this.#partial + fresh
+      const end = text.indexOf('\r\n\r\n', Math.max(0, known - 3))
       if (end > maxHeadBytes || (end < 0 && text.length > maxHeadBytes)) {
         throw new ProtocolError(`the head of the answer is larger than ${maxHeadBytes} bytes`)
       }
       if (end < 0) {
         // Refuse early what can never become an answer, so that a peer of another protocol is named at once.
-        if (text.length >= 5 && text.toString('latin1', 0, 5) !== 'HTTP/') throw notHttp(text)
-        this.#partial = Buffer.from(text)
+        if (text.length >= 5 && !text.startsWith('HTTP/')) throw notHttp(text)
+        this.#partial = text
         return { kind: 'more' }
       }
-      this.#partial = undefined
+      this.#partial = ''
       from += end + 4 - known
-      const head = this.#interpret(text.toString('latin1', 0, end))
+      const head = this.#interpret(text.slice(0, end))
       if (head !== undefined) return { kind: 'head', head, at: from }
     }
   }
@@ -142,7 +142,7 @@ export class ResponseParser {
     const end = text.indexOf('\r\n')
     const first = end < 0 ? text : text.slice(0, end)
     const status = statusLine.exec(first)
-    if (status === null) throw notHttp(Buffer.from(first, 'latin1'))
+    if (status === null) throw notHttp(first)
     const headers = new HeaderFields(text.slice(first.length))
     const code = Number(status[2])
     if (code < 200) {
@@ -225,8 +225,8 @@ export class ResponseParser {
   }
 }
 
-function notHttp(bytes: Buffer): ProtocolError {
-  const tls = bytes[0] === 0x15 || bytes[0] === 0x16
+function notHttp(text: string): ProtocolError {
+  const tls = text.startsWith('\x15') || text.startsWith('\x16')
   return new ProtocolError(
     tls
       ? 'the answer is TLS, and plain http was spoken'

@@ -1,4 +1,5 @@
 import { abortable } from '../abortable.ts'
+import { now } from '../clock.ts'
 import type { DialPurpose } from './address.ts'
 import { Connection } from './connection.ts'
 import type { Dialer } from './dial.ts'
@@ -216,13 +217,13 @@ export class Transport {
   }
 
   #keep(pool: Pool, connection: Connection): void {
-    pool.idle.push({ connection, since: performance.now() })
+    pool.idle.push({ connection, since: now() })
     this.#sweeper ??= setInterval(() => this.#sweep(), this.#options.idleMs / 2).unref()
   }
 
   /** Ends connections that were not used for long; one timer for all, since most are taken again at once. */
   #sweep(): void {
-    const before = performance.now() - this.#options.idleMs
+    const before = now() - this.#options.idleMs
     let left = 0
     for (const { idle } of this.#pools.values()) {
       while (idle[0] !== undefined && idle[0].since <= before) idle.shift()?.connection.destroy()

@@ -1,4 +1,5 @@
 import { abortable } from '../abortable.ts'
+import { now } from '../clock.ts'
 
 /** What is known of one blob at one target host. */
 interface Entry {
@@ -23,20 +24,19 @@ export class BlobLedger {
   /** Whether `repository` was seen to hold the blob lately. */
   holds(host: string, repository: string, digest: string): boolean {
     const seen = this.#entries.get(key(host, digest))?.repositories.get(repository)
-    return seen !== undefined && performance.now() - seen < knowledgeMs
+    return seen !== undefined && now() - seen < knowledgeMs
   }
 
   /** Another repository that holds the blob, to mount it from. */
   holderOf(host: string, digest: string): string | undefined {
     const found = this.#entries.get(key(host, digest))?.repositories
     if (found === undefined) return undefined
-    for (const [repository, seen] of found)
-      if (performance.now() - seen < knowledgeMs) return repository
+    for (const [repository, seen] of found) if (now() - seen < knowledgeMs) return repository
     return undefined
   }
 
   add(host: string, repository: string, digest: string): void {
-    this.#entry(host, digest).repositories.set(repository, performance.now())
+    this.#entry(host, digest).repositories.set(repository, now())
   }
 
   /** Forgets what was known of a blob: the registry says otherwise. */

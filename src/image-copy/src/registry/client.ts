@@ -7,7 +7,6 @@ import {
   type TokenQuestion,
   tokenRequest,
 } from '../auth/token-client.ts'
-import { cryptoModule } from '../crypto-module.ts'
 import type { RateLimit } from '../events.ts'
 import { type AllowAddress, defaultAddressPolicy } from '../http/address.ts'
 import { Dialer } from '../http/dial.ts'
@@ -154,7 +153,6 @@ export class Client implements RegistryClient {
       connectMs: this.#timeouts.connectMs,
     })
     this.#transport = new Transport({ dialer, idleMs })
-    setImmediate(cryptoModule)
   }
 
   rateLimit(host: string): RateLimit | undefined {

@@ -1,4 +1,5 @@
 import { Authenticator, type AuthenticatorOptions, type Grant } from '../auth/authenticator.ts'
+import { now } from '../clock.ts'
 import { RegistryError } from '../errors.ts'
 import type { RateLimit } from '../events.ts'
 import type { DialPurpose } from '../http/address.ts'
@@ -90,7 +91,7 @@ export class Endpoint {
         ...options.auth,
         registry: options.base,
         name: options.name,
-        now: () => performance.now(),
+        now,
       })
   }
 
@@ -163,11 +164,10 @@ export class Endpoint {
   /** Narrows the windows, and holds everybody back as long as the registry asked. */
   noteTrouble(error: RegistryError): void {
     if (error.status === 429 || error.status === 503 || error.code === 'COPY_TIMEOUT') {
-      for (const window of [this.requests, this.pulls, this.pushes])
-        window.congested(performance.now())
+      for (const window of [this.requests, this.pulls, this.pushes]) window.congested(now())
     }
     const asked = Math.min(error.retryAfterMs ?? 0, this.#options.retry.maxRetryAfterMs)
-    if (asked > 0) this.#notBefore = Math.max(this.#notBefore, performance.now() + asked)
+    if (asked > 0) this.#notBefore = Math.max(this.#notBefore, now() + asked)
   }
 
   /** Sends a request once, with authorisation and redirects. */
@@ -306,11 +306,7 @@ export class Endpoint {
   }
 
   async #patience(signal: AbortSignal): Promise<void> {
-    for (
-      let left = this.#notBefore - performance.now();
-      left > 0;
-      left = this.#notBefore - performance.now()
-    ) {
+    for (let left = this.#notBefore - now(); left > 0; left = this.#notBefore - now()) {
       await delay(left, signal)
     }
   }

@@ -64,12 +64,43 @@ async function headManifestAt(
     context,
   )
   if (answer.status === 404) return undefined
-  const digest = answer.headers.get('docker-content-digest')
   const length = answer.headers.get('content-length')
   return {
-    digest: isDigest(digest) ? digest : undefined,
+    digest: announcedDigest(answer),
     mediaType: answer.headers.get('content-type') ?? '',
     size: length === undefined ? undefined : Number(length),
+  }
+}
+
+/** A manifest as it came, of which only the registry's word is known. */
+export interface OfferedManifest {
+  /** As announced; undefined when it is not. */
+  readonly digest: string | undefined
+  /** Its bytes, verified as by {@link getManifest}, and asked for again when they were altered. */
+  readonly verified: () => Promise<ManifestBytes>
+}
+
+/** Asks for a manifest by tag whose bytes may turn out not to be wanted, and are verified when they are. */
+export async function offerManifest(
+  repository: Repository,
+  tag: string,
+  context: Context,
+): Promise<OfferedManifest> {
+  const answer = whole(
+    await readFirst(repository, context, (place, inner) =>
+      place.endpoint.fetch(manifestReading(place, tag), inner),
+    ),
+  )
+  return {
+    digest: announcedDigest(answer),
+    verified: async () => {
+      try {
+        return verified(answer, tag)
+      } catch (error) {
+        if (!isAltered(error)) throw error
+        return getManifest(repository, tag, context)
+      }
+    },
   }
 }
 
@@ -84,11 +115,9 @@ export async function getManifest(
   reference: string,
   context: Context,
 ): Promise<ManifestBytes> {
-  const found = await readFirst(repository, context, (place, inner) =>
-    getManifestAt(place, reference, inner),
+  return whole(
+    await readFirst(repository, context, (place, inner) => getManifestAt(place, reference, inner)),
   )
-  if (found !== undefined) return found
-  throw new Error('no place answered')
 }
 
 /** The same at one place. */
@@ -97,17 +126,12 @@ export async function getManifestAt(
   reference: string,
   context: Context,
 ): Promise<ManifestBytes> {
-  const request = {
-    ...manifestRequest('GET', place, reference),
-    expect: [200],
-    maxBytes: maxManifestBytes,
-  }
+  const request = manifestReading(place, reference)
   for (let attempt = 1; ; attempt += 1) {
     try {
       return verified(await place.endpoint.fetch(request, context), reference)
     } catch (error) {
-      const altered = error instanceof RegistryError && error.code === 'COPY_DIGEST_MISMATCH'
-      if (!altered || attempt >= maxAltered) throw error
+      if (!isAltered(error) || attempt >= maxAltered) throw error
     }
   }
 }
@@ -133,9 +157,9 @@ export async function putManifest(
       expect: [200, 201, 202],
     }
     const answer = await place.endpoint.fetch(request, context)
-    const stored = answer.headers.get('docker-content-digest')
+    const stored = announcedDigest(answer)
     const other =
-      isDigest(stored) && algorithmOf(stored) === algorithmOf(digest) && stored !== digest
+      stored !== undefined && algorithmOf(stored) === algorithmOf(digest) && stored !== digest
     if (!other) return { keepsReferrers: answer.headers.has('oci-subject') }
     // A tag may stand for the altered bytes now, so they are not left there without another try.
     if (attempt >= maxAltered) {
@@ -162,14 +186,34 @@ function manifestRequest<M extends 'GET' | 'HEAD' | 'PUT'>(
   }
 }
 
+function manifestReading(place: Place, reference: string) {
+  return {
+    ...manifestRequest('GET', place, reference),
+    expect: [200],
+    maxBytes: maxManifestBytes,
+  }
+}
+
+/** The last place of a repository answers or throws. */
+function whole<T>(found: T | undefined): T {
+  if (found !== undefined) return found
+  throw new Error('no place answered')
+}
+
+function announcedDigest({ headers }: RegistryAnswer): string | undefined {
+  const digest = headers.get('docker-content-digest')
+  return isDigest(digest) ? digest : undefined
+}
+
+function isAltered(error: unknown): boolean {
+  return error instanceof RegistryError && error.code === 'COPY_DIGEST_MISMATCH'
+}
+
 function verified(answer: RegistryAnswer, reference: string): ManifestBytes {
   const mediaType = answer.headers.get('content-type') ?? ''
-  const announced = answer.headers.get('docker-content-digest')
   const digest = isDigest(reference)
     ? reference
-    : isDigest(announced)
-      ? announced
-      : digestOf(answer.body)
+    : (announcedDigest(answer) ?? digestOf(answer.body))
   requireDigest(answer.body, digest, `manifest ${reference}`, answer.resource.host)
   return { bytes: answer.body, digest, mediaType }
 }
