@@ -178,7 +178,7 @@ export class ShardWrites {
       if (written === undefined) return
       const { uid = '', generation = 0 } = written.metadata ?? {}
       view.wrote(name, uid, generation)
-      this.#tellTurned(name, observed)
+      this.#tellTurned(name, observed, this.#paused.has(name))
       // The first one belongs to a DaemonSet that was not there before.
       if (observed === undefined) await copy(uid, signal)
     }
@@ -214,15 +214,14 @@ export class ShardWrites {
     const { name: object = '', uid = '', generation = 0 } = written.metadata ?? {}
     view.wrote(object, uid, generation)
     this.#repaired.set(name, { generation, at: clock.now() })
-    if (inPlace) this.#tellTurned(name, observed)
+    if (inPlace) this.#tellTurned(name, observed, paused)
     const kept = readDaemonSet(written, building.settings.daemonSetName)?.members.length ?? 0
     if (building.strategy === 'volume' && kept < shard.members.length) onVolumesLost()
     return written
   }
 
-  #tellTurned(name: string, observed: ObservedShard | undefined): void {
+  #tellTurned(name: string, observed: ObservedShard | undefined, paused: boolean): void {
     const { log } = this.#options
-    const paused = this.#paused.has(name)
     if (paused === (observed?.paused === true)) return
     if (paused) log.warn({ daemonset: name }, 'kubelets refuse its pods; the shard is paused')
     else log.info({ daemonset: name }, 'the shard goes on')

@@ -189,9 +189,11 @@ describe('createPuller', () => {
     kube.put(nodes, node('n2'))
     const strategies = () =>
       kube.list(daemonSets).map((one) => (one as DaemonSet).spec?.updateStrategy?.type)
-    start()
+    const { log } = start()
     await waitUntil('the shard', () => strategies().length > 0)
     assert.equal(strategies().join(), 'OnDelete')
+    const told = 'kubelets refuse its pods; the shard is paused'
+    await waitUntil('a word of it', () => log.lines.some(({ message }) => message === told))
     kube.put(nodes, node('n1'))
     await waitUntil('the images to be held', isSettled, 10_000)
     await waitUntil('it to go on', () => strategies().join() === 'RollingUpdate', 10_000)
