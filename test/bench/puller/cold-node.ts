@@ -1,12 +1,9 @@
-import { createObject } from '../../../src/kube/apply.ts'
-import type { KubeClient } from '../../../src/kube/client.ts'
-import type { DaemonSet } from '../../../src/kube/types.ts'
 import type { NodeSettings } from '../../cluster/node/settings.ts'
 import { type Case, OURS } from '../harness/case.ts'
 import type { Contender } from '../harness/rounds.ts'
-import { KIPS_WAY } from './kips-way.ts'
 import { listenToNodes } from './node-events.ts'
-import { daemonSets, type World } from './world.ts'
+import { createAll, kipsShards, type Way, waysOf } from './ways.ts'
+import type { World } from './world.ts'
 
 export const TWO_SHARDS = 'kip, 2 shards'
 const ONE_BY_ONE = 'ctr one by one'
@@ -54,29 +51,6 @@ export const coldCases: readonly Case<World>[] = [
     mostRounds: 7,
   },
 ]
-
-/** The DaemonSets by which images are held, as a new node finds them. */
-export interface Way {
-  readonly name: string
-  readonly sets: readonly DaemonSet[]
-}
-
-export async function waysOf(world: World, images: readonly string[]): Promise<readonly Way[]> {
-  const ours = await kipsShards(world, images, 1)
-  await world.clear()
-  await world.holdKipsWay(images)
-  return [ours, { name: KIPS_WAY, sets: await world.shards() }]
-}
-
-export async function kipsShards(
-  world: World,
-  images: readonly string[],
-  spread: number,
-): Promise<Way> {
-  await world.clear()
-  await world.holdByKip(images, { spread })
-  return { name: OURS, sets: await world.shards() }
-}
 
 function filling(world: World, images: readonly string[], { name, sets }: Way): Contender {
   return {
@@ -127,18 +101,4 @@ export async function empty(world: World): Promise<void> {
   const digests = new Set(pulled.map(([, , digest]) => digest))
   const names = listed.filter(([, , digest]) => digests.has(digest)).map(([name = '']) => name)
   await cluster.removeImages(node, names)
-}
-
-export async function createAll(
-  client: KubeClient,
-  sets: readonly DaemonSet[],
-  signal: AbortSignal,
-): Promise<void> {
-  for (const one of sets) {
-    // As it was asked for: what the server said of it goes.
-    const { name = '', namespace = '', labels = {} } = one.metadata ?? {}
-    const metadata = { name, namespace, labels }
-    const object: DaemonSet = { ...one, apiVersion: 'apps/v1', kind: 'DaemonSet', metadata }
-    await createObject(client, daemonSets, object, { signal })
-  }
 }

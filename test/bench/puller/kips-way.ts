@@ -10,8 +10,8 @@ export interface KipsWayOptions {
   /** Image with a shell, `cp`, and the sleep program. */
   readonly sleepImage: string
   readonly nodeSelector: Readonly<Record<string, string>>
-  /** Of every container; the chart's when left out. */
-  readonly requests?: Readonly<Record<string, string>>
+  /** Of every container. */
+  readonly requests: Readonly<Record<string, string>>
 }
 
 /** What the chart of kubernetes-image-puller asks for each image. */
@@ -22,7 +22,7 @@ export const chartRequests = { cpu: '.05', memory: '10Mi' }
  * that the first init container copies.
  */
 export function kipsDaemonSet(options: KipsWayOptions): DaemonSet {
-  const { name, namespace, images, sleepImage, nodeSelector, requests = chartRequests } = options
+  const { name, namespace, images, sleepImage, nodeSelector, requests } = options
   const labels = { test: 'daemonset-test', 'app.kubernetes.io/name': 'image-puller' }
   const resources = { requests, limits: { cpu: '.2', memory: '20Mi' } }
   const securityContext = {

@@ -5,14 +5,10 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { loadSettings } from '../../../src/config/load.ts'
-import type { Settings } from '../../../src/config/settings.ts'
 import { applyObject, createObject } from '../../../src/kube/apply.ts'
 import type { KubeClient } from '../../../src/kube/client.ts'
 import { resourcePath } from '../../../src/kube/resource.ts'
 import type { DaemonSet, KubeList, KubeObject } from '../../../src/kube/types.ts'
-import { buildDaemonSet } from '../../../src/puller/daemon-set.ts'
-import { named } from '../../../src/puller/draft.ts'
-import { capacityOf } from '../../../src/puller/etcd-budget.ts'
 import { fieldManager } from '../../../src/puller/writer.ts'
 import { type Cluster, eventually } from '../../cluster/index.ts'
 import { freePorts } from '../../cluster/ports.ts'
@@ -24,6 +20,7 @@ import { installedProgram } from '../peers/build.ts'
 import { type Etcd, etcdAt } from './etcd.ts'
 import { nodeName, nodeObject, playNodes } from './fake-nodes.ts'
 import { playScheduler } from './fake-scheduler.ts'
+import { holdingShards } from './holding-shards.ts'
 
 /** A cluster of fake nodes that hold all images. */
 export interface ScaleWorld extends AsyncDisposable {
@@ -130,7 +127,7 @@ export async function createScaleWorld({ report, signal }: BenchOptions): Promis
     })
 
   await addNode(client, 0, signal)
-  for (const one of holdingShards(settings)) {
+  for (const one of holdingShards(settings, nodes)) {
     await applyObject(client, daemonSetPath, one, { fieldManager, force: true, signal })
   }
   await waitEverywhere(1)
@@ -164,21 +161,6 @@ async function several<T>(items: readonly T[], work: (item: T) => Promise<void>)
     for (let item = left.shift(); item !== undefined; item = left.shift()) await work(item)
   }
   await Promise.all(Array.from({ length: 4 }, worker))
-}
-
-/** What a kip that filled this cluster would have left. */
-function holdingShards(settings: Settings): readonly DaemonSet[] {
-  const capacity = capacityOf('holding', 'volume', nodes)
-  const { puller } = settings
-  return Array.from({ length: Math.ceil(images.length / capacity) }, (_, index) => {
-    const own = puller.images.slice(index * capacity, (index + 1) * capacity)
-    // Named as what is found in pods is.
-    const wanted = own.map(({ image }) => ({ reference: image, bestEffort: false }))
-    return buildDaemonSet(
-      { kind: 'holding', index: index + 1, members: named([], wanted) },
-      { namespace, settings: puller, strategy: 'volume', owner: undefined },
-    )
-  })
 }
 
 async function addNode(client: KubeClient, index: number, signal: AbortSignal): Promise<void> {

@@ -3,18 +3,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { createObject, deleteObject } from '../../../src/kube/apply.ts'
 import type { DaemonSet, Pod } from '../../../src/kube/types.ts'
 import { type Case, OURS } from '../harness/case.ts'
-import {
-  count,
-  createAll,
-  empty,
-  kipsShards,
-  pullBare,
-  TWO_SHARDS,
-  throttle,
-  timeCold,
-  waysOf,
-} from './cold-node.ts'
+import { count, empty, pullBare, TWO_SHARDS, throttle, timeCold } from './cold-node.ts'
 import { listenToNodes } from './node-events.ts'
+import { createAll, kipsShards, waysOf } from './ways.ts'
 import type { World } from './world.ts'
 
 const WITHOUT = 'without kip, one pull more'

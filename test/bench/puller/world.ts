@@ -4,19 +4,21 @@ import { createObject, deleteObject, getObject } from '../../../src/kube/apply.t
 import type { KubeClient } from '../../../src/kube/client.ts'
 import { connectCluster } from '../../../src/kube/connect.ts'
 import { resourcePath } from '../../../src/kube/resource.ts'
-import type { DaemonSet, KubeList, Pod, PodSpec } from '../../../src/kube/types.ts'
+import type { DaemonSet, KubeList, Pod } from '../../../src/kube/types.ts'
 import { imageOf, layerOf } from '../../cluster/images/image.ts'
 import { tinyImage } from '../../cluster/images/tiny.ts'
 import { upstreamPullerImage } from '../../cluster/images/upstream-puller.ts'
 import type { Cluster } from '../../cluster/index.ts'
 import type { NodeSettings } from '../../cluster/node/settings.ts'
 import { sleepProgram } from '../../cluster/sleep-program.ts'
+import { pullerSettings } from '../../support/puller-settings.ts'
 import { startPuller } from '../../support/running-puller.ts'
 import { waitUntil } from '../../support/wait-until.ts'
 import type { BenchOptions } from '../bench.ts'
 import { benchCluster } from '../harness/cluster.ts'
 import { benchProgram } from '../peers/build.ts'
 import { isAtRest } from './at-rest.ts'
+import { holdingShards } from './holding-shards.ts'
 import { kipsDaemonSet } from './kips-way.ts'
 
 /** One node, its images, and both ways of holding them there. */
@@ -33,17 +35,28 @@ export interface World extends AsyncDisposable {
    * ending), and waits until its pod is ready.
    */
   holdKipsWay(images: readonly string[]): Promise<void>
-  /** The pod of KIP's way as its chart asks for it, for so many images. */
-  kipsSpec(images: readonly string[]): PodSpec
+  /**
+   * The DaemonSet of KIP's way.
+   *
+   * @param requests of each container; by default next to nothing: what the chart asks for exceeds a small machine, and
+   *   changes nothing that is used
+   */
+  kipsSet(images: readonly string[], requests?: Readonly<Record<string, string>>): DaemonSet
   /** kip's: runs the puller until all is held by shards that hold for good, under these circumstances. */
   holdByKip(images: readonly string[], under?: Circumstances): Promise<void>
   pods(): Promise<readonly Pod[]>
   /** All DaemonSets that are there. */
   shards(): Promise<readonly DaemonSet[]>
-  /** Has the node's containerd pull all images, so that nobody is the first to. */
+  /** The DaemonSets that kip holds images by for good. */
+  ownSets(images: readonly string[]): readonly DaemonSet[]
+  /** Has the node's containerd pull all images, and the programs of both ways. */
   fill(): Promise<void>
+  /** Waits until the pods that are there are ready. */
+  ready(): Promise<void>
   /** Starts the node anew with these settings, emptied of pods, unless it has them. */
   configure(settings: NodeSettings): Promise<void>
+  /** Starts the node anew, with the images that it has. */
+  restart(): Promise<void>
   /** Ends all that holds images, and waits until its pods are gone. */
   clear(): Promise<void>
 }
@@ -107,11 +120,29 @@ export async function createWorld({ report, signal }: BenchOptions): Promise<Wor
       })
     await waitUntil('the pods to be gone', async () => (await pods()).length === 0, patienceMs)
   }
+  const [ownSleep, theirSleep] = [reference('kip-sleep'), reference('kubernetes-image-puller')]
+  const kipsSet: World['kipsSet'] = (held, requests = { cpu: '1m', memory: '1Mi' }) =>
+    kipsDaemonSet({
+      ...{ name: kipsWay, namespace, images: held, nodeSelector, requests },
+      sleepImage: theirSleep,
+    })
   let configured: NodeSettings = {}
   const disposal = cleanup.move()
   return {
-    ...{ cluster, node, images, changed, pods, shards, clear, client },
-    fill: () => cluster.pullImages(node, [changed, ...images], { timeoutMs: patienceMs, signal }),
+    ...{ cluster, node, images, changed, kipsSet, pods, shards, clear, client },
+    ownSets(held) {
+      const IMAGES = held.map((image, index) => `i${index}=${image}`).join(';')
+      const settings = pullerSettings(namespace, { KIP_IMAGE: ownSleep, IMAGES })
+      return holdingShards(settings, cluster.nodes.length)
+    },
+    fill: () =>
+      cluster.pullImages(node, [...images, ownSleep, theirSleep], {
+        timeoutMs: patienceMs,
+        signal,
+      }),
+    async ready() {
+      await waitUntil('ready pods', async () => areReady(await pods(), 1), patienceMs)
+    },
     async holdKipsWay(held) {
       await deleteObject(client, daemonSets, kipsWay, { propagationPolicy: 'Background', signal })
       await waitUntil(
@@ -119,24 +150,8 @@ export async function createWorld({ report, signal }: BenchOptions): Promise<Wor
         async () => (await getObject(client, daemonSets, kipsWay, { signal })) === undefined,
         patienceMs,
       )
-      const options = { name: kipsWay, namespace, images: held, nodeSelector }
-      const sleepImage = reference('kubernetes-image-puller')
-      // What the chart asks for exceeds a small machine; what is asked for changes nothing that is used.
-      const requests = { cpu: '1m', memory: '1Mi' }
-      const object = kipsDaemonSet({ ...options, sleepImage, requests })
-      await createObject(client, daemonSets, object, { signal })
+      await createObject(client, daemonSets, kipsSet(held), { signal })
       await waitUntil('the pod of KIP', async () => areReady(await pods(), 1), patienceMs)
-    },
-    kipsSpec(held) {
-      const sleepImage = reference('kubernetes-image-puller')
-      const object = kipsDaemonSet({
-        name: kipsWay,
-        namespace,
-        images: held,
-        sleepImage,
-        nodeSelector,
-      })
-      return object.spec?.template?.spec ?? {}
     },
     async holdByKip(held, { sleep = '1', tags = new Map(), spread = 1 } = {}) {
       const sleepImage = reference('kip-sleep', sleep)
@@ -165,6 +180,7 @@ export async function createWorld({ report, signal }: BenchOptions): Promise<Wor
       await cluster.configureNode(node, settings)
       configured = settings
     },
+    restart: () => cluster.configureNode(node, configured),
     [Symbol.asyncDispose]: () => disposal.disposeAsync(),
   }
 }
