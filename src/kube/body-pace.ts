@@ -14,6 +14,12 @@ export interface BodyPaceOptions {
 const sliceMs = 5
 
 /**
+ * A body that comes faster is not gathered, in bytes a millisecond: each rest would fill all buffers on the way, and its server
+ * wait for it to end. Four times what 500 changes of pods a second are.
+ */
+const floodRate = 10_000
+
+/**
  * Hands on the body of an answer, neither faster nor oftener than is good for the event loop.
  *
  * A server that sends faster than the chunks are taken would never let go of it: libuv reads two mebibytes before it looks at
@@ -29,6 +35,10 @@ export class BodyPace {
   #turnAt: number | undefined
   #turnEnd: NodeJS.Immediate | undefined
   #rest: NodeJS.Timeout | undefined
+  /** What came since when; looked at each time that a rest could have ended. */
+  #bytes = 0
+  #countedFrom = performance.now()
+  #isFlood = false
 
   constructor({ onChunk, restMs = () => 0 }: BodyPaceOptions) {
     this.#onChunk = onChunk
@@ -41,6 +51,7 @@ export class BodyPace {
       this.#turnAt = performance.now()
       this.#turnEnd = setImmediate(() => this.#endTurn(controller))
     }
+    this.#bytes += chunk.length
     this.#onChunk(chunk)
     if (this.#turnAt !== undefined && performance.now() - this.#turnAt > sliceMs) controller.pause()
   }
@@ -54,7 +65,7 @@ export class BodyPace {
   #endTurn(controller: Dispatcher.DispatchController): void {
     this.#turnAt = undefined
     const restMs = controller.paused ? 0 : this.#restMs()
-    if (restMs === 0) {
+    if (restMs === 0 || this.#comesAsFlood(restMs)) {
       controller.resume()
       return
     }
@@ -63,5 +74,17 @@ export class BodyPace {
       this.#rest = undefined
       controller.resume()
     }, restMs)
+  }
+
+  /** Whether more came than may be gathered, in the last time as long as a rest. */
+  #comesAsFlood(restMs: number): boolean {
+    const now = performance.now()
+    const elapsedMs = now - this.#countedFrom
+    if (elapsedMs >= restMs) {
+      this.#isFlood = this.#bytes > floodRate * elapsedMs
+      this.#bytes = 0
+      this.#countedFrom = now
+    }
+    return this.#isFlood
   }
 }
