@@ -141,6 +141,7 @@ export class ClusterView {
       if (typeof value !== 'string') present.set(value.object, value)
     }
     if (this.#isBehind(present)) return undefined
+    this.#forgetGone(present)
     for (const shard of present.values()) {
       if (!shard.deleting) this.#known.set(shard.object, shard)
     }
@@ -172,6 +173,12 @@ export class ClusterView {
     if (generation !== undefined) return
     this.#deleted.add(uid)
     this.#known.delete(object)
+  }
+
+  /** What was deleted is asked for only while it is on its way out. */
+  #forgetGone(present: ReadonlyMap<string, ObservedShard>): void {
+    const there = new Set([...present.values()].map(({ uid }) => uid))
+    for (const uid of this.#deleted) if (!there.has(uid)) this.#deleted.delete(uid)
   }
 
   #isBehind(present: ReadonlyMap<string, ObservedShard>): boolean {

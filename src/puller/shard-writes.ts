@@ -128,6 +128,7 @@ export class ShardWrites {
     let nextMs = done
     for (const shard of shards) {
       const predecessors = shard.deleting ? undefined : older.get(shard.name)
+      if (predecessors === undefined) this.#succeeding.delete(shard.uid)
       if (predecessors === undefined || changed.has(shard.name)) continue
       const since = this.#succeeding.get(shard.uid) ?? clock.now()
       this.#succeeding.set(shard.uid, since)
