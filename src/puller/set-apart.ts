@@ -1,3 +1,4 @@
+import type { ObservedShard } from './daemon-set.ts'
 import type { Draft } from './draft.ts'
 import { newestFirst, sorted } from './order.ts'
 import { isChangeable } from './placement.ts'
@@ -49,4 +50,21 @@ function makeApart(draft: Draft, where: Where, goal: readonly Wanted[]): void {
   const missing = goal.filter(({ reference }) => !there.has(reference))
   const shard = beside.find((one) => isChangeable(draft.scene, one))
   if (shard !== undefined && missing.length > 0) draft.change(shard, missing)
+  const capacity = draft.capacity('fresh', where)
+  const isFull = (one: ObservedShard): boolean => !one.deleting && one.members.length >= capacity
+  if (beside.length < 2 || !beside.every(isFull)) return
+  // Nothing new would ever get in: one of them makes way for the shard of those that fail.
+  const spent = beside.find((one) => isSpent(draft, one))
+  if (spent !== undefined && !draft.isChanged(spent)) draft.delete(spent)
+}
+
+/** Whether all that a shard has on its way failed on every node, or is where it is to stay. */
+function isSpent(draft: Draft, shard: ObservedShard): boolean {
+  const { wanted, seen } = draft.scene
+  const gone = new Set(draft.departures.due(shard))
+  return shard.members.every(({ reference }) => {
+    const item = wanted.get(reference)
+    const fails = item !== undefined && draft.isPlace(item, 'apart')
+    return gone.has(reference) || (fails && seen.tally(reference).held === 0)
+  })
 }
