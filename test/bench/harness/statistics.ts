@@ -14,32 +14,34 @@ export function valuesOf(rounds: readonly Round[], name: string, figure: Figure)
   return rounds.flatMap((round) => round[name]?.[figure] ?? [])
 }
 
+/** A contender, and the one that it is compared with. */
+interface Pair {
+  readonly of: string
+  readonly to: string
+}
+
 /**
  * Ratios of one contender to another, a value for each round that both took part in: what disturbs a machine for longer than a
  * run disturbs both.
  */
-export function ratiosOf(
-  rounds: readonly Round[],
-  figure: Figure,
-  { of, to }: { readonly of: string; readonly to: string },
-): number[] {
-  return rounds.flatMap((round) => {
-    const value = round[of]?.[figure]
-    const other = round[to]?.[figure]
-    return value === undefined || other === undefined ? [] : [value / other]
-  })
+export function ratiosOf(rounds: readonly Round[], figure: Figure, pair: Pair): number[] {
+  return bothOf(rounds, figure, pair).map(([value, other]) => value / other)
 }
 
 /** The same as {@link ratiosOf}, subtracted. */
-export function differencesOf(
+export function differencesOf(rounds: readonly Round[], figure: Figure, pair: Pair): number[] {
+  return bothOf(rounds, figure, pair).map(([value, other]) => value - other)
+}
+
+function bothOf(
   rounds: readonly Round[],
   figure: Figure,
-  { of, to }: { readonly of: string; readonly to: string },
-): number[] {
+  { of, to }: Pair,
+): (readonly [number, number])[] {
   return rounds.flatMap((round) => {
     const value = round[of]?.[figure]
     const other = round[to]?.[figure]
-    return value === undefined || other === undefined ? [] : [value - other]
+    return value === undefined || other === undefined ? [] : [[value, other] as const]
   })
 }
 
