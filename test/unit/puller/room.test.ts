@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
+import { typeLabel } from '../../../src/puller/cramped.ts'
 import { groundOf, unknownGround } from '../../../src/puller/ground.ts'
 import { projectNode } from '../../../src/puller/node-view.ts'
 import { overRoom } from '../../../src/puller/room.ts'
@@ -12,6 +13,22 @@ const mixed = groundOf(
   ['amd64', 'arm64'].map((architecture) =>
     projectNode({
       metadata: { name: architecture, labels: { 'kubernetes.io/arch': architecture } },
+    }),
+  ),
+  {},
+)
+
+const tight = groundOf(
+  [
+    ['amd64', '110'],
+    ['arm64', '11'],
+  ].map(([architecture = '', pods = '']) =>
+    projectNode({
+      metadata: {
+        name: architecture,
+        labels: { 'kubernetes.io/arch': architecture, [typeLabel]: architecture },
+      },
+      status: { capacity: { pods } },
     }),
   ),
   {},
@@ -46,6 +63,7 @@ describe('overRoom', () => {
     assert.equal(over([...many(50), ...originals]).size, 0)
     const arm = many(60, { where: 'arm64' }, 500)
     assert.equal(over([...many(60), ...arm], 3, mixed).size, 10)
+    assert.equal(over([...many(60), ...arm], 3, tight).size, 0, 'few pods: none of that place')
     const amd = many(60, { where: 'amd64' })
     assert.equal(over([...amd, ...arm], 3, mixed).size, 0, 'no node has both')
   })
