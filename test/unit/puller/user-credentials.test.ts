@@ -1,0 +1,92 @@
+import assert from 'node:assert/strict'
+import { afterEach, beforeEach, describe, it } from 'node:test'
+import type { PullIdentity } from '../../../src/discovery/discovery.ts'
+import type { KubeClient } from '../../../src/kube/client.ts'
+import { KubeApiError } from '../../../src/kube/errors.ts'
+import { refreshMs, UserCredentials } from '../../../src/puller/user-credentials.ts'
+import { type FakeKube, type FakeObject, startFakeKube } from '../../support/fake-kube.ts'
+import { ManualClock } from '../../support/manual-clock.ts'
+import { silentLog } from '../../support/silent-log.ts'
+
+const image = 'r.test/team/app:1'
+const secrets = { group: '', version: 'v1', plural: 'secrets', namespace: 'team' }
+const { signal } = new AbortController()
+const removeMs = 2 * refreshMs
+
+describe('the credentials of those who use an image', () => {
+  let kube: FakeKube
+  let client: KubeClient & { close(): Promise<void> }
+  let clock: ManualClock
+  let log: ReturnType<typeof silentLog>
+  let users: Map<string, readonly PullIdentity[]>
+  let alongside: () => Promise<void>
+  let credentials: UserCredentials
+  let wasRead: PromiseWithResolvers<void>
+  beforeEach(async () => {
+    kube = await startFakeKube()
+    client = kube.client()
+    clock = new ManualClock()
+    log = silentLog()
+    users = new Map([[image, [{ namespace: 'team', secrets: ['login'] }]]])
+    alongside = async () => undefined
+    credentials = new UserCredentials({
+      ...{ client, log, clock, pace: { removeMs } },
+      identitiesOf: () => users,
+      alongside: () => alongside(),
+      onChange: () => wasRead.resolve(),
+    })
+    const text = JSON.stringify({ auths: { 'r.test': { username: 'u', password: 'p' } } })
+    kube.put(secrets, {
+      ...{ apiVersion: 'v1', kind: 'Secret', metadata: { name: 'login', namespace: 'team' } },
+      ...{ type: 'kubernetes.io/dockerconfigjson' },
+      data: { '.dockerconfigjson': Buffer.from(text).toString('base64') },
+    } as FakeObject)
+  })
+  afterEach(async () => {
+    await client.close()
+    await kube.stop()
+  })
+
+  async function read(): Promise<void> {
+    wasRead = Promise.withResolvers()
+    credentials.refresh(new Map([[image, {}]]), [], signal)
+    await wasRead.promise
+    clock.advance(refreshMs)
+  }
+  const known = (): number | undefined => credentials.known?.get(image)?.credentials.length
+  const warned = (): readonly string[] => log.lines.map(({ message }) => message)
+
+  it('stay known while its pods are made anew, and no longer', async () => {
+    await read()
+    users.clear()
+    await read()
+    assert.equal(known(), 1)
+    await read()
+    assert.equal(known(), undefined)
+  })
+
+  it('are told once to be out of reach, and once more when that is so again', async () => {
+    const forbid = (): void => {
+      kube.fault = () => ({ status: 403, reason: 'Forbidden' })
+    }
+    forbid()
+    await read()
+    await read()
+    assert.equal(warned().length, 1)
+    assert.match(warned()[0] ?? '', /of workloads may not be read \(component private-images\)/)
+    kube.fault = undefined
+    await read()
+    forbid()
+    await read()
+    assert.equal(warned().length, 2)
+  })
+
+  it("are not what is missing where Secrets of kip's own namespace may not be read", async () => {
+    alongside = async () => {
+      throw new KubeApiError({ status: 403, reason: 'Forbidden', message: 'no' })
+    }
+    await read()
+    assert.match(warned().join(), /Secrets of kip's namespace may not be read/)
+    assert.equal(credentials.known, undefined)
+  })
+})
