@@ -5,7 +5,7 @@ import type { Condition, Mirror, Nodes, Source, Usage } from './cached-image.ts'
  * fields, about 2.5 KiB with four managers) an object stays below 16 KiB, so that etcd's 1.5 MiB requests and 10,000
  * images on a small control plane (160 MB at the very worst, some 15 MB in practice) are no concern.
  */
-export const stanzaBytes = Object.freeze({ usage: 2560, source: 2560, mirrors: 3584, nodes: 2048 })
+const stanzaBytes = Object.freeze({ usage: 2560, source: 2560, mirrors: 3584, nodes: 2048 })
 
 /** Most items of each list of a status, and characters of a message. */
 export const limits = Object.freeze({
@@ -19,7 +19,7 @@ export const limits = Object.freeze({
 })
 
 /** Shortens a text to `max` UTF-16 units, with an ellipsis; never in the middle of a surrogate pair. */
-export function clip(text: string, max: number): string {
+function clip(text: string, max: number): string {
   if (text.length <= max) return text
   return `${text.slice(0, max - 1).replace(/[\uD800-\uDBFF]$/, '')}…`
 }
