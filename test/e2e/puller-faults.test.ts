@@ -150,9 +150,7 @@ describe('the puller, and what befalls nodes', { skip }, () => {
     const before = await uids()
     const watch = await heldByFirst(tiny.map(({ image }) => image))
     await collectGarbage(cluster, first, bait)
-    const { samples, ...seen } = await watch.end()
-    assert.ok(samples > 10)
-    assert.deepEqual(seen, { lost: 0, unheldMs: 0 })
+    assert.deepEqual(await watch.end(), { lost: 0, unheldMs: 0 })
     assert.deepEqual(await lackingOn(first, good), [])
     assert.deepEqual(await uids(), before)
   })
@@ -198,7 +196,7 @@ describe('the puller, and what befalls nodes', { skip }, () => {
       await waitUntil('its eviction', async () => (await phase()) === 'Failed', 60_000)
       await waitUntil('the end of the pressure', async () => !(await hasPressure(first)), 60_000)
       await cluster.fillDisk(first)
-      const { samples: _, ...seen } = await watch.end()
+      const seen = await watch.end()
       await deleteObject(client, pods, 'user', { signal })
       assert.deepEqual(seen, { lost: 0, unheldMs: 0 })
       await waitUntil(
@@ -259,14 +257,15 @@ describe('the puller, and what befalls nodes', { skip }, () => {
       'all of them, and this puller to know',
       async () =>
         (await areReady(['kip'])) && good.every((image) => running.nodes(image)?.cached === 1),
-      90_000,
+      // A shard whose pods were refused before this puller began may stay paused for a minute.
+      180_000,
     )
     const before = (await shards())[0]?.metadata?.uid
     await deleteObject(client, daemonSets, 'kip', { signal })
     await waitUntil(
       'another one',
       async () => (await areReady(['kip'])) && (await shards())[0]?.metadata?.uid !== before,
-      60_000,
+      120_000,
     )
     // It was known to be well, so it comes back at once and whole, not by way of a fresh one.
     const onProbation = '{"daemonset":"kip-fresh","action":"apply"'
@@ -302,8 +301,7 @@ describe('the puller, and what befalls nodes', { skip }, () => {
       failures.map(({ node }) => node),
       [second],
     )
-    const { samples: _, ...seen } = await watch.end()
-    assert.deepEqual(seen, { lost: 0, unheldMs: 0 })
+    assert.deepEqual(await watch.end(), { lost: 0, unheldMs: 0 })
   })
 
   if (long)

@@ -4,23 +4,26 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Cluster } from '../cluster/index.ts'
 import { enterNode } from '../cluster/node/node.ts'
+import { waitUntil } from './wait-until.ts'
 
 /** An image that is to be held, by any of these digests: a tag that moves has two. */
 export type Held = readonly string[]
 
 /** A look at a node every 100 ms. */
 export interface HoldWatch {
-  /** Ends it. */
+  /** Ends it, once the node was looked at often enough to say anything. */
   end(): Promise<HoldReport>
 }
 
 export interface HoldReport {
-  readonly samples: number
   /** Milliseconds for which one of the images at least had neither container nor mount. */
   readonly unheldMs: number
   /** Images that containerd no longer had at some time. */
   readonly lost: number
 }
+
+/** Looks that a report is made of at least; on a busy machine one takes much longer than 100 ms. */
+const leastSamples = 10
 
 /** What ends a sample. */
 const END = '--'
@@ -62,10 +65,14 @@ export async function watchHeld(
   })
   return {
     async end() {
-      const isOver = child.exitCode !== null || child.signalCode !== null
-      if (child.pid !== undefined && !isOver) process.kill(-child.pid, 'SIGKILL')
-      await closed
-      return { samples, unheldMs, lost: lost.size }
+      try {
+        await waitUntil('looks at the node', () => samples >= leastSamples)
+      } finally {
+        const isOver = child.exitCode !== null || child.signalCode !== null
+        if (child.pid !== undefined && !isOver) process.kill(-child.pid, 'SIGKILL')
+        await closed
+      }
+      return { unheldMs, lost: lost.size }
     },
   }
 }
