@@ -236,15 +236,22 @@ describe('the puller, and what befalls nodes', { skip }, () => {
       await waitUntil('disk pressure', () => hasPressure(first), 60_000)
       await using running = await start([...good, late])
       const all = async () => (await livingPods()).length
-      await waitUntil('a pod that is refused', async () => (await all()) > 2, 60_000)
+      const isRefused = ({ metadata, status }: Pod): boolean =>
+        metadata?.labels?.['images.kip/shard'] === 'kip-fresh' && status?.phase === 'Failed'
+      await waitUntil(
+        'a pod that is refused',
+        async () => (await livingPods()).some(isRefused),
+        60_000,
+      )
       await waitUntil(
         'its shard to be paused',
         async () => (await shards()).some(({ spec }) => spec?.updateStrategy?.type === 'OnDelete'),
         20_000,
       )
       await setTimeout(5000)
-      assert.ok((await all()) < 40, `${await all()} pods`)
+      const found = await all()
       await cluster.fillDisk(first)
+      assert.ok(found < 40, `${found} pods`)
       await waitUntil('the image', () => running.nodes(late)?.cached === 1, 180_000)
       assert.deepEqual(await lackingOn(first, good), [])
     })
