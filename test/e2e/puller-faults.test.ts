@@ -232,8 +232,19 @@ describe('the puller, and what befalls nodes', { skip }, () => {
       const late = `${cluster.registries.origin.host}/late:1`
       await cluster.registries.origin.push(tinyImage(77), 'late', '1')
       const { sizeMib } = await cluster.disk(first)
-      await cluster.fillDisk(first, sizeMib * 0.12)
-      await waitUntil('disk pressure', () => hasPressure(first), 60_000)
+      {
+        // While no puller runs, nobody pauses a shard whose pod was evicted.
+        await using _watching = await start(good)
+        await waitUntil('all of them', () => areReady(['kip']), 90_000)
+        await cluster.fillDisk(first, sizeMib * 0.12)
+        await waitUntil('disk pressure', () => hasPressure(first), 60_000)
+        await waitUntil(
+          'its shards to be paused',
+          async () =>
+            (await shards()).every(({ spec }) => spec?.updateStrategy?.type === 'OnDelete'),
+          20_000,
+        )
+      }
       await using running = await start([...good, late])
       const all = async () => (await livingPods()).length
       const isRefused = ({ metadata, status }: Pod): boolean =>
