@@ -1,11 +1,11 @@
 /** One Ctrl-C comes up to three times: to the process group, and once more from npm and from `start.mjs`, which hand it on. */
-const SAME_STOP_MS = 2_000
+const SAME_STOP_MS = 1_000
 
 /**
  * Aborted by the first SIGTERM or SIGINT of this process. What comes with it changes nothing; a later one is from somebody who
  * waits no longer, and ends the process at once.
  *
- * @param sameMs for how long a signal is taken for the same one; default: 2 s
+ * @param sameMs for how long a signal is taken for the same one; default: 1 s
  */
 export function stopSignal(sameMs: number = SAME_STOP_MS): AbortSignal {
   const stop = new AbortController()

@@ -194,7 +194,7 @@ describe('kip copy in adversity', { skip, timeout: 120_000 }, () => {
     assert.equal((await target.client.manifest('restarted', '1'))?.digest, image.digest)
   })
 
-  test('Ctrl-C a second time ends it, though the target does not let go', async () => {
+  test('Ctrl-C that is pressed on and on ends it, though the target does not let go', async () => {
     await using stuck = await FakeRegistry.start()
     const puts = Promise.withResolvers<void>()
     const deletes = Promise.withResolvers<void>()
@@ -206,7 +206,11 @@ describe('kip copy in adversity', { skip, timeout: 120_000 }, () => {
     const args = [...plain, '--http', stuck.host, pair('x')[0] ?? '', `${stuck.host}/x:1`]
     const run = await kip(args, {
       interruptAt: puts.promise,
-      started: (child) => void deletes.promise.then(() => child.kill('SIGINT')),
+      started: (child) =>
+        deletes.promise.then(() => {
+          const pressing = setInterval(() => child.kill('SIGINT'), 100)
+          child.once('close', () => clearInterval(pressing))
+        }),
     })
     assert.equal(run.killedBy, 'SIGINT')
     assert.equal(stuck.repository('x').tags.size, 0)
