@@ -1,9 +1,10 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { configurationName, configurations } from '../../../certs/trusted-bundle.ts'
 import { originalsAnnotation } from '../../../src/images/originals.ts'
-import { createObject, deleteObject } from '../../../src/kube/apply.ts'
-import type { ResourcePath } from '../../../src/kube/resource.ts'
-import type { KubeObject, Pod } from '../../../src/kube/types.ts'
+import { createObject, deleteObject, getObject } from '../../../src/kube/apply.ts'
+import type { KubeObject, MutatingWebhookConfiguration, Pod } from '../../../src/kube/types.ts'
+import { ContenderError } from '../harness/measure.ts'
 import type { ControlPlane } from './control-plane.ts'
 import { CORES, startWebhookServer, type WebhookServer } from './webhook-server.ts'
 import type { World } from './world.ts'
@@ -19,15 +20,11 @@ export interface ConstantPatchOptions {
   readonly signal: AbortSignal
 }
 
-const configurations: ResourcePath = {
-  ...{ group: 'admissionregistration.k8s.io', version: 'v1' },
-  plural: 'mutatingwebhookconfigurations',
-}
 const NAME = 'constant-patch.kip.bench'
 
 /**
- * Registers a webhook that answers kip's very patch from memory, under no condition: what of a review's cost is the API
- * server's own, which asks, applies the patch and runs its plug-ins once more.
+ * Registers a webhook that answers kip's very patch from memory, under kip's conditions: what of a review's cost is the API
+ * server's own, which judges, asks, applies the patch and runs its plug-ins once more.
  */
 export async function startConstantPatch(options: ConstantPatchOptions): Promise<WebhookServer> {
   const { world, plane, selected, signal } = options
@@ -37,6 +34,14 @@ export async function startConstantPatch(options: ConstantPatchOptions): Promise
   await using cleanup = new AsyncDisposableStack()
   const server = cleanup.use(await startWebhookServer(command, {}, signal, CORES.both))
   const authority = await readFile(join(world.certificates, 'ca.crt'))
+  const kips = await getObject<MutatingWebhookConfiguration>(
+    plane.client,
+    configurations,
+    configurationName,
+    { signal },
+  )
+  const matchConditions = kips?.webhooks?.[0]?.matchConditions
+  if (matchConditions === undefined) throw new ContenderError('kip registered no conditions')
   const pods = { apiGroups: [''], apiVersions: ['v1'], resources: ['pods'], operations: ['CREATE'] }
   const object: KubeObject & { readonly webhooks: readonly object[] } = {
     apiVersion: 'admissionregistration.k8s.io/v1',
@@ -54,6 +59,7 @@ export async function startConstantPatch(options: ConstantPatchOptions): Promise
         ...{ failurePolicy: 'Ignore', timeoutSeconds: 2, sideEffects: 'NoneOnDryRun' },
         ...{ matchPolicy: 'Equivalent', reinvocationPolicy: 'IfNeeded' },
         namespaceSelector: { matchLabels: selected },
+        matchConditions,
       },
     ],
   }
