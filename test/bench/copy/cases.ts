@@ -7,7 +7,6 @@ import { type BulkTool, bulkTools, type Item, type SingleTool, singleTools } fro
 import type { Link, World } from './world.ts'
 
 const SINGLE_PEERS = ['crane', 'regctl', 'oras', 'podman-image', 'skopeo'] as const
-const LARGE_PEERS = ['crane', 'regctl', 'oras', 'podman-image'] as const
 const BULK_PEERS = ['crane x4', 'regsync', 'skopeo sync'] as const
 /** A part of the many, to see that memory does not grow with their number. */
 const FEW = 50
@@ -29,7 +28,7 @@ export const cases: readonly Case<World>[] = [
   {
     name: 'large',
     title: 'image of 1.5 GiB (1 GiB + 8 x 64 MiB), cold, http',
-    contenders: singles('http', 'bench/large', [...LARGE_PEERS, 'unverified']),
+    contenders: singles('http', 'bench/large', ['crane', 'regctl', 'oras', 'podman-image']),
     goals: [wall(['crane'], 0.92), cpu(['crane'], 0.97), rss(64)],
   },
   {

@@ -33,8 +33,6 @@ export interface Tool {
 export interface Programs {
   /** Command line of kip. */
   readonly kip: Command
-  /** Copies what it does not look at: no peer, but what the registries themselves take. */
-  readonly unverifiedCopy: string
   readonly crane: string
   readonly regctl: string
   readonly regsync: string
@@ -45,7 +43,7 @@ export interface Programs {
 
 /** Builds or installs every peer. @returns their programs and versions */
 export async function preparePeers(options: BuildOptions): Promise<{
-  readonly programs: Omit<Programs, 'kip' | 'unverifiedCopy'>
+  readonly programs: Omit<Programs, 'kip'>
   readonly versions: Readonly<Record<string, string>>
 }> {
   await ensurePackages(['skopeo'], options)
@@ -128,21 +126,10 @@ export function singleTools(programs: Programs): Readonly<Record<SingleTool, Too
         ...ends(route, items).map((reference) => `docker://${reference}`),
       ],
     },
-    unverified: {
-      name: 'unverified',
-      command: async (route, items) => [programs.unverifiedCopy, ...ends(route, items)],
-    },
   }
 }
 
-export type SingleTool =
-  | 'kip'
-  | 'crane'
-  | 'regctl'
-  | 'oras'
-  | 'podman-image'
-  | 'skopeo'
-  | 'unverified'
+export type SingleTool = 'kip' | 'crane' | 'regctl' | 'oras' | 'podman-image' | 'skopeo'
 
 /** Tools for many images; those that copy one at a time run four at a time. */
 export function bulkTools(programs: Programs): Readonly<Record<BulkTool, Tool>> {

@@ -51,7 +51,6 @@ export async function createWorld({ report, signal }: BenchOptions): Promise<Wor
   const peers = await preparePeers(build)
   const measure = await benchProgram('measure', build)
   const proxyProgram = await benchProgram('delay-proxy', build)
-  const unverifiedCopy = await benchProgram('unverified-copy', build)
 
   await using cleanup = new AsyncDisposableStack()
   const { path: folder } = cleanup.use(await benchFolder('memory', report))
@@ -106,7 +105,7 @@ export async function createWorld({ report, signal }: BenchOptions): Promise<Wor
   let runs = 0
   const disposal = cleanup.move()
   return {
-    programs: { ...peers.programs, kip, unverifiedCopy },
+    programs: { ...peers.programs, kip },
     resident,
     measure,
     versions: { distribution: registry.version, ...peers.versions },

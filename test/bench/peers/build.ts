@@ -94,14 +94,7 @@ export async function libraryPeer(
 
 /** Builds one of the bench's own programs, or finds it built. */
 export async function benchProgram(
-  name:
-    | 'measure'
-    | 'delay-proxy'
-    | 'load-reviews'
-    | 'constant-patch'
-    | 'unverified-copy'
-    | 'go-sleep'
-    | 'replay-pods',
+  name: 'measure' | 'delay-proxy' | 'load-reviews' | 'constant-patch' | 'go-sleep' | 'replay-pods',
   options: BuildOptions,
 ): Promise<string> {
   const source = here('../programs/')
