@@ -3,7 +3,7 @@ import { chooseCases, OURS, runCase } from '../harness/case.ts'
 import { judge } from '../harness/goals.ts'
 import { formatMeasurement, type Round } from '../harness/measurement.ts'
 import type { BenchResult, CaseResult } from '../harness/report.ts'
-import { CHURN_ROUNDS, CHURN_SECONDS, cases, IDLE_ROUNDS, type WatchCase } from './cases.ts'
+import { CHURN_SECONDS, cases, type WatchCase } from './cases.ts'
 import { churnRound } from './churn.ts'
 import { listContender } from './contenders.ts'
 import { idleRound } from './idle.ts'
@@ -48,7 +48,7 @@ async function churn(one: WatchCase, world: World, options: BenchOptions): Promi
       : (signal: AbortSignal) => world.real.change(CHANGES_PER_SECOND, CHURN_SECONDS, signal)
   if (server === 'real') await world.real.fill(options.signal)
   const rounds: Round[] = []
-  for (let number = 0; number < Math.min(CHURN_ROUNDS, options.rounds); number += 1) {
+  for (let number = 0; number < options.rounds; number += 1) {
     const target = world[server]
     rounds.push(await churnRound({ ...options, world, target, seconds: CHURN_SECONDS, change }))
   }
@@ -59,7 +59,7 @@ async function churn(one: WatchCase, world: World, options: BenchOptions): Promi
 async function idle(one: WatchCase, world: World, options: BenchOptions): Promise<CaseResult> {
   const { name, title, goals } = one
   const rounds: Round[] = []
-  for (let number = 0; number < Math.min(IDLE_ROUNDS, options.rounds); number += 1) {
+  for (let number = 0; number < options.rounds; number += 1) {
     const measurement = await idleRound({ ...options, real: world.real, command: world.kip })
     options.report(`idle: kip: ${formatMeasurement(measurement)}`)
     rounds.push({ [OURS]: measurement })

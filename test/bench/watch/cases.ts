@@ -7,10 +7,6 @@ import { CHANGES_PER_SECOND, REPLAYED_PODS } from './replay-server.ts'
 
 /** How long changes go on. */
 export const CHURN_SECONDS = 60
-/** Rounds of changes, of a minute and more each; both clients are measured in the same minute. */
-export const CHURN_ROUNDS = 2
-/** Rounds of a start and a rest, of 15 s each. */
-export const IDLE_ROUNDS = 3
 
 const beside = (name: string, figure: Figure, atMost: number): Goal & { kind: 'ratio' } => ({
   ...{ kind: 'ratio', figure, of: OURS },
