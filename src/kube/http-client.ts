@@ -4,8 +4,7 @@ import type { ClusterAccess, Credentials, TlsMaterial } from './access.ts'
 import type { KubeClient, KubeRequest, RawAnswer, StreamSink } from './client.ts'
 import { KubeApiError } from './errors.ts'
 import { exchange } from './exchange.ts'
-import { protobufType, readProtobufStatus } from './protobuf-decoder.ts'
-import type { Status } from './types.ts'
+import { nameOf, Refusal, unreachable } from './request-errors.ts'
 
 export interface HttpClientOptions {
   readonly access: ClusterAccess
@@ -14,8 +13,6 @@ export interface HttpClientOptions {
   readonly connections?: number
 }
 
-/** Refusals are words; what is longer is no Status. */
-const maxErrorBytes = 64 * 1024
 const defaultTimeoutMs = 30_000
 
 /** The API server over HTTP/1.1 and one agent whose connections are kept and shared by all requests and watches. */
@@ -52,7 +49,7 @@ export class HttpKubeClient implements KubeClient {
       throw new KubeApiError({
         status: 0,
         reason: 'InvalidAnswer',
-        message: `${describe(request)}: the answer is no JSON`,
+        message: `${nameOf(request)}: the answer is no JSON`,
         cause: error,
       })
     }
@@ -112,7 +109,7 @@ export class HttpKubeClient implements KubeClient {
         new KubeApiError({
           status: 0,
           reason: 'Timeout',
-          message: `${describe(request)}: no answer in ${timeoutMs} ms`,
+          message: `${nameOf(request)}: no answer in ${timeoutMs} ms`,
         }),
       )
     }, timeoutMs)
@@ -279,111 +276,6 @@ function makeDispatcher(
     return new Socks5ProxyAgent(proxyUrl, { ...pool, requestTls: material })
   }
   return new ProxyAgent({ ...pool, uri: proxyUrl, requestTls: material })
-}
-
-/** An answer that is a refusal, put together from its chunks. */
-class Refusal {
-  readonly #request: KubeRequest
-  readonly #status: number
-  readonly #headers: IncomingHttpHeaders
-  readonly #parts: Buffer[] = []
-  #bytes = 0
-
-  constructor(request: KubeRequest, status: number, headers: IncomingHttpHeaders) {
-    this.#request = request
-    this.#status = status
-    this.#headers = headers
-  }
-
-  add(chunk: Buffer): void {
-    this.#parts.push(chunk)
-    this.#bytes += chunk.length
-    if (this.#bytes > maxErrorBytes) throw this.error()
-  }
-
-  error(): KubeApiError {
-    const body = Buffer.concat(this.#parts).subarray(0, maxErrorBytes)
-    const status = parseStatus(contentTypeOf(this.#headers), body)
-    const asked = Number(this.#headers['retry-after'] ?? status?.details?.retryAfterSeconds)
-    const said = status?.message ?? (printable(body) || 'no message')
-    return new KubeApiError({
-      status: this.#status,
-      reason: status?.reason || (reasons[this.#status] ?? 'Unknown'),
-      message: `${describe(this.#request)}: ${this.#status}: ${said}`,
-      retryAfterMs: Number.isFinite(asked) && asked >= 0 ? asked * 1000 : undefined,
-      details: status,
-    })
-  }
-}
-
-/** Where the answer is no Status (a proxy's, or authentication's plain text). */
-const reasons: Readonly<Record<number, string>> = {
-  400: 'BadRequest',
-  401: 'Unauthorized',
-  403: 'Forbidden',
-  404: 'NotFound',
-  409: 'Conflict',
-  410: 'Gone',
-  422: 'Invalid',
-  429: 'TooManyRequests',
-  500: 'InternalError',
-  503: 'ServiceUnavailable',
-  504: 'Timeout',
-}
-
-function parseStatus(type: string, body: Buffer): Status | undefined {
-  try {
-    if (type.startsWith(protobufType)) return readProtobufStatus(body)
-    const value: unknown = JSON.parse(body.toString('utf8'))
-    return typeof value === 'object' && value !== null && 'status' in value
-      ? (value as Status)
-      : undefined
-  } catch {
-    return undefined
-  }
-}
-
-/** The beginning of an answer that is no Status, on one line. */
-function printable(body: Buffer): string {
-  return body
-    .toString('utf8', 0, 200)
-    .replace(/[^\x20-\x7e]+/g, ' ')
-    .trim()
-}
-
-function unreachable(request: KubeRequest, error: unknown): unknown {
-  if (error instanceof KubeApiError || !(error instanceof Error)) return error
-  if (error.name === 'KubeConfigError') return error
-  return new KubeApiError({
-    status: 0,
-    reason: isConnectFailure(error) ? 'Unreachable' : 'Broken',
-    message: `${describe(request)}: ${error.message || error.name}`,
-    cause: error,
-  })
-}
-
-const connectFailures: ReadonlySet<unknown> = new Set([
-  'ECONNREFUSED',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'ETIMEDOUT',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'UND_ERR_CONNECT_TIMEOUT',
-])
-
-/** Nothing was sent: no connection came about, or it was shut amid the TLS handshake, as a balancer without servers does. */
-function isConnectFailure(error: Error): boolean {
-  if (/before secure TLS connection was established/.test(error.message)) return true
-  // Of a name with several addresses, each has an error of its own.
-  const errors: unknown[] = error instanceof AggregateError ? error.errors : [error]
-  return errors.every(
-    (each) => each instanceof Error && 'code' in each && connectFailures.has(each.code),
-  )
-}
-
-function describe(request: KubeRequest): string {
-  return `${request.method} ${request.path}`
 }
 
 function contentTypeOf(headers: IncomingHttpHeaders): string {

@@ -33,8 +33,6 @@ export class Pauses {
   readonly #until = new Map<string, number>()
   /** Refused pods by name, as they were when last looked at; undefined: never, and what is there is from before. */
   #known: ReadonlySet<string> | undefined
-  /** Shards that are paused since nodes are known to refuse pods; they go on when none is any more. */
-  #resting: ReadonlySet<string> = new Set()
 
   /**
    * Looks at what kubelets refuse now.
@@ -45,6 +43,7 @@ export class Pauses {
     readonly paused: ReadonlySet<string>
     readonly wakeAt: number
   } {
+    const isFirstLook = this.#known === undefined
     const counts = new Map<string, number>()
     const refusing = new Set<string>()
     for (const { shard, node } of refused) {
@@ -55,15 +54,13 @@ export class Pauses {
       if ((counts.get(`${shard}/${node}`) ?? 0) >= refusedPods) refusing.add(shard)
     }
     this.#known = new Set(refused.map(({ name }) => name))
-    const rested = this.#resting
     const resting = isRefusing ? withoutOlderPods(shards, pods) : new Set<string>()
-    this.#resting = resting
     let wakeAt = Number.POSITIVE_INFINITY
     const paused = new Set<string>()
     for (const { name, paused: isPaused = false } of shards) {
       // One that was paused before this process began is waited for as long as any.
-      const isNew = isPaused && !isRefusing && !rested.has(name) && !this.#until.has(name)
-      if (refusing.has(labelValue(name)) || isNew) this.#until.set(name, now + pauseMs)
+      const isFromBefore = isFirstLook && isPaused && !isRefusing
+      if (refusing.has(labelValue(name)) || isFromBefore) this.#until.set(name, now + pauseMs)
       const until = this.#until.get(name) ?? now
       if (until > now) wakeAt = Math.min(wakeAt, until)
       if (until > now || resting.has(name)) paused.add(name)

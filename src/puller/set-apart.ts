@@ -50,10 +50,14 @@ function makeApart(draft: Draft, where: Where, goal: readonly Wanted[]): void {
   const missing = goal.filter(({ reference }) => !there.has(reference))
   const shard = beside.find((one) => isChangeable(draft.scene, one))
   if (shard !== undefined && missing.length > 0) draft.change(shard, missing)
+  makeWay(draft, where, beside)
+}
+
+/** Where all shards of what is new are full, nothing would ever get in: one of them makes way for that of those that fail. */
+function makeWay(draft: Draft, where: Where, beside: readonly ObservedShard[]): void {
   const capacity = draft.capacity('fresh', where)
   const isFull = (one: ObservedShard): boolean => !one.deleting && one.members.length >= capacity
   if (beside.length < 2 || !beside.every(isFull)) return
-  // Nothing new would ever get in: one of them makes way for the shard of those that fail.
   const spent = beside.find((one) => isSpent(draft, one))
   if (spent !== undefined && !draft.isChanged(spent)) draft.delete(spent)
 }

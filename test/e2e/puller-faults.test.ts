@@ -15,7 +15,7 @@ import { sleepProgram } from '../cluster/sleep-program.ts'
 import { noNodes } from '../support/cluster.ts'
 import { collectGarbage, collectingNode, pushBait, untilAdmitting } from '../support/garbage.ts'
 import { watchHeld } from '../support/hold-watch.ts'
-import { startPuller } from '../support/running-puller.ts'
+import { type RunningPuller, startPuller } from '../support/running-puller.ts'
 import { waitUntil } from '../support/wait-until.ts'
 
 const skip = noNodes()
@@ -116,6 +116,14 @@ describe('the puller, and what befalls nodes', { skip }, () => {
     )
   }
 
+  /** Whether all DaemonSets there are hold for good and are ready, and a puller knows of these that each node has them. */
+  async function areHeld(running: RunningPuller, images: readonly string[]): Promise<boolean> {
+    return (
+      (await areReady(['kip'])) &&
+      images.every((image) => running.nodes(image)?.cached === cluster.nodes.length)
+    )
+  }
+
   async function lackingOn(node: string, images: readonly string[]): Promise<readonly string[]> {
     const present = new Set(await cluster.imagesOn(node))
     return images.filter((image) => !present.has(image))
@@ -139,8 +147,7 @@ describe('the puller, and what befalls nodes', { skip }, () => {
     await waitUntil('the failure', () => running.nodes(bad)?.failed === 1, 90_000)
     await waitUntil(
       'the others in the shard that holds for good',
-      async () =>
-        (await areReady(['kip'])) && good.every((image) => running.nodes(image)?.cached === 1),
+      () => areHeld(running, good),
       90_000,
     )
     assert.deepEqual(await lackingOn(first, good), [])
@@ -273,8 +280,7 @@ describe('the puller, and what befalls nodes', { skip }, () => {
     await using running = await start(good)
     await waitUntil(
       'all of them, and this puller to know',
-      async () =>
-        (await areReady(['kip'])) && good.every((image) => running.nodes(image)?.cached === 1),
+      () => areHeld(running, good),
       // A shard whose pods were refused before this puller began may stay paused for a minute.
       180_000,
     )
@@ -307,12 +313,7 @@ describe('the puller, and what befalls nodes', { skip }, () => {
 
     const watch = await heldByFirst(tiny.map(({ image }) => image))
     await using running = await start(good)
-    await waitUntil(
-      'all others to be held there too',
-      async () =>
-        (await areReady(['kip'])) && rest.every((image) => running.nodes(image)?.cached === 2),
-      120_000,
-    )
+    await waitUntil('all others to be held there too', () => areHeld(running, rest), 120_000)
     const { desired, cached, failed, failures } = running.nodes(gone) ?? assert.fail()
     assert.deepEqual({ desired, cached, failed }, { desired: 2, cached: 1, failed: 1 })
     assert.deepEqual(

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { afterEach, beforeEach, describe, it } from 'node:test'
+import { afterEach, beforeEach, describe, it, type Mock, mock } from 'node:test'
 import { defaultSettings } from '../../../src/config/leaves.ts'
 import type { DiscoverySettings } from '../../../src/config/settings.ts'
 import { createDiscovery, type Discovery } from '../../../src/discovery/discovery.ts'
 import { createMapping } from '../../../src/images/mapping.ts'
+import type { KubeClient } from '../../../src/kube/client.ts'
 import type { EventNote } from '../../../src/kube/events.ts'
 import type { ResourcePath } from '../../../src/kube/resource.ts'
 import { createMetrics } from '../../../src/metrics/metrics.ts'
@@ -33,6 +34,8 @@ describe('discovery', () => {
   let leaving: string[]
   let demandsAsked: boolean
   let demandsTold: number
+  /** What was asked for as a stream, and what takes it. */
+  let streams: Mock<KubeClient['stream']>
   let stop: () => Promise<void>
 
   const resource = (group: string, plural: string, namespace?: string): ResourcePath => ({
@@ -65,6 +68,7 @@ describe('discovery', () => {
     ...change
   }: { images?: string[] } & Partial<DiscoverySettings> = {}): Promise<void> => {
     const client = kube.client()
+    streams = mock.method(client, 'stream')
     const settings = {
       namespace: 'k8s-image-puller',
       discovery: {
@@ -143,6 +147,15 @@ describe('discovery', () => {
   afterEach(async () => {
     await stop()
     await kube.stop()
+  })
+
+  it('gathers changes of pods, of which there are many, and of nothing else', async () => {
+    pod('shop', 'web', 'nginx:1')
+    await run()
+    const gathered = streams.mock.calls
+      .map(({ arguments: [{ path }, sink] }) => ({ path, ms: sink.restMs?.() ?? 0 }))
+      .filter(({ ms }) => ms > 0)
+    assert.deepEqual(gathered, [{ path: '/api/v1/pods', ms: 100 }])
   })
 
   it('tells with which pull secrets the pods of an image come, of namespaces that count', async () => {

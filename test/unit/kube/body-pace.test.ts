@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Agent } from 'undici'
+import { BodyPace } from '../../../src/kube/body-pace.ts'
 import { exchange } from '../../../src/kube/exchange.ts'
 import { openAuthority } from '../../cluster/pki.ts'
 import { seededRandom } from '../../support/random.ts'
@@ -179,3 +180,27 @@ for (const name of ['plain', 'TLS']) {
     })
   })
 }
+
+describe('what comes as a flood', () => {
+  /** What the body was told when one chunk had come, a while after the beginning. */
+  async function toldAfter(chunk: Buffer): Promise<readonly string[]> {
+    const told: string[] = []
+    const controller = {
+      ...{ aborted: false, paused: false, reason: null, abort: () => undefined },
+      pause: () => void told.push('pause'),
+      resume: () => void told.push('resume'),
+    }
+    const pace = new BodyPace({ onChunk: () => undefined, restMs: () => 1 })
+    await sleep(5)
+    pace.take(controller, chunk)
+    await waitUntil('an end of the turn', () => told.length > 0)
+    pace.stop()
+    return told.slice(0, 1)
+  }
+
+  test('is not gathered, as what trickles is', async () => {
+    // More than 10 MB a second, had it taken six seconds to come.
+    assert.deepEqual(await toldAfter(Buffer.alloc(64 * 2 ** 20)), ['resume'])
+    assert.deepEqual(await toldAfter(Buffer.alloc(1)), ['pause'])
+  })
+})

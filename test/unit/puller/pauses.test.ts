@@ -80,6 +80,19 @@ describe('a shard whose pods kubelets refuse', () => {
     assert.deepEqual(paused(pauses, [read(true)], 600_003).paused, [])
   })
 
+  it('goes on though the write that was to let it go on was lost', () => {
+    const pauses = new Pauses()
+    assert.deepEqual(paused(pauses, [read(false)], 0, { isRefusing: true }).paused, ['kip-fresh'])
+    assert.deepEqual(paused(pauses, [read(true)], 1000).paused, [])
+    assert.deepEqual(paused(pauses, [read(true)], 1001).paused, [])
+  })
+
+  it('goes on at once when it was made paused and the pressure was over before it was seen', () => {
+    const pauses = new Pauses()
+    pauses.look({ ...nothing, shards: [], isRefusing: true, now: 0 })
+    assert.deepEqual(paused(pauses, [read(true)], 1000).paused, [])
+  })
+
   it('is waited for as long when kip was started since', () => {
     const pauses = new Pauses()
     assert.equal(paused(pauses, [read(true)], 5000).wakeAt, 65_000)
@@ -88,7 +101,8 @@ describe('a shard whose pods kubelets refuse', () => {
 
   it('is forgotten with its DaemonSet', () => {
     const pauses = new Pauses()
-    paused(pauses, [read(false)], 0, { refused })
+    pauses.look({ ...nothing, shards: [], now: 0 })
+    assert.deepEqual(paused(pauses, [read(false)], 0, { refused }).paused, ['kip-fresh'])
     assert.deepEqual(paused(pauses, [], 1), { paused: [], wakeAt: Number.POSITIVE_INFINITY })
     assert.deepEqual(paused(pauses, [read(false)], 2).paused, [])
   })
