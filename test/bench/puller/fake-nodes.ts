@@ -41,8 +41,8 @@ export function nodeObject(index: number): KubeObject {
   } as KubeObject
 }
 
-/** Renewed four times as often. */
-const LEASE_SECONDS = 120
+/** Renewed four times as often, and waited for for an hour: a thousand nodes' leases would keep kwok busier than their pods. */
+const LEASE_SECONDS = 3600
 
 /** Plays the kubelets of all nodes with kwok. @param program kwok */
 export async function playNodes(cluster: Cluster, program: string): Promise<AsyncDisposable> {

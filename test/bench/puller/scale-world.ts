@@ -7,12 +7,14 @@ import { fileURLToPath } from 'node:url'
 import { loadSettings } from '../../../src/config/load.ts'
 import { applyObject, createObject } from '../../../src/kube/apply.ts'
 import type { KubeClient } from '../../../src/kube/client.ts'
+import { Reflector } from '../../../src/kube/reflector.ts'
 import { resourcePath } from '../../../src/kube/resource.ts'
-import type { DaemonSet, KubeList, KubeObject } from '../../../src/kube/types.ts'
+import type { DaemonSet, KubeObject } from '../../../src/kube/types.ts'
 import { fieldManager } from '../../../src/puller/writer.ts'
 import { type Cluster, eventually } from '../../cluster/index.ts'
 import { freePorts } from '../../cluster/ports.ts'
 import { clusterBed } from '../../support/cluster-bed.ts'
+import { silentLog } from '../../support/silent-log.ts'
 import type { BenchOptions } from '../bench.ts'
 import { benchCluster } from '../harness/cluster.ts'
 import { ContenderError } from '../harness/measure.ts'
@@ -31,7 +33,8 @@ export interface ScaleWorld extends AsyncDisposable {
   readonly images: readonly string[]
   /** Bytes that etcd holds for each image and node. */
   readonly storedBytes: number
-  daemonSets(): Promise<readonly DaemonSet[]>
+  /** As the API server last told of them. */
+  daemonSets(): readonly DaemonSet[]
   /** Starts kip outside the cluster. */
   startKip(): Promise<KipProcess>
 }
@@ -97,10 +100,9 @@ export async function createScaleWorld({ report, signal }: BenchOptions): Promis
   await createObject(client, namespaces, object, { signal })
 
   const { settings } = loadSettings({ argv: [], env: environment, readFile: () => '' })
-  const daemonSets = async (): Promise<readonly DaemonSet[]> => {
-    const request = { method: 'GET', path: resourcePath(daemonSetPath), signal } as const
-    return (await client.request<KubeList<DaemonSet>>(request)).items ?? []
-  }
+  const watch = watchDaemonSets(client)
+  cleanup.use(watch)
+  const { daemonSets } = watch
   // The controller counts nodes anew for those that lack a pod, and here none does.
   const countAnew = async (name: string): Promise<void> => {
     const annotations = { 'bench.test/counted': new Date().toISOString() }
@@ -113,7 +115,7 @@ export async function createScaleWorld({ report, signal }: BenchOptions): Promis
     })
   }
   const everywhere = async (count: number): Promise<boolean> => {
-    const all = await daemonSets()
+    const all = daemonSets()
     report(`ready pods: ${all.map(({ status }) => status?.numberReady ?? 0).join(' ')}`)
     const lagging = all.filter(
       ({ status }) => status?.numberReady !== count || status.desiredNumberScheduled !== count,
@@ -151,6 +153,31 @@ export async function createScaleWorld({ report, signal }: BenchOptions): Promis
     ...{ cluster, client, etcd, nodes, images, storedBytes, daemonSets },
     startKip: () => startKip(cluster, signal),
     [Symbol.asyncDispose]: () => disposal.disposeAsync(),
+  }
+}
+
+/** Watched rather than asked for again and again: a list of them is a megabyte, which the API server would be busy with. */
+function watchDaemonSets(
+  client: KubeClient,
+): AsyncDisposable & { readonly daemonSets: () => readonly DaemonSet[] } {
+  const controller = new AbortController()
+  const known = new Map<string, DaemonSet>()
+  const watch = new Reflector<DaemonSet>({
+    ...{ client, resource: daemonSetPath, log: silentLog() },
+    project: (raw) => raw as DaemonSet,
+    onEvent: ({ type, value }) => {
+      const name = value.metadata?.name ?? ''
+      if (type === 'deleted') known.delete(name)
+      else known.set(name, value)
+    },
+  })
+  const ended = watch.run(controller.signal)
+  return {
+    daemonSets: () => [...known.values()],
+    async [Symbol.asyncDispose]() {
+      controller.abort()
+      await ended
+    },
   }
 }
 

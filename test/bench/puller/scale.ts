@@ -61,8 +61,8 @@ async function changeAtScale(world: ScaleWorld, signal: AbortSignal): Promise<Me
     watching.abort()
     await ended
   })
-  const until = (what: string, check: () => Promise<boolean> | boolean): Promise<unknown> =>
-    eventually(what, async () => await check(), { timeoutMs: patienceMs, everyMs: 100, signal })
+  const until = (what: string, check: () => boolean): Promise<unknown> =>
+    eventually(what, async () => check(), { timeoutMs: patienceMs, everyMs: 100, signal })
   const areCached = (references: readonly string[]): boolean =>
     references.every((reference) => cached.get(reference) === nodes)
   const say = async (what: string, since: number): Promise<void> => {
@@ -86,21 +86,21 @@ async function changeAtScale(world: ScaleWorld, signal: AbortSignal): Promise<Me
   )
   const has = (one: DaemonSet, reference: string): boolean =>
     (one.spec?.template?.spec?.volumes ?? []).some(({ image }) => image?.reference === reference)
-  const holders = async (): Promise<readonly DaemonSet[]> =>
-    (await world.daemonSets()).filter((one) => more.some((reference) => has(one, reference)))
-  await until('DaemonSets with the new images', async () => {
-    const found = await holders()
+  const holders = (): readonly DaemonSet[] =>
+    world.daemonSets().filter((one) => more.some((reference) => has(one, reference)))
+  await until('DaemonSets with the new images', () => {
+    const found = holders()
     return more.every((reference) => found.some((one) => has(one, reference)))
   })
   const wallMs = performance.now() - asked
   await say('DaemonSets accepted', asked)
-  await until('the new images on all nodes', async () => (await holders()).every(isEverywhere))
+  await until('the new images on all nodes', () => holders().every(isEverywhere))
   const there = performance.now()
   await until('the status of the new images', () => areCached(more))
   const behindMs = performance.now() - there
   await say('status of the new images exact', there)
-  await until('the new images held for good', async () => {
-    const found = await holders()
+  await until('the new images held for good', () => {
+    const found = holders()
     return found.every((one) => !one.metadata?.name?.includes('fresh') && isEverywhere(one))
   })
   await say('held for good', asked)
