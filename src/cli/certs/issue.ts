@@ -1,5 +1,5 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { CertificateError } from '../../../certs/errors.ts'
 import type { Authority } from '../../../certs/identity.ts'
 import { issueAuthority, issueServing } from '../../../certs/issue.ts'
@@ -25,13 +25,14 @@ const authorityDays = 3_650
  * `ca.key`) signs it; where there is none, one is made.
  *
  * @returns when the certificate ends, Unix ms; not after its authority.
- * @throws CertificateError when the authority there is incomplete, broken, or has ended, or a name is none.
+ * @throws CertificateError when the authority there is incomplete, broken, or has ended, a name is none, or the folder
+ *   cannot be written to.
  */
 export async function issueByHand(options: IssueByHandOptions): Promise<number> {
   const { folder, names, days, now } = options
   const authorityMs = Math.max(days, authorityDays) * dayMs
   const lifetimes = { ...defaultLifetimes, servingMs: days * dayMs, authorityMs }
-  await mkdir(folder, { recursive: true, mode: 0o700 })
+  await make(folder)
   const found = await readAuthority(folder, now)
   const authority = found ?? (await issueAuthority({ now, lifetimes }))
   const serving = await issueServing(authority, { now, lifetimes, names })
@@ -69,14 +70,46 @@ async function read(folder: string, file: string): Promise<string | undefined> {
   try {
     return await readFile(join(folder, file), 'utf8')
   } catch (cause) {
-    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined
-    throw new CertificateError('KIP_CERTS_FILES', `${folder}/${file} cannot be read`, { cause })
+    if (codeOf(cause) === 'ENOENT') return undefined
+    throw failure(`${folder}/${file} cannot be read`, cause)
+  }
+}
+
+/** Not by the `recursive` of mkdir: below `/proc`, where nothing can be made, that never ends. */
+async function make(folder: string): Promise<void> {
+  try {
+    await makeBelow(folder)
+  } catch (cause) {
+    throw failure(`the folder ${folder} cannot be made`, cause)
+  }
+}
+
+async function makeBelow(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { mode: 0o700 })
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return
+    if (codeOf(error) !== 'ENOENT' || dirname(folder) === folder) throw error
+    await makeBelow(dirname(folder))
+    await mkdir(folder, { mode: 0o700 })
   }
 }
 
 /** Under its name it appears whole, and never readable by more than it should be. */
 async function write(folder: string, file: string, text: string, mode: number): Promise<void> {
   const path = join(folder, file)
-  await writeFile(`${path}.new`, `${text.trim()}\n`, { mode })
-  await rename(`${path}.new`, path)
+  try {
+    await writeFile(`${path}.new`, `${text.trim()}\n`, { mode })
+    await rename(`${path}.new`, path)
+  } catch (cause) {
+    throw failure(`${path} cannot be written`, cause)
+  }
+}
+
+function failure(what: string, cause: unknown): CertificateError {
+  return new CertificateError('KIP_CERTS_FILES', `${what} (${codeOf(cause)})`, { cause })
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined
 }

@@ -80,6 +80,21 @@ describe('kip certs issue', () => {
     assert.match(complaints, /half an authority, no ca\.key/)
   })
 
+  test('a folder is made with those above it', async (t) => {
+    const folder = join(await folderOf(t), 'made', 'on', 'the', 'way')
+    assert.equal((await call('issue', '--out', folder)).code, 0)
+    assert.equal((await stat(folder)).mode & 0o777, 0o700)
+  })
+
+  const places = { '/proc/x/y': /cannot be made \(ENOENT\)/, '/dev/null/x': /\(ENOTDIR\)/ }
+  for (const [place, said] of Object.entries(places)) {
+    test(`a folder that cannot be made is named: ${place}`, { timeout: 10_000 }, async () => {
+      const { code, complaints } = await call('issue', '--out', place)
+      assert.equal(code, 1)
+      assert.match(complaints, said)
+    })
+  }
+
   test('arguments that do not fit are told, all at once', async () => {
     const faulty = ['shew', '--output', 'xml', '--connect', 'x', '--days', '0', '--out', '']
     assert.throws(
