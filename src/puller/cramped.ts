@@ -1,5 +1,5 @@
 import type { NodeView } from './node-view.ts'
-import type { Shard } from './shard.ts'
+import { isResident, type Shard } from './shard.ts'
 
 /** Label that a cloud gives its nodes: those of one type take the same number of pods. */
 export const typeLabel = 'node.kubernetes.io/instance-type'
@@ -43,11 +43,12 @@ export function isCramped({ labels }: NodeView, types: ReadonlySet<string>): boo
   return types.has(labels[typeLabel] ?? '')
 }
 
-/** Whether a shard has pods on nodes that take few: the first that holds for good, and where there are no others what is new. */
+/** Whether a shard has pods on nodes that take few: the first that holds for good, and where there are no others what does not. */
 export function isForCramped(
   { kind, index, where = '' }: Pick<Shard, 'kind' | 'index' | 'where'>,
   { alone }: Cramped,
 ): boolean {
   if (where !== '') return false
-  return (kind === 'holding' && index === 1) || (alone && (kind === 'fresh' || kind === 'apart'))
+  if (isResident(kind)) return kind === 'holding' && index === 1
+  return alone && kind !== 'private'
 }

@@ -131,13 +131,14 @@ export class Draft {
       ...coming.filter(({ name }) => !names.has(name)).map(({ shard }) => shard),
     ]
     const made = { kind, where, index: this.#freeIndex(kind, where) }
-    return kindsOf(ground)
-      .filter((one) => reaches(made, one, ground))
-      .every((one) => {
-        const there = all.filter((shard) => reaches(shard, one, ground))
-        const alike = there.filter((shard) => isResident(shard.kind) === isResident(kind))
-        return there.length < podsPerNode && alike.length < podsPerNode - 1
-      })
+    const reached = kindsOf(ground).filter((one) => reaches(made, one, ground))
+    // Nodes that take few pods have the first shard alone: where there are no others, a second one would be nowhere.
+    if (reached.length === 0 && ground.cramped.alone) return false
+    return reached.every((one) => {
+      const there = all.filter((shard) => reaches(shard, one, ground))
+      const alike = there.filter((shard) => isResident(shard.kind) === isResident(kind))
+      return there.length < podsPerNode && alike.length < podsPerNode - 1
+    })
   }
 
   /** The same of one that has to be made: where it cannot be, what is on its way moves together. */

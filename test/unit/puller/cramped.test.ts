@@ -32,14 +32,15 @@ describe('nodes that take few pods', () => {
 
   it('have pods of the first shard for all nodes, and of what is new where there are no others', () => {
     const reached = (alone: boolean): readonly string[] =>
-      (['holding', 'originals', 'fresh', 'apart', 'refresh'] as const).flatMap((kind) =>
+      (['holding', 'originals', 'fresh', 'apart', 'refresh', 'private'] as const).flatMap((kind) =>
         ['', 'amd64']
           .flatMap((where) => [1, 2].map((index) => ({ kind, index, where })))
           .filter((shard) => isForCramped(shard, { types: ['t.small'], alone }))
           .map(({ index, where }) => `${kind} ${index} ${where}`.trimEnd()),
       )
     assert.deepEqual(reached(false), ['holding 1'])
-    assert.deepEqual(reached(true), ['holding 1', 'fresh 1', 'fresh 2', 'apart 1', 'apart 2'])
+    const passing = ['fresh', 'apart', 'refresh'].flatMap((kind) => [`${kind} 1`, `${kind} 2`])
+    assert.deepEqual(reached(true), ['holding 1', ...passing])
   })
 
   const start = (nodes: Readonly<Record<string, typeof small>>): Driver => {
@@ -104,6 +105,29 @@ describe('nodes that take few pods', () => {
     for (const reference of [...all, 'r.test/last:1'])
       assert.ok(driver.cluster.isHeld('s2', reference), reference)
     assert.deepEqual(driver.cluster.losses, [])
+  })
+
+  it('hold what finds no room in the first shard beside what is new, where there are no others', () => {
+    const driver = start({ s1: small, s2: small })
+    const all = images(130)
+    driver.wanted = want(...all)
+    assert.ok(crowd(driver, 's1') <= 2)
+    for (const reference of all) assert.ok(driver.cluster.isHeld('s2', reference), reference)
+    assert.deepEqual([...driver.cluster.daemonSets.keys()].sort(), ['kip', 'kip-fresh'])
+    assert.deepEqual(driver.cluster.losses, [])
+  })
+
+  it('pull a tag that moved, where there are no others', () => {
+    const driver = start({ s1: small, s2: small })
+    const at = (digest: string): void => {
+      driver.cluster.registry.set('r.test/a:1', digest)
+      driver.wanted = want({ reference: 'r.test/a:1', bestEffort: false, digest })
+      driver.settle()
+    }
+    at('one')
+    at('two')
+    assert.deepEqual(driver.cluster.digestsOn('s1', 'r.test/a:1'), ['two'])
+    assert.deepEqual([...driver.cluster.daemonSets.keys()], ['kip'])
   })
 
   it('roll nothing when they come and go again, whoever leads then', () => {

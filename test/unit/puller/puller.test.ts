@@ -17,6 +17,7 @@ import { SimulatedCluster } from './simulated-cluster.ts'
 const deployments = { group: 'apps', version: 'v1', plural: 'deployments', namespace: 'kip' }
 const nodes = { group: '', version: 'v1', plural: 'nodes' }
 const images = ['r.test/a:1', 'r.test/b:1', 'r.test/c:1']
+const listed = images.map((image, index) => `image${index}=${image}`).join(';')
 
 describe('createPuller', () => {
   let kube: FakeKube
@@ -45,7 +46,7 @@ describe('createPuller', () => {
       env: {
         NAMESPACE: 'kip',
         DAEMONSET_NAME: 'kip',
-        IMAGES: images.map((image, index) => `image${index}=${image}`).join(';'),
+        IMAGES: listed,
         ...env,
       },
       readFile: () => '',
@@ -198,6 +199,30 @@ describe('createPuller', () => {
     await waitUntil('the images to be held', isSettled, 10_000)
     await waitUntil('it to go on', () => strategies().join() === 'RollingUpdate', 10_000)
     assert.deepEqual(cluster.losses, [])
+  })
+
+  it('rolls nothing when the last node that takes few pods goes', async () => {
+    const small = { labels: { 'node.kubernetes.io/instance-type': 't.small' }, slots: '11' }
+    cluster.addNode('s1', 'amd64', small)
+    for (const [name, labels, pods] of [
+      ['n1', {}, '110'],
+      ['n2', {}, '110'],
+      ['s1', small.labels, '11'],
+    ] as const) {
+      const metadata = { name, labels: { 'kubernetes.io/os': 'linux', ...labels } }
+      kube.put(nodes, { apiVersion: 'v1', kind: 'Node', metadata, status: { capacity: { pods } } })
+    }
+    cluster.behave = (reference) => (reference === 'r.test/bad:1' ? 'missing' : 'good')
+    start(settings({ IMAGES: `${listed};bad=r.test/bad:1` }))
+    const isApart = () => cluster.members('kip').length === 3 && cluster.daemonSets.has('kip-apart')
+    await waitUntil('the bad image to be apart', isApart, 10_000)
+    await waitUntil('nothing more to be written', unchanged(writes, 30), 10_000)
+    assert.match(JSON.stringify(kube.get(daemonSets, 'kip-apart')), /t\.small/)
+    const before = versions()
+    cluster.removeNode('s1')
+    kube.delete(nodes, 's1')
+    await waitUntil('a minute', elapsed(60), 5000)
+    assert.deepEqual(versions(), before)
   })
 
   it('is owned by the Deployment that is named', async () => {
