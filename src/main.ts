@@ -92,6 +92,14 @@ class LateOutput {
   }
 }
 
+/** What somebody types, or another program writes, may never end. */
+async function readInput(signal: AbortSignal): Promise<string> {
+  signal.throwIfAborted()
+  const { stdin } = process
+  signal.addEventListener('abort', () => stdin.destroy(signal.reason), { once: true })
+  return (await stdin.setEncoding('utf8').toArray()).join('')
+}
+
 const output = new LateOutput('stdout')
 const errors = new LateOutput('stderr')
 
@@ -120,7 +128,7 @@ async function main(): Promise<number> {
     argv: rest,
     env: process.env,
     readFile: (path) => readFileSync(path, 'utf8'),
-    readInput: async () => (await process.stdin.setEncoding('utf8').toArray()).join(''),
+    readInput: () => readInput(signal),
     print: (text) => output.stream.write(`${text}\n`),
     complain,
     terminal: process.getBuiltinModule('node:tty').isatty(2) ? errors.stream : undefined,

@@ -6,13 +6,15 @@ import {
   planCopy,
   proxyFromVariables,
   type RegistryClient,
+  type RegistryClientOptions,
 } from '@containers/image-copy'
 import { type CopyArguments, copyUsage, parseCopyArguments } from './copy/arguments.ts'
 import { copyCredentials } from './copy/credentials.ts'
 import { type CopyPair, parseCopyList, parseCopyPair } from './copy/items.ts'
+import { readNamed } from './copy/named-file.ts'
 import { type Outcome, summarize } from './copy/outcome.ts'
 import { Reporter } from './copy/reporter.ts'
-import { UsageError } from './errors.ts'
+import { allUsable, UsageError } from './errors.ts'
 import type { Invocation } from './invocation.ts'
 
 /** `kip copy`: copies images between registries, one or a list. */
@@ -34,8 +36,13 @@ export async function copy(invocation: Invocation): Promise<number> {
 
 async function copyPairs(args: CopyArguments, invocation: Invocation): Promise<number> {
   const { signal } = invocation
-  const pairs = await readPairs(args, invocation)
-  const client = await createClient(args, invocation, pairs)
+  const [pairs, authorities, credentialsFor] = await allUsable([
+    readPairs(args, invocation),
+    readAuthorities(args, invocation),
+    copyCredentials({ ...args, ...invocation }),
+  ])
+  const credentials = credentialsFor(pairs)
+  const client = createClient(args, invocation, pairs, { ...authorities, credentials })
   const reporter = new Reporter({ invocation, output: args.output, images: pairs.length })
   const started = process.uptime()
   const outcomes: Outcome[] = []
@@ -67,25 +74,22 @@ async function readPairs(
   return parseCopyList(readNamed('--from-file', list, readFile), list)
 }
 
-async function createClient(
+function createClient(
   args: CopyArguments,
-  invocation: Invocation,
+  { env, version }: Invocation,
   pairs: readonly CopyPair[],
-): Promise<RegistryClient> {
-  const { env, readFile, version } = invocation
+  options: Pick<RegistryClientOptions, 'ca' | 'credentials'>,
+): RegistryClient {
   const plain = new Set(args.http)
-  const proxy = proxyFromVariables(env)
-  const ca = args.ca === undefined ? {} : { ca: readNamed('--ca', args.ca, readFile) }
-  const credentials = await copyCredentials({ ...args, ...invocation, pairs })
   try {
+    const proxy = proxyFromVariables(env)
     for (const host of new Set(
       pairs.flatMap((pair) => [pair.source.registry, pair.target.registry]),
     ))
       proxy(new URL(`${plain.has(host) ? 'http' : 'https'}://${host}/`))
     return createRegistryClient({
+      ...options,
       hosts: (host) => ({ http: plain.has(host) }),
-      ...ca,
-      credentials,
       proxy,
       userAgent: `kip/${version}`,
     })
@@ -93,6 +97,17 @@ async function createClient(
     if (!(error instanceof TypeError)) throw error
     throw new UsageError([error.message])
   }
+}
+
+async function readAuthorities(
+  { ca: file }: CopyArguments,
+  { readFile }: Invocation,
+): Promise<Pick<RegistryClientOptions, 'ca'>> {
+  if (file === undefined) return {}
+  const ca = readNamed('--ca', file, readFile)
+  if (!ca.includes('-----BEGIN CERTIFICATE-----'))
+    throw new UsageError([`--ca ${file}: holds no PEM certificate`])
+  return { ca }
 }
 
 /** Never rejects: what went wrong is the outcome, and stops no other image. */
@@ -144,13 +159,4 @@ function failure(error: unknown, signal: AbortSignal): Outcome {
 
 function reasonOf({ reason }: AbortSignal): string {
   return reason instanceof Error ? reason.message : String(reason)
-}
-
-function readNamed(option: string, file: string, readFile: (path: string) => string): string {
-  try {
-    return readFile(file)
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error)
-    throw new UsageError([`${option} ${file}: ${why}`])
-  }
 }

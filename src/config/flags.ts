@@ -53,7 +53,7 @@ export function readFlags(argv: readonly string[]): NamingSource {
   for (const [leaf, given] of texts) {
     values.set(leaf, { value: combine(leaf, given.texts), spelled: given.spelled })
   }
-  const password = [...values].find(([leaf]) => leaf.schema['x-secret'])
+  const password = [...values].find(([{ schema }, { value }]) => schema['x-secret'] && value !== '')
   const warnings = password
     ? [
         `${password[1].spelled}: whoever may read the pod can read it; use ${password[0].key === 'mirror.password' ? 'mirror.passwordFile' : 'the environment'}`,

@@ -15,6 +15,8 @@ export interface CopyRun {
 
 export interface CopyRunOptions {
   readonly input?: string
+  /** Standard input stays open, as that of somebody who has not typed yet. */
+  readonly typing?: true
   /** Besides PATH. There is no HOME: whoever runs the tests may have credentials. */
   readonly env?: Readonly<Record<string, string>>
   /** Runs the command line that follows it. */
@@ -34,7 +36,7 @@ export async function kipCopy(
     env: { PATH: process.env.PATH, ...options.env },
   })
   child.stdin.on('error', () => {})
-  child.stdin.end(options.input ?? '')
+  if (!options.typing) child.stdin.end(options.input ?? '')
   options.started?.(child)
   options.interruptAt?.then(() => child.kill('SIGINT'))
   const [stdout, stderr, [code, killedBy]] = await Promise.all([

@@ -109,9 +109,12 @@ describe('kip copy in adversity', { skip, timeout: 120_000 }, () => {
     'control characters': [['a\u001b[31mb', 'z'], /^kip copy: image reference "a\\u001b/],
     'an option without a value': [['a', 'b', '--platform'], /--platform/],
     'an empty file name': [['a', 'b', '--authfile='], /--authfile: give a file/],
-    'a CA without a certificate': [
-      ['a.test/a', 'b.test/b', '--ca', '/proc/self/status'],
-      /no certificate/,
+    'all that is wrong with several files': [
+      [
+        ...['--from-file', '/dev/null', '--ca', '/proc/self/status'],
+        ...['--src-authfile', '/nonexistent', '--dest-authfile', '/proc'],
+      ],
+      /no image\n.*\/status: holds no PEM.*\n.* \/nonexistent: ENOENT.*\n.* \/proc: EISDIR/,
     ],
     'a proxy of a kind that nobody speaks': [
       ['a.test/a', 'b.test/b'],
@@ -127,6 +130,22 @@ describe('kip copy in adversity', { skip, timeout: 120_000 }, () => {
       assert.match(run.stderr, said)
       assert.doesNotMatch(run.stderr, /hunter2|at .*\.ts:/)
       for (const char of run.stderr) assert.ok(char >= ' ' || char === '\n')
+    })
+  }
+
+  for (const args of [
+    ['--from-file', '-'],
+    ['--authfile', '-', 'a.test/a', 'b.test/b'],
+  ]) {
+    test(`Ctrl-C ends it while somebody types: ${args.join(' ')}`, async () => {
+      // More than a pipe holds: it is written when most of it was read.
+      const text = '#'.repeat(1_000_000)
+      const run = await kip(args, {
+        typing: true,
+        started: (child) => child.stdin?.write(text, () => child.kill('SIGINT')),
+      })
+      assert.deepEqual([run.killedBy, run.stdout], [null, ''])
+      assert.match(run.stderr, /stopped by SIGINT/)
     })
   }
 
