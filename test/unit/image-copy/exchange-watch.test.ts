@@ -28,3 +28,16 @@ test('every exchange is looked at each time until it ends, though another ends m
   await promise
   assert.deepEqual(seen, ['ended', 'slow', 'all were looked at', 'slow'])
 })
+
+test('an exchange that is under way keeps the process alive, and one that has ended does not', () => {
+  const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
+  const before = timers()
+  const watch = new ExchangeWatch()
+  const one = exchange(() => {})
+  for (const round of ['first', 'second']) {
+    watch.add(one)
+    assert.equal(timers(), before + 1, round)
+    watch.delete(one)
+    assert.equal(timers(), before, round)
+  }
+})

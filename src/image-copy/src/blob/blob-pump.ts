@@ -189,12 +189,9 @@ export class BlobPump {
         this.#writing = false
         if (whole) piece.release()
       }
-      const last = this.#targetWants === 0
       this.#writing = true
       const taken = target.write(bytes, () => {
         release()
-        // The answer may have come before this call, and the next request have begun.
-        if (last && this.#target === target) this.#target = undefined
         this.#push()
       })
       if (taken) release()

@@ -37,8 +37,9 @@ export function failureOfAnswer(
     return make('COPY_UNAUTHORIZED', '; check the credentials, and that the repository exists')
   if (status === 403) return make('COPY_DENIED', '; the credentials do not allow this')
   if (status === 404) return make('COPY_NOT_FOUND', '')
-  if (passing.has(status)) return make('COPY_SERVER_ERROR', '', true)
-  if (status >= 500) return make('COPY_SERVER_ERROR', '')
+  const passes = passing.has(status)
+  if (passes || status >= 500)
+    return make('COPY_SERVER_ERROR', "; the registry's own log says why: a full disk, say", passes)
   if (status >= 400) return make('COPY_REFUSED', '')
   return make('COPY_PROTOCOL', '; no such answer was expected')
 }
