@@ -9,7 +9,7 @@ import { globSync } from 'node:fs'
 import { cpus, platform } from 'node:os'
 import { relative } from 'node:path'
 import { parseArgs } from 'node:util'
-import { removeLeftovers, stopSignal } from './cluster/index.ts'
+import { removeLeftovers, stopOnce } from './cluster/index.ts'
 import { runFiles } from './runner/files.ts'
 import { type Group, groups } from './runner/groups.ts'
 import { Report } from './runner/report.ts'
@@ -29,7 +29,7 @@ const chosen = (Object.keys(groups) as Group[]).filter(
 )
 
 const report = new Report()
-const signal = stopSignal()
+const signal = stopOnce()
 
 for (const name of chosen) {
   const group = groups[name]

@@ -6,7 +6,7 @@
  */
 import { writeFile } from 'node:fs/promises'
 import { cpus, loadavg, release, totalmem } from 'node:os'
-import { stopSignal } from '../cluster/index.ts'
+import { stopOnce } from '../cluster/index.ts'
 import type { Bench } from './bench.ts'
 import { type CommandLine, parseCommandLine } from './command-line.ts'
 import { caseTable, goalsTable } from './harness/report.ts'
@@ -55,7 +55,7 @@ async function main(commandLine: CommandLine, signal: AbortSignal): Promise<numb
   return missed === 0 ? 0 : 1
 }
 
-const stop = stopSignal()
+const stop = stopOnce()
 try {
   process.exitCode = await main(parseCommandLine(process.argv.slice(2), Object.keys(benches)), stop)
 } catch (failure) {

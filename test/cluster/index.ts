@@ -4,4 +4,4 @@ export { attachCluster, downCluster, eventually, removeLeftovers, upCluster } fr
 export { missingForNodes } from './prerequisites.ts'
 export { type Report, reportToStderr } from './progress.ts'
 export type { Registry } from './registries.ts'
-export { stopSignal } from './stop-signal.ts'
+export { stopOnce } from './stop-once.ts'

@@ -10,7 +10,7 @@ import { missingForNodes } from './prerequisites.ts'
 import { Daemons } from './process.ts'
 import { reportToStderr as report } from './progress.ts'
 import { clusterFolder, clusterNames, readState } from './state.ts'
-import { stopSignal } from './stop-signal.ts'
+import { stopOnce } from './stop-once.ts'
 
 const USAGE = `usage: npm run cluster -- COMMAND [--name NAME]
 
@@ -108,7 +108,7 @@ async function up(
   const missing = wanted === undefined ? missingForNodes() : undefined
   if (missing) report(`nodes need ${missing}: starting the control plane alone, as --nodes 0 does`)
   const nodes = missing ? 0 : Number(wanted ?? DEFAULT_NODES)
-  const signal = stopSignal()
+  const signal = stopOnce()
   const started = performance.now()
   await using cluster = await upCluster({
     ...{ name, nodes, report, signal },

@@ -14,7 +14,7 @@ import {
   ClusterError,
   downCluster,
   eventually,
-  stopSignal,
+  stopOnce,
   upCluster,
 } from '../cluster/index.ts'
 import { sleepProgram } from '../cluster/sleep-program.ts'
@@ -30,7 +30,7 @@ const PATIENCE_MS = 180_000
 const { values } = parseArgs({ options: { keep: { type: 'boolean', default: false } } })
 const screen = createScreen(process.stdout)
 const report = (line: string) => screen.line(`  ${line}`)
-const stop = stopSignal()
+const stop = stopOnce()
 
 process.exitCode = await main(stop).catch((failure: unknown) => {
   // Whatever an interrupted step says of itself, the signal is why.

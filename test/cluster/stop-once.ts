@@ -8,7 +8,7 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
  * One Ctrl-C, or one `timeout`, comes up to three times: by the process group, and once more from npm and from `start.mjs`,
  * which hand it on. Nobody may be killed by the second one while they take down what they brought up.
  */
-export function stopSignal(): AbortSignal {
+export function stopOnce(): AbortSignal {
   const stop = new AbortController()
   for (const signal of SIGNALS)
     process.on(signal, () =>

@@ -11,8 +11,8 @@ const root = new URL('../../../', import.meta.url).pathname
 /** Says when it may be stopped and when it is, and cleans up for longer than signals need to come again. */
 const program = `
   import { setTimeout as delay } from 'node:timers/promises'
-  import { stopSignal } from ${JSON.stringify(`${root}test/cluster/stop-signal.ts`)}
-  const stop = stopSignal()
+  import { stopOnce } from ${JSON.stringify(`${root}test/cluster/stop-once.ts`)}
+  const stop = stopOnce()
   const working = setInterval(() => undefined, 1000)
   console.log('working')
   stop.addEventListener('abort', async () => {
