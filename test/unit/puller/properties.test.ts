@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
+import { typeLabel } from '../../../src/puller/cramped.ts'
 import type { Plan } from '../../../src/puller/plan.ts'
 import { isResident } from '../../../src/puller/shard.ts'
 import type { StrategyName } from '../../../src/puller/strategies/strategies.ts'
@@ -40,16 +41,26 @@ const wild: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ do: fc.constant('destroy' as const), shard: fc.nat({ max: 3 }) }),
 )
 
+const sizes = {
+  roomy: {},
+  // All nodes take few pods.
+  small: { labels: { [typeLabel]: 't.small' }, slots: '11' },
+} as const
+
 class World {
-  readonly driver = new Driver(new SimulatedCluster(['n0', 'n1', 'n2']))
+  readonly driver = new Driver(new SimulatedCluster([]))
   readonly broken = new Set<string>()
+  readonly #size: keyof typeof sizes
   #cut = false
 
   constructor(
     broken: readonly string[],
     strategy: StrategyName,
     { spread, nodesAtOnce }: { readonly spread: number; readonly nodesAtOnce: number },
+    size: keyof typeof sizes = 'roomy',
   ) {
+    this.#size = size
+    for (const name of ['n0', 'n1', 'n2']) this.addNode(name)
     this.driver.strategy = strategy
     this.driver.spread = spread
     this.driver.settings = { ...pullerSettings, nodesAtOnce }
@@ -63,6 +74,10 @@ class World {
       this.#cut = false
       return !lost
     }
+  }
+
+  addNode(name: string): void {
+    this.driver.cluster.addNode(name, 'amd64', sizes[this.#size])
   }
 
   take(step: Step, each: (plan: Plan) => void): void {
@@ -90,7 +105,7 @@ class World {
         this.broken.delete(reference)
         break
       case 'add':
-        if (!cluster.nodes.has(`n${step.node}`)) cluster.addNode(`n${step.node}`)
+        if (!cluster.nodes.has(`n${step.node}`)) this.addNode(`n${step.node}`)
         break
       case 'remove':
         cluster.removeNode(`n${step.node}`)
@@ -125,9 +140,11 @@ describe('whatever happens', () => {
         fc.subarray(pool),
         ways,
         pulls,
+        fc.constantFrom('roomy' as const, 'small' as const),
         fc.array(calm, { maxLength: 40 }),
-        (broken, way, pull, steps) => {
-          const world = new World(broken, way, pull)
+        (broken, way, pull, size, steps) => {
+          const world = new World(broken, way, pull, size)
+          const most = size === 'small' ? 2 : pullerSettings.podsPerNode
           const { driver } = world
           let known = 0
           const each = ({ changes, seen }: Plan): void => {
@@ -147,7 +164,7 @@ describe('whatever happens', () => {
             }
             for (const node of driver.cluster.nodes.keys()) {
               const pods = driver.cluster.shardsOn(node)
-              assert.ok(pods <= driver.settings.podsPerNode, `${pods} pods on ${node}`)
+              assert.ok(pods <= most, `${pods} pods on ${node}`)
             }
             const { losses } = driver.cluster
             for (const loss of losses.slice(known)) {
