@@ -47,6 +47,8 @@ const sizes = {
   small: { labels: { [typeLabel]: 't.small' }, slots: '11' },
 } as const
 
+const sizeOf = fc.constantFrom('roomy' as const, 'small' as const)
+
 class World {
   readonly driver = new Driver(new SimulatedCluster([]))
   readonly broken = new Set<string>()
@@ -140,7 +142,7 @@ describe('whatever happens', () => {
         fc.subarray(pool),
         ways,
         pulls,
-        fc.constantFrom('roomy' as const, 'small' as const),
+        sizeOf,
         fc.array(calm, { maxLength: 40 }),
         (broken, way, pull, size, steps) => {
           const world = new World(broken, way, pull, size)
@@ -182,38 +184,49 @@ describe('whatever happens', () => {
     )
   })
 
-  it('it ends with every wanted image held on every node, in holding shards alone', () => {
+  it('it ends with every wanted image held on every node, where there is room in holding shards alone', () => {
     fc.assert(
-      fc.property(ways, pulls, fc.array(wild, { maxLength: 40 }), (way, pull, steps) => {
-        const world = new World([], way, pull)
-        const { driver } = world
-        const { cluster } = driver
-        for (const step of steps) world.take(step, () => {})
-        world.broken.clear()
-        for (const node of cluster.nodes.values()) node.lost = false
-        if (cluster.nodes.size === 0) cluster.addNode('n0')
-        driver.settle(20_000)
-        for (const reference of driver.wanted.keys()) {
-          for (const node of cluster.nodes.keys()) assert.ok(cluster.isHeld(node, reference))
-        }
-        assert.deepEqual(
-          [...cluster.daemonSets.keys()].filter((name) => !/^kip(-originals)?(-2)?$/.test(name)),
-          [],
-        )
-        const named = (bestEffort: boolean): readonly string[] =>
-          [...driver.wanted.values()]
-            .filter((item) => item.bestEffort === bestEffort)
-            .map((item) => item.reference)
-            .sort()
-        const held = (name: string): readonly string[] =>
-          [name, `${name}-2`].flatMap((shard) => cluster.members(shard)).sort()
-        assert.deepEqual(held('kip'), named(false))
-        assert.deepEqual(held('kip-originals'), named(true))
-        const writes = cluster.writes.length
-        driver.restart()
-        driver.run(300)
-        assert.equal(cluster.writes.length, writes, 'a restart changes nothing')
-      }),
+      fc.property(
+        ways,
+        pulls,
+        sizeOf,
+        fc.array(wild, { maxLength: 40 }),
+        (way, pull, size, steps) => {
+          const world = new World([], way, pull, size)
+          const { driver } = world
+          const { cluster } = driver
+          for (const step of steps) world.take(step, () => {})
+          world.broken.clear()
+          for (const node of cluster.nodes.values()) node.lost = false
+          if (cluster.nodes.size === 0) world.addNode('n0')
+          driver.settle(20_000)
+          for (const reference of driver.wanted.keys()) {
+            for (const node of cluster.nodes.keys()) assert.ok(cluster.isHeld(node, reference))
+          }
+          const named = (bestEffort: boolean): readonly string[] =>
+            [...driver.wanted.values()]
+              .filter((item) => item.bestEffort === bestEffort)
+              .map((item) => item.reference)
+              .sort()
+          const held = (name: string): readonly string[] =>
+            [name, `${name}-2`].flatMap((shard) => cluster.members(shard)).sort()
+          // Small nodes have one holding shard, and what finds no room in it beside what is new.
+          if (size === 'roomy') {
+            assert.deepEqual(
+              [...cluster.daemonSets.keys()].filter(
+                (name) => !/^kip(-originals)?(-2)?$/.test(name),
+              ),
+              [],
+            )
+            assert.deepEqual(held('kip'), named(false))
+            assert.deepEqual(held('kip-originals'), named(true))
+          }
+          const writes = cluster.writes.length
+          driver.restart()
+          driver.run(300)
+          assert.equal(cluster.writes.length, writes, 'a restart changes nothing')
+        },
+      ),
       { numRuns: long ? 400 : 70 },
     )
   })
