@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { access, readFile } from 'node:fs/promises'
 import type { RequestOptions } from 'node:https'
 import { delimiter, dirname, resolve } from 'node:path'
 import type { KubeConfig } from '@kubernetes/client-node'
@@ -18,14 +18,20 @@ const rereadMs = 60_000
  * @param paths - one path, or several as in `$KUBECONFIG`, merged as kubectl merges them
  */
 export async function kubeconfigAccess(paths: string): Promise<ClusterAccess> {
-  let config = await load(paths)
+  const files = await filesOf(paths)
+  let config = await load(files)
   const cluster = config.getCurrentCluster()
   if (cluster === null) {
     throw new KubeConfigError(
       `kubeconfig ${paths}: the current context ${JSON.stringify(config.currentContext ?? '')} names no cluster in it`,
     )
   }
-  const tokenFile = await findTokenFile(paths, config.getCurrentUser()?.name)
+  if (!/^https?:$/.test(URL.parse(cluster.server)?.protocol ?? '')) {
+    throw new KubeConfigError(
+      `kubeconfig ${paths}: the server ${JSON.stringify(cluster.server)} of cluster ${cluster.name} is no URL of https or http`,
+    )
+  }
+  const tokenFile = await findTokenFile(files, config.getCurrentUser()?.name)
   let oidcConfig = takeOidc(config)
   let oidc = oidcConfig && oidcTokens(oidcConfig, paths)
   let current: Credentials | undefined
@@ -64,7 +70,7 @@ export async function kubeconfigAccess(paths: string): Promise<ClusterAccess> {
       // What a plugin gave without a date of expiry is kept for ever by the library: begin anew.
       const isRefused = refused !== undefined && refused === current
       if (isRefused) {
-        config = await load(paths)
+        config = await load(files)
         const written = takeOidc(config)
         // Somebody has logged in anew; what was fetched since the last login is kept otherwise.
         if (JSON.stringify(written) !== JSON.stringify(oidcConfig)) {
@@ -91,9 +97,11 @@ function takeOidc(config: KubeConfig): OidcConfig | undefined {
 }
 
 /** `tokenFile` of a user, which the library passes over; beside `token` the file counts. */
-async function findTokenFile(paths: string, user: string | undefined): Promise<string | undefined> {
-  for (const path of paths.split(delimiter)) {
-    if (path === '') continue
+async function findTokenFile(
+  files: readonly string[],
+  user: string | undefined,
+): Promise<string | undefined> {
+  for (const path of files) {
     const config: { users?: { name?: string; user?: { tokenFile?: unknown } }[] } | null = parse(
       await readFile(path, 'utf8'),
     )
@@ -106,17 +114,30 @@ async function findTokenFile(paths: string, user: string | undefined): Promise<s
   return undefined
 }
 
-async function load(paths: string): Promise<KubeConfig> {
+/** Of several files those that are there count. */
+async function filesOf(paths: string): Promise<readonly string[]> {
+  const files = paths.split(delimiter).filter((path) => path !== '')
+  const isThere = await Promise.all(
+    files.map((file) =>
+      access(file).then(
+        () => true,
+        () => false,
+      ),
+    ),
+  )
+  return isThere.includes(true) ? files.filter((_, index) => isThere[index]) : files
+}
+
+async function load(files: readonly string[]): Promise<KubeConfig> {
   const library = await import('@kubernetes/client-node')
   const config = new library.KubeConfig()
-  const files = paths.split(delimiter).filter((path) => path !== '')
   for (const [index, file] of files.entries()) {
     try {
       if (index === 0) config.loadFromFile(file)
       else {
         const part = new library.KubeConfig()
         part.loadFromFile(file)
-        config.mergeConfig(part)
+        merge(config, part)
       }
     } catch (error) {
       const detail = error instanceof Error ? error.message : String(error)
@@ -124,6 +145,18 @@ async function load(paths: string): Promise<KubeConfig> {
     }
   }
   return config
+}
+
+/** What an earlier file says counts; the library would take the later current context, and refuse a name that comes twice. */
+function merge(config: KubeConfig, part: KubeConfig): void {
+  const isNew =
+    (known: readonly { readonly name: string }[]) =>
+    ({ name }: { readonly name: string }): boolean =>
+      known.every((one) => one.name !== name)
+  for (const cluster of part.clusters.filter(isNew(config.clusters))) config.addCluster(cluster)
+  for (const user of part.users.filter(isNew(config.users))) config.addUser(user)
+  for (const context of part.contexts.filter(isNew(config.contexts))) config.addContext(context)
+  if (!config.currentContext) config.setCurrentContext(part.currentContext)
 }
 
 function credentialsOf(options: RequestOptions): Credentials {

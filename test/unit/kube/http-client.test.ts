@@ -239,7 +239,7 @@ describe('credentials', () => {
     assert.equal(await server('fd00::1', '443'), 'https://[fd00::1]:443')
   })
 
-  test('a kubeconfig: token, namespace, exec plugin, and several files merged', async () => {
+  test('a kubeconfig: token, namespace, and exec plugin', async () => {
     const config = (
       user: object,
       cluster: object = { server: `${kube.url}/`, 'insecure-skip-tls-verify': true },
@@ -293,6 +293,30 @@ describe('credentials', () => {
     await client.close()
   })
 
+  test('several kubeconfigs are merged as by kubectl: the first that says something counts', async () => {
+    const write = async (name: string, config: object): Promise<string> => {
+      const path = join(dir, name)
+      await writeFile(path, JSON.stringify({ apiVersion: 'v1', kind: 'Config', ...config }))
+      return path
+    }
+    const first = await write('first', {
+      users: [{ name: 'u', user: { token: 'first' } }],
+      contexts: [{ name: 'x', context: { cluster: 'c', user: 'u', namespace: 'team' } }],
+      'current-context': 'x',
+    })
+    const second = await write('second', {
+      clusters: [{ name: 'c', cluster: { server: kube.url, 'insecure-skip-tls-verify': true } }],
+      users: [{ name: 'u', user: { token: 'another' } }],
+      contexts: [{ name: 'y', context: { cluster: 'c', user: 'u', namespace: 'elsewhere' } }],
+      'current-context': 'y',
+    })
+    const env = { KUBECONFIG: [join(dir, 'missing'), first, second].join(':') }
+    const client = await connectCluster({ kubeconfig: '', env })
+    assert.equal(client.namespace, 'team')
+    await getObject(client, maps, 'x', { signal })
+    await client.close()
+  })
+
   test('a kubeconfig: a token file that is replaced, and an OIDC token that has not ended', async () => {
     const path = join(dir, 'config')
     const config = (user: object): Promise<void> =>
@@ -340,6 +364,16 @@ describe('credentials', () => {
     })
     await writeFile(path, '{"clusters":[],"users":[],"contexts":[],"current-context":"none"}')
     await assert.rejects(connectCluster({ kubeconfig: path }), /"none" names no cluster/)
+    const cluster = { name: 'c', cluster: { server: 'api.test:6443' } }
+    const context = { name: 'x', context: { cluster: 'c', user: 'u' } }
+    await writeFile(
+      path,
+      JSON.stringify({ clusters: [cluster], contexts: [context], 'current-context': 'x' }),
+    )
+    await assert.rejects(
+      connectCluster({ kubeconfig: path }),
+      /"api\.test:6443" of cluster c is no/,
+    )
     await writeFile(path, ': : :\n- x')
     await assert.rejects(connectCluster({ kubeconfig: path }), { name: 'KubeConfigError' })
     await assert.rejects(connectCluster({ kubeconfig: '', env: {} }), /no way to an API server/)
