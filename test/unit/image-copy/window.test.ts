@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import type { StopSignal } from '../../../src/image-copy/src/abortable.ts'
 import { CheckpointedHash } from '../../../src/image-copy/src/blob/checkpointed-hash.ts'
 import {
   formatPlatform,
@@ -177,9 +178,9 @@ describe('writes that are shared', () => {
   test('go on for one when another stops waiting, and stop when nobody waits', async () => {
     const writes = new SharedWrites<string>()
     const stop = new AbortController()
-    const seen: AbortSignal[] = []
+    const seen: StopSignal[] = []
     let held = Promise.withResolvers<void>()
-    const write = async (_: readonly string[], inner: AbortSignal): Promise<void> => {
+    const write = async (_: readonly string[], inner: StopSignal): Promise<void> => {
       seen.push(inner)
       await held.promise
     }

@@ -1,4 +1,4 @@
-import { abortable } from '../abortable.ts'
+import { abortable, type StopSignal } from '../abortable.ts'
 import { cryptoModule } from '../crypto-module.ts'
 import { RegistryError } from '../errors.ts'
 import { type Challenge, parseChallenges } from './challenge.ts'
@@ -35,7 +35,7 @@ export interface AuthenticatorOptions {
   readonly credentials: CredentialSource | undefined
   /** Hosts that may be given the credentials as token servers, besides those known. */
   readonly trustedRealms: readonly string[]
-  readonly fetchToken: (question: TokenQuestion, signal: AbortSignal) => Promise<Token>
+  readonly fetchToken: (question: TokenQuestion, signal: StopSignal) => Promise<Token>
   readonly now: () => number
 }
 
@@ -92,11 +92,11 @@ export class Authenticator {
   }
 
   /** What to show with a request now. @throws RegistryError when the token server gives no token */
-  grant(request: AccessRequest, signal: AbortSignal): Grant | Promise<Grant> {
+  grant(request: AccessRequest, signal: StopSignal): Grant | Promise<Grant> {
     return this.#scheme === undefined ? unasked : this.#grantBy(this.#scheme, request, signal)
   }
 
-  async #grantBy(scheme: Scheme, request: AccessRequest, signal: AbortSignal): Promise<Grant> {
+  async #grantBy(scheme: Scheme, request: AccessRequest, signal: StopSignal): Promise<Grant> {
     for (;;) {
       const identities = await abortable(this.#identitiesFor(request.repository), signal)
       const credential = identities.list[identities.index]
@@ -159,7 +159,7 @@ export class Authenticator {
     scopes: readonly string[],
     credential: Credential | undefined,
     identity: string,
-    signal: AbortSignal,
+    signal: StopSignal,
   ): Promise<Grant> {
     const key = JSON.stringify([scheme.realm.url.href, scheme.service ?? '', scopes, identity])
     let cached = this.#tokens.get(key)
@@ -186,7 +186,7 @@ export class Authenticator {
     return { authorization: `Bearer ${token.value}`, identity, tokenKey: key, fresh }
   }
 
-  #ask(key: string, question: TokenQuestion, signal: AbortSignal): CachedToken {
+  #ask(key: string, question: TokenQuestion, signal: StopSignal): CachedToken {
     const promise = this.#options.fetchToken(question, signal)
     const entry: CachedToken = { promise, expiresAt: Number.POSITIVE_INFINITY }
     this.#tokens.delete(key)

@@ -1,4 +1,4 @@
-import { offAbort, onAbort } from '../abortable.ts'
+import { Stop } from '../abortable.ts'
 import { algorithmOf } from '../digest.ts'
 import { RegistryError } from '../errors.ts'
 import type { Descriptor } from '../image/manifest.ts'
@@ -33,7 +33,6 @@ export interface AttemptParts {
 /** One go at a transfer: one download (which mends itself) into one upload session. */
 export class Attempt {
   readonly #parts: AttemptParts
-  readonly #stop = new AbortController()
   readonly #endpoint: Endpoint
   /** The upload as far as it came. */
   session: UploadSession | undefined
@@ -57,10 +56,8 @@ export class Attempt {
 
   async run(start: Promise<UploadSession | undefined> | UploadSession): Promise<boolean> {
     const { blob, context, hash, source } = this.#parts
-    let downloading = true
-    const give = (): void => this.#stop.abort(context.signal.reason)
-    onAbort(context.signal, give)
-    const inner = { ...context, signal: this.#stop.signal }
+    const stop = new Stop(context.signal)
+    const inner = { ...context, signal: stop }
     // The offset of a promised session is 0: only sessions that were asked for their status have come further.
     const sendFrom = start instanceof Promise ? 0 : start.offset
     hash.rewind(sendFrom)
@@ -83,12 +80,9 @@ export class Attempt {
     })
     const fetched = blob.size === 0 ? Promise.resolve() : download(source, blob, pump, inner)
     const failed = fetched.then(
-      () => {
-        downloading = false
-        return new Promise<never>(() => {})
-      },
+      () => new Promise<never>(() => {}),
       (error) => {
-        this.lostSource = !this.#stop.signal.aborted
+        this.lostSource = !stop.aborted
         throw error
       },
     )
@@ -104,10 +98,9 @@ export class Attempt {
       this.session ??= await Promise.resolve(start).catch(() => undefined)
       throw context.signal.aborted ? context.signal.reason : error
     } finally {
-      offAbort(context.signal, give)
+      stop.end()
       pump.detach()
-      // To abort what has ended takes longer than a small request.
-      if (downloading) this.#stop.abort(ended)
+      stop.abort(ended)
       await fetched.catch(() => {})
     }
   }

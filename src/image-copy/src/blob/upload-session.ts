@@ -1,3 +1,4 @@
+import { Stop } from '../abortable.ts'
 import { RegistryError } from '../errors.ts'
 import type { Context } from '../registry/context.ts'
 import { resolveLocation } from '../registry/location.ts'
@@ -83,8 +84,8 @@ export async function cancelUpload(
   context: Context,
 ): Promise<void> {
   const { endpoint, path, scopes } = writePlace(target)
-  const limit = new AbortController()
-  const timer = setTimeout(() => limit.abort(), cancelMs)
+  const limit = new Stop()
+  const timer = setTimeout(() => limit.abort(new Error('too late')), cancelMs)
   try {
     const request = {
       method: 'DELETE' as const,
@@ -93,7 +94,7 @@ export async function cancelUpload(
       scopes,
       expect: [204, 202, 200, 404],
     }
-    await endpoint.openOnce(request, { ...context, signal: limit.signal })
+    await endpoint.openOnce(request, { ...context, signal: limit })
   } catch {
     // The registry drops uploads by itself in time; the failure that led here is the one to report.
   } finally {

@@ -1,4 +1,4 @@
-import { offAbort, onAbort } from '../abortable.ts'
+import { Stop } from '../abortable.ts'
 import type { Context } from '../registry/context.ts'
 
 /**
@@ -11,14 +11,12 @@ export async function concurrently<T>(
   context: Context,
   work: (item: T, context: Context) => Promise<void>,
 ): Promise<void> {
-  const stop = new AbortController()
-  const give = (): void => stop.abort(context.signal.reason)
-  onAbort(context.signal, give)
-  const inner = { ...context, signal: stop.signal }
+  const stop = new Stop(context.signal)
+  const inner = { ...context, signal: stop }
   let failure: { readonly error: unknown } | undefined
   let next = 0
   const lane = async (): Promise<void> => {
-    while (next < items.length && !stop.signal.aborted) {
+    while (next < items.length && !stop.aborted) {
       const item = items[next] as T
       next += 1
       try {
@@ -34,7 +32,7 @@ export async function concurrently<T>(
     await Promise.all(Array.from({ length: Math.min(limit, items.length) }, lane))
     context.signal.throwIfAborted()
   } finally {
-    offAbort(context.signal, give)
+    stop.end()
   }
   if (failure !== undefined) throw failure.error
 }

@@ -1,4 +1,4 @@
-import { offAbort, onAbort } from '../abortable.ts'
+import { Stop } from '../abortable.ts'
 import { RegistryError } from '../errors.ts'
 import { type CopyEvent, createJob, type Job } from '../events.ts'
 import { type Manifest, parseManifest } from '../image/manifest.ts'
@@ -100,11 +100,8 @@ export async function copyOne({
   emit,
 }: CopyOneParts): Promise<CopyResult> {
   const image = formatReference(target)
-  const stop = new AbortController()
-  const give = (): void => stop.abort(options.signal?.reason)
-  if (options.signal) onAbort(options.signal, give)
-  if (options.signal?.aborted) give()
-  const context: Context = { signal: stop.signal, image, emit }
+  const stop = options.signal ? new Stop(options.signal) : new Stop()
+  const context: Context = { signal: stop, image, emit }
   emit({ type: 'image-started', image, source: formatReference(source) })
   try {
     context.signal.throwIfAborted()
@@ -125,7 +122,7 @@ export async function copyOne({
     })
     throw error
   } finally {
-    if (options.signal) offAbort(options.signal, give)
+    stop.end()
   }
 }
 

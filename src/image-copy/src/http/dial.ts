@@ -1,6 +1,6 @@
 import { connect as connectTcp, isIP, type LookupFunction, type Socket } from 'node:net'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
-import { offAbort, onAbort } from '../abortable.ts'
+import { Stop, type StopSignal } from '../abortable.ts'
 import type { AllowAddress, DialPurpose } from './address.ts'
 import { AddressRefusedError, DialError } from './dial-errors.ts'
 import { hostOf, type Origin, originKey, type ProxyServer } from './origin.ts'
@@ -58,24 +58,22 @@ export class Dialer {
     origin: Origin,
     purpose: DialPurpose,
     receiver: Receiver,
-    signals: readonly AbortSignal[],
+    signals: readonly StopSignal[],
   ): Promise<DialedSocket> {
     const { connectMs } = this.#options
-    const limit = new AbortController()
-    const give = (): void => limit.abort(signals.find(({ aborted }) => aborted)?.reason)
+    for (const signal of signals) signal.throwIfAborted()
+    const limit = new Stop(...signals)
     const late = (): void =>
       limit.abort(new DialError(`no connection to ${hostOf(origin)} within ${connectMs} ms`, false))
-    for (const signal of signals) signal.throwIfAborted()
-    for (const signal of signals) onAbort(signal, give)
     const timer = setTimeout(late, connectMs)
     try {
-      return await this.#dial(origin, purpose, receiver, limit.signal)
+      return await this.#dial(origin, purpose, receiver, limit)
     } catch (error) {
-      limit.signal.throwIfAborted()
+      limit.throwIfAborted()
       throw error
     } finally {
       clearTimeout(timer)
-      for (const signal of signals) offAbort(signal, give)
+      limit.end()
     }
   }
 
@@ -83,7 +81,7 @@ export class Dialer {
     origin: Origin,
     purpose: DialPurpose,
     receiver: Receiver,
-    signal: AbortSignal,
+    signal: StopSignal,
   ): Promise<DialedSocket> {
     const onread = {
       buffer: receiver.buffer,
@@ -119,7 +117,7 @@ export class Dialer {
     proxy: ProxyServer,
     purpose: DialPurpose,
     receiver: Receiver,
-    signal: AbortSignal,
+    signal: StopSignal,
   ): Promise<DialedSocket> {
     // The proxy resolves names; what can be judged here is an address written in place of a name.
     if (isIP(origin.hostname) > 0) this.#requireLiteral(origin, purpose)
@@ -160,7 +158,7 @@ export class Dialer {
     }
   }
 
-  async #secured(socket: TLSSocket, origin: Origin, signal: AbortSignal): Promise<void> {
+  async #secured(socket: TLSSocket, origin: Origin, signal: StopSignal): Promise<void> {
     const key = originKey(origin)
     socket.on('session', (session) => {
       this.#sessions.delete(key)

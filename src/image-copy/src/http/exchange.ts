@@ -1,4 +1,4 @@
-import { offAbort, onAbort } from '../abortable.ts'
+import { offAbort, onAbort, type StopSignal } from '../abortable.ts'
 import { now } from '../clock.ts'
 import { StalledError } from './protocol-error.ts'
 import type { RequestHead } from './request-head.ts'
@@ -68,7 +68,7 @@ interface ExchangeParts {
 /** What an exchange has to hold to. */
 export interface ExchangeOptions extends Reading {
   readonly limits: ExchangeLimits
-  readonly signal: AbortSignal
+  readonly signal: StopSignal
 }
 
 /** One request and its answer. A body that is streamed waits in the connection's buffer until {@link Exchange.pipe} takes it. */

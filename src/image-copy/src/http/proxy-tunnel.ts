@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { offAbort, onAbort } from '../abortable.ts'
+import { offAbort, onAbort, type StopSignal } from '../abortable.ts'
 import { DialError } from './dial-errors.ts'
 import { hostOf, type Origin, type ProxyServer } from './origin.ts'
 import { describe } from './socket-events.ts'
@@ -9,7 +9,7 @@ export async function openTunnel(
   socket: Socket,
   origin: Origin,
   proxy: ProxyServer,
-  signal: AbortSignal,
+  signal: StopSignal,
 ): Promise<void> {
   const name = origin.hostname.includes(':') ? `[${origin.hostname}]` : origin.hostname
   const target = `${name}:${origin.port}`

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { offAbort, onAbort } from '../abortable.ts'
+import { offAbort, onAbort, type StopSignal } from '../abortable.ts'
 import { AddressRefusedError, DialError } from './dial-errors.ts'
 import { hostOf, type Origin, type ProxyServer } from './origin.ts'
 
@@ -8,7 +8,7 @@ export async function settled(
   socket: Socket,
   event: 'connect' | 'secureConnect',
   peer: Origin | ProxyServer,
-  signal: AbortSignal,
+  signal: StopSignal,
 ): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const done = (): void => {

@@ -1,4 +1,4 @@
-import { abortable } from '../abortable.ts'
+import { abortable, Stop } from '../abortable.ts'
 import { now } from '../clock.ts'
 import type { DialPurpose } from './address.ts'
 import { Connection } from './connection.ts'
@@ -8,7 +8,7 @@ import { ExchangeWatch } from './exchange-watch.ts'
 import { type Origin, originKey } from './origin.ts'
 import { ConnectionLostError } from './protocol-error.ts'
 import { ReadBuffer } from './read-buffer.ts'
-import { requestHead } from './request-head.ts'
+import { type RequestHead, requestHead } from './request-head.ts'
 
 export interface TransportOptions {
   readonly dialer: Dialer
@@ -36,6 +36,13 @@ interface Pool {
   count: number
 }
 
+/** A request that was sent. */
+interface Opened {
+  readonly exchange: Exchange
+  /** On a connection that was there, and may have been closed by the peer as the request went out. */
+  readonly reused: boolean
+}
+
 /** Where a request goes, and what for. */
 export type TransportPeer = Pick<TransportRequest, 'origin' | 'purpose' | 'signal'>
 
@@ -57,7 +64,7 @@ export class Transport {
   readonly #watch = new ExchangeWatch()
   /** Where each registry was last reached, for rules about what it may point to. */
   readonly #addresses = new Map<string, string>()
-  readonly #stop = new AbortController()
+  readonly #stop = new Stop()
   #sweeper: NodeJS.Timeout | undefined
   #closed = false
 
@@ -70,11 +77,13 @@ export class Transport {
     return this.#addresses.get(host)
   }
 
-  /** Sends a request; a body of `bodyBytes` is then written by the caller. */
-  async open(
-    request: TransportRequest,
-    fresh = false,
-  ): Promise<{ exchange: Exchange; reused: boolean }> {
+  /**
+   * Sends a request; a body of `bodyBytes` is then written by the caller.
+   *
+   * @param fresh on a connection of its own
+   * @returns at once where a connection is free: the many small requests of a copy wait for their answers only
+   */
+  open(request: TransportRequest, fresh = false): Opened | Promise<Opened> {
     const { origin, body } = request
     const bodyBytes = body?.length ?? request.bodyBytes ?? 0
     const head = requestHead({
@@ -87,11 +96,24 @@ export class Transport {
     if (this.#closed) throw new Error('the registry client is closed')
     request.signal.throwIfAborted()
     const pool = this.#pool(request.origin)
-    let kept = fresh ? undefined : this.#takeIdle(pool, request)
-    if (kept === undefined && !fresh && pool.warming.length > 0)
-      kept = await this.#takeWarm(pool, request)
-    const connection = kept ?? (await this.#connect(pool, request))
-    return { exchange: connection.start(head, body, request), reused: kept !== undefined }
+    const idle = fresh ? undefined : this.#takeIdle(pool, request)
+    if (idle !== undefined) return { exchange: idle.start(head, body, request), reused: true }
+    return this.#openNew(pool, request, head, fresh)
+  }
+
+  async #openNew(
+    pool: Pool,
+    request: TransportRequest,
+    head: RequestHead,
+    fresh: boolean,
+  ): Promise<Opened> {
+    const warm =
+      fresh || pool.warming.length === 0 ? undefined : await this.#takeWarm(pool, request)
+    const connection = warm ?? (await this.#connect(pool, request))
+    return {
+      exchange: connection.start(head, request.body, request),
+      reused: warm !== undefined,
+    }
   }
 
   /** Sends a request and waits for its answer. */
@@ -202,7 +224,7 @@ export class Transport {
         origin,
         purpose,
         { buffer: buffer.current, onBytes: connection.onBytes },
-        [request.signal, this.#stop.signal],
+        [request.signal, this.#stop],
       )
       connection.attach(dialed)
     } catch (error) {

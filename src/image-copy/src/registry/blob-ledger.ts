@@ -1,4 +1,4 @@
-import { abortable } from '../abortable.ts'
+import { abortable, type StopSignal } from '../abortable.ts'
 import { now } from '../clock.ts'
 
 /** What is known of one blob at one target host. */
@@ -51,7 +51,7 @@ export class BlobLedger {
   async lead<T>(
     host: string,
     digest: string,
-    signal: AbortSignal,
+    signal: StopSignal,
     work: () => Promise<T>,
   ): Promise<T> {
     const entry = this.#entry(host, digest)

@@ -1,4 +1,5 @@
 import type { LookupFunction } from 'node:net'
+import { abortSignalOf, type StopSignal } from '../abortable.ts'
 import type { Credential, CredentialSource } from '../auth/credential.ts'
 import {
   maxTokenAnswerBytes,
@@ -274,11 +275,11 @@ export class Client implements RegistryClient {
     return this.#identities.get(name)
   }
 
-  async #fetchToken(registry: URL, question: TokenQuestion, signal: AbortSignal): Promise<Token> {
+  async #fetchToken(registry: URL, question: TokenQuestion, signal: StopSignal): Promise<Token> {
     const { realm, service, scopes, credential } = question
     if (this.#options.exchangeToken !== undefined && realm.showCredential) {
       const asked = { host: registry.host, realm: realm.url.href, service, scopes, credential }
-      const given = await this.#options.exchangeToken(asked, signal)
+      const given = await this.#options.exchangeToken(asked, abortSignalOf(signal))
       if (given !== undefined) return { value: given.token, lifeMs: given.expiresInSeconds * 1000 }
     }
     const { method, url, headers, body } = tokenRequest(question)

@@ -1,8 +1,9 @@
+import { Stop, type StopSignal } from '../abortable.ts'
 import type { CopyEvent } from '../events.ts'
 
 /** What travels with every request of one call: how to stop it, and where its events go. */
 export interface Context {
-  readonly signal: AbortSignal
+  readonly signal: StopSignal
   /** The image that events are about. */
   readonly image: string
   readonly emit: (event: CopyEvent) => void
@@ -10,7 +11,7 @@ export interface Context {
   readonly tries?: number | undefined
 }
 
-const never = new AbortController().signal
+const never = new Stop()
 
 /** A context for calls that copy nothing and report no progress. */
 export function quietContext(signal: AbortSignal | undefined, image: string): Context {

@@ -1,12 +1,13 @@
+import type { StopSignal } from '../abortable.ts'
 import { Authenticator, type AuthenticatorOptions, type Grant } from '../auth/authenticator.ts'
 import { now } from '../clock.ts'
 import { RegistryError } from '../errors.ts'
 import type { RateLimit } from '../events.ts'
 import type { DialPurpose } from '../http/address.ts'
-import type { ExchangeLimits } from '../http/exchange.ts'
+import type { Exchange, ExchangeLimits } from '../http/exchange.ts'
 import type { HeaderFields } from '../http/header-fields.ts'
 import type { Origin } from '../http/origin.ts'
-import type { Transport, TransportPeer, TransportRequest } from '../http/transport.ts'
+import type { Transport, TransportPeer } from '../http/transport.ts'
 import type { Context } from './context.ts'
 import { failureOfAnswer, failureOfExchange } from './failure.ts'
 import { resolveLocation } from './location.ts'
@@ -49,6 +50,8 @@ const maxWarm = 6
 export class Endpoint {
   readonly name: string
   readonly base: URL
+  /** `host[:port]` of it. */
+  readonly host: string
   readonly learned: Learned = {
     mount: 'unknown',
     selfMount: 'unknown',
@@ -77,6 +80,7 @@ export class Endpoint {
     this.#options = options
     this.name = options.name
     this.base = options.base
+    this.host = options.base.host
     this.timeouts = options.timeouts
     const { answerMs, stallMs, requestMs } = options.timeouts
     this.#limits = { answerMs, stallMs }
@@ -95,10 +99,6 @@ export class Endpoint {
       })
   }
 
-  get host(): string {
-    return this.base.host
-  }
-
   /** What the registry last said about pulls left. */
   get rateLimit(): RateLimit | undefined {
     return this.#rateLimit
@@ -110,7 +110,8 @@ export class Endpoint {
   }
 
   async #fetchOnce(request: RegistryRequest, context: Context): Promise<RegistryAnswer> {
-    await this.requests.enter(context.signal)
+    const turn = this.requests.enter(context.signal)
+    if (turn !== undefined) await turn
     try {
       const answer = await this.openOnce({ limits: this.#requestLimits, ...request }, context)
       this.requests.succeeded()
@@ -207,14 +208,15 @@ export class Endpoint {
       : undefined
     const limits = { ...this.#limits, answerMs: this.timeouts.commitMs }
     const headers = this.#headers(request.headers, grant?.authorization)
-    const { exchange } = await this.#options.transport
-      .open({
-        ...this.#peer(resource, resource.own),
-        ...{ method, path: resource.target, headers, bodyBytes, expect, limits, signal },
-      })
-      .catch((error: unknown) => {
-        throw failureOfExchange(error, method, resource, signal)
-      })
+    const peer = this.#peer(resource, resource.own)
+    const path = resource.target
+    const sent = { ...peer, method, path, headers, bodyBytes, expect, limits, signal }
+    let exchange: Exchange
+    try {
+      exchange = (await this.#options.transport.open(sent)).exchange
+    } catch (error) {
+      throw failureOfExchange(error, method, resource, signal)
+    }
     const refused = (status: number, headers: HeaderFields): Promise<boolean> =>
       grant === undefined || this.#auth === undefined
         ? Promise.resolve(false)
@@ -237,36 +239,32 @@ export class Endpoint {
     const { signal } = context
     let resource = new Resource(this.base, request.url, request.query)
     let direct = resource.own
-    for (let hops = 0; ; hops += 1) {
-      const { exchange, answer } = await this.#send(resource, {
-        ...this.#peer(resource, direct),
-        ...{ method, path: resource.target, body, expect, maxBytes, streamed, limits, signal },
-        headers: this.#headers(request.headers, direct ? authorization : undefined),
-      })
-      const { status, headers } = answer
-      if (direct) this.#noteRateLimit(headers, context)
-      if (!redirects.has(status) || expect.includes(status))
-        return { status, headers, body: answer.body, exchange, resource, direct }
-      if (hops >= maxRedirects || (method !== 'GET' && method !== 'HEAD')) {
-        throw new RegistryError(
-          'COPY_REDIRECT_REFUSED',
-          `${method} ${resource.host}: ${hops >= maxRedirects ? `more than ${maxRedirects} redirects` : 'is redirected, which is followed for reads only'}`,
-          { host: resource.host, status },
-        )
-      }
-      const destination = resolveLocation(resource.url, headers.get('location'))
-      resource = new Resource(this.base, destination.url)
-      // Once elsewhere, never trusted again: a later hop back could be forged to collect the credential.
-      direct = direct && destination.same
-    }
-  }
-
-  /** Sends a request, and turns the transport's errors into this package's. */
-  async #send(resource: Resource, request: TransportRequest) {
     try {
-      return await this.#options.transport.send(request)
+      for (let hops = 0; ; hops += 1) {
+        const { origin, purpose } = this.#peer(resource, direct)
+        const { exchange, answer } = await this.#options.transport.send({
+          ...{ origin, purpose, method, path: resource.target, body },
+          ...{ expect, maxBytes, streamed, limits, signal },
+          headers: this.#headers(request.headers, direct ? authorization : undefined),
+        })
+        const { status, headers } = answer
+        if (direct) this.#noteRateLimit(headers, context)
+        if (!redirects.has(status) || expect.includes(status))
+          return { status, headers, body: answer.body, exchange, resource, direct }
+        if (hops >= maxRedirects || (method !== 'GET' && method !== 'HEAD')) {
+          throw new RegistryError(
+            'COPY_REDIRECT_REFUSED',
+            `${method} ${resource.host}: ${hops >= maxRedirects ? `more than ${maxRedirects} redirects` : 'is redirected, which is followed for reads only'}`,
+            { host: resource.host, status },
+          )
+        }
+        const destination = resolveLocation(resource.url, headers.get('location'))
+        resource = new Resource(this.base, destination.url)
+        // Once elsewhere, never trusted again: a later hop back could be forged to collect the credential.
+        direct = direct && destination.same
+      }
     } catch (error) {
-      throw failureOfExchange(error, request.method, resource, request.signal)
+      throw failureOfExchange(error, method, resource, signal)
     }
   }
 
@@ -305,7 +303,7 @@ export class Endpoint {
     }
   }
 
-  async #patience(signal: AbortSignal): Promise<void> {
+  async #patience(signal: StopSignal): Promise<void> {
     for (let left = this.#notBefore - now(); left > 0; left = this.#notBefore - now()) {
       await delay(left, signal)
     }

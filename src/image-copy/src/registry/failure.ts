@@ -1,3 +1,4 @@
+import type { StopSignal } from '../abortable.ts'
 import { printable, RegistryError, type RegistryErrorCode } from '../errors.ts'
 import { AddressRefusedError, DialError } from '../http/dial-errors.ts'
 import { AnswerTooLargeError } from '../http/exchange.ts'
@@ -49,7 +50,7 @@ export function failureOfExchange(
   error: unknown,
   method: string,
   resource: Pick<Resource, 'url'>,
-  signal: AbortSignal,
+  signal: StopSignal,
 ): unknown {
   if (error instanceof RegistryError) return error
   if (signal.aborted) return signal.reason

@@ -26,22 +26,29 @@ export interface ManifestBytes {
 const maxAltered = 3
 
 /** Asks each place of a repository in turn; a mirror that fails in any way is passed over. */
-export async function readFirst<T>(
+export function readFirst<T>(
   repository: Repository,
   context: Context,
   read: (place: Place, context: Context) => Promise<T | undefined>,
 ): Promise<T | undefined> {
-  const places = readPlaces(repository)
-  for (const place of places.slice(0, -1)) {
-    try {
-      const found = await read(place, { ...context, tries: 1 })
-      if (found !== undefined) return found
-    } catch (error) {
+  return readNext(readPlaces(repository), context, read)
+}
+
+function readNext<T>(
+  [place, ...rest]: readonly Place[],
+  context: Context,
+  read: (place: Place, context: Context) => Promise<T | undefined>,
+): Promise<T | undefined> {
+  if (place === undefined) return Promise.resolve(undefined)
+  if (rest.length === 0) return read(place, context)
+  const next = (): Promise<T | undefined> => readNext(rest, context, read)
+  return read(place, { ...context, tries: 1 }).then(
+    (found) => found ?? next(),
+    (error: unknown) => {
       if (context.signal.aborted || !(error instanceof RegistryError)) throw error
-    }
-  }
-  const main = places.at(-1)
-  return main === undefined ? undefined : read(main, context)
+      return next()
+    },
+  )
 }
 
 /** Whether and as what a tag or digest is there; undefined when it is not. */

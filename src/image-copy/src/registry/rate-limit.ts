@@ -6,7 +6,8 @@ import type { HeaderFields } from '../http/header-fields.ts'
  * https://docs.docker.com/docker-hub/usage/pulls/
  */
 export function readRateLimit(headers: HeaderFields): RateLimit | undefined {
-  const remaining = /^(\d{1,9})(?:;w=(\d{1,9}))?/.exec(headers.get('ratelimit-remaining') ?? '')
+  const said = headers.get('ratelimit-remaining')
+  const remaining = said === undefined ? null : /^(\d{1,9})(?:;w=(\d{1,9}))?/.exec(said)
   if (remaining === null) return undefined
   const limit = /^(\d{1,9})/.exec(headers.get('ratelimit-limit') ?? '')
   return {

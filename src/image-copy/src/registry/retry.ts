@@ -1,4 +1,4 @@
-import { offAbort, onAbort } from '../abortable.ts'
+import { offAbort, onAbort, type StopSignal } from '../abortable.ts'
 
 /** How often and how patiently a request is tried again. */
 export interface RetryOptions {
@@ -39,7 +39,7 @@ export function parseRetryAfter(value: string | undefined, now: number): number 
 }
 
 /** Waits; rejects with the signal's reason as soon as that aborts, and leaves no timer behind. */
-export function delay(ms: number, signal: AbortSignal): Promise<void> {
+export function delay(ms: number, signal: StopSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted()
     const aborted = (): void => {

@@ -1,9 +1,9 @@
-import { abortable } from '../abortable.ts'
+import { abortable, Stop, type StopSignal } from '../abortable.ts'
 
 /** Items that one write takes together. */
 interface Group<T> {
   readonly items: T[]
-  readonly stop: AbortController
+  readonly stop: Stop
   /** Callers that still wait for it. */
   wanted: number
   readonly done: Promise<void>
@@ -26,8 +26,8 @@ export class SharedWrites<T> {
   async add(
     name: string,
     item: T,
-    signal: AbortSignal,
-    write: (items: readonly T[], signal: AbortSignal) => Promise<void>,
+    signal: StopSignal,
+    write: (items: readonly T[], signal: StopSignal) => Promise<void>,
   ): Promise<void> {
     signal.throwIfAborted()
     const group = this.#open.get(name) ?? this.#begin(name, write)
@@ -43,17 +43,17 @@ export class SharedWrites<T> {
 
   #begin(
     name: string,
-    write: (items: readonly T[], signal: AbortSignal) => Promise<void>,
+    write: (items: readonly T[], signal: StopSignal) => Promise<void>,
   ): Group<T> {
     const items: T[] = []
-    const stop = new AbortController()
+    const stop = new Stop()
     const before = this.#last.get(name)
     const done = (async () => {
       await before?.catch(() => {})
       // What comes from here on is for the next write.
       this.#open.delete(name)
-      stop.signal.throwIfAborted()
-      await write(items, stop.signal)
+      stop.throwIfAborted()
+      await write(items, stop)
     })()
     const group = { items, stop, wanted: 0, done }
     this.#open.set(name, group)

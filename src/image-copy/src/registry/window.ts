@@ -1,4 +1,4 @@
-import { offAbort, onAbort } from '../abortable.ts'
+import { offAbort, onAbort, type StopSignal } from '../abortable.ts'
 
 /** Bounds of a {@link Window}. */
 export interface WindowLimits {
@@ -37,7 +37,7 @@ export class Window {
   }
 
   /** Takes a place, which is to be given back by {@link leave}. @returns when there is one; undefined: at once */
-  enter(signal: AbortSignal): Promise<void> | undefined {
+  enter(signal: StopSignal): Promise<void> | undefined {
     signal.throwIfAborted()
     if (this.#active >= this.size || this.#waiting.length > 0) return this.#wait(signal)
     this.#active += 1
@@ -71,7 +71,7 @@ export class Window {
     }
   }
 
-  #wait(signal: AbortSignal): Promise<void> {
+  #wait(signal: StopSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const entry = {
         go: () => {
