@@ -1,6 +1,7 @@
 import type { NodeFailure, Nodes } from '../state/cached-image.ts'
 import { failureText, unknownText } from './failure-text.ts'
-import type { NodeTrouble, Survey } from './survey.ts'
+import type { Survey } from './survey.ts'
+import type { NodeTrouble } from './tallies.ts'
 
 /** As many failures as a status lists. */
 const listed = 10

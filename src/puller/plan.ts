@@ -98,6 +98,7 @@ export function plan(input: PlanInput): Plan {
       // What stands in shards that it has no pod of is not for it.
       return (homes.get(reference) ?? []).some((home) => reaches(home, kind, ground))
     },
+    kindOf: (node) => ground.kindOf(node),
     isFor: (shard, reference) =>
       effectiveWhere(shard.where ?? '', ground) === whereOf(reference) &&
       (ground.cramped.types.length === 0 || isThere(shard, reference)),

@@ -2,23 +2,8 @@ import type { ObservedShard } from './daemon-set.ts'
 import type { PodView } from './pod-view.ts'
 import { isResident, labelValue } from './shard.ts'
 import type { Failure } from './strategies/strategy.ts'
+import { type Aim, type Tally, tallyPods } from './tallies.ts'
 import { holds, type Verdict } from './verdict.ts'
-
-/** What the pods of all shards together say of one image; each node counts once, by its best pod. */
-export interface Tally {
-  /** Nodes that have the image. */
-  held: number
-  /** Nodes of those where no process could be started from it. */
-  unstartable: number
-  /** Pods that are to hold it for good and cannot start it. */
-  stalled: number
-  /** Nodes that failed to pull it. */
-  readonly failures: NodeTrouble[]
-}
-
-export interface NodeTrouble extends Failure {
-  readonly node: string
-}
 
 /** Where things stand on the nodes. */
 export interface Survey {
@@ -47,14 +32,13 @@ export interface Survey {
   verdict(pod: PodView, reference: string): Verdict | undefined
 }
 
-/** Which nodes are to have an image. */
-export interface Scope {
-  isMeant(node: string, reference: string): boolean
+/** Which nodes are to have an image, and which shards are for these. */
+export interface Scope extends Aim {
   /** Whether a shard has its pods on the nodes that are to have an image, and on no others. */
   isFor(shard: ObservedShard, reference: string): boolean
 }
 
-const everywhere: Scope = { isMeant: () => true, isFor: () => true }
+const everywhere: Scope = { isMeant: () => true, kindOf: () => undefined, isFor: () => true }
 
 const nothing: Tally = Object.freeze({ held: 0, unstartable: 0, stalled: 0, failures: [] })
 
@@ -99,7 +83,7 @@ export function survey(
   const resident = new Set(
     observed.filter(({ kind }) => isResident(kind)).map(({ name }) => labelValue(name)),
   )
-  const { tallies, blocked } = count(byNode, lost, resident, scope)
+  const { tallies, blocked } = tallyPods(byNode, { lost, resident, aim: scope })
   const nodes = Math.max(0, ...observed.map(({ desired }) => desired))
   return {
     shards: observed,
@@ -126,62 +110,6 @@ export function survey(
     isHeldOn: (node, reference) => isHeldOn(node, reference),
     verdict,
   }
-}
-
-interface Counted {
-  readonly tallies: ReadonlyMap<string, Tally>
-  readonly blocked: ReadonlyMap<string, Failure>
-}
-
-function count(
-  byNode: ReadonlyMap<string, readonly PodView[]>,
-  lost: ReadonlySet<string>,
-  resident: ReadonlySet<string>,
-  scope: Scope,
-): Counted {
-  const tallies = new Map<string, Tally>()
-  const blocked = new Map<string, Failure>()
-  for (const [node, pods] of byNode) {
-    const best = new Map<string, { verdict: Verdict; failure?: Failure | undefined }>()
-    for (const pod of pods) {
-      if (pod.blocked !== undefined && !lost.has(node)) blocked.set(node, pod.blocked)
-      for (const [place, reference] of pod.images.entries()) {
-        const verdict = pod.verdicts[place] ?? 'pending'
-        // A node that cannot run an image is not to have it: what it says of it counts for nothing.
-        if (!scope.isMeant(node, reference)) continue
-        if (verdict === 'unstartable' && resident.has(pod.shard) && !lost.has(node)) {
-          tallyOf(tallies, reference).stalled += 1
-        }
-        const known = best.get(reference)
-        if (known !== undefined && rank[known.verdict] >= rank[verdict]) continue
-        best.set(reference, { verdict, failure: pod.failures.get(place) })
-      }
-    }
-    for (const [reference, { verdict, failure }] of best) {
-      const tally = tallyOf(tallies, reference)
-      if (holds(verdict)) tally.held += 1
-      // What a lost node said last is history.
-      if (lost.has(node)) continue
-      if (verdict === 'unstartable') tally.unstartable += 1
-      if (failure !== undefined && verdict === 'failed') tally.failures.push({ node, ...failure })
-    }
-  }
-  return { tallies, blocked }
-}
-
-const rank: Readonly<Record<Verdict, number>> = {
-  pending: 0,
-  failed: 1,
-  unstartable: 2,
-  started: 3,
-}
-
-function tallyOf(tallies: Map<string, Tally>, reference: string): Tally {
-  const known = tallies.get(reference)
-  if (known !== undefined) return known
-  const tally: Tally = { held: 0, unstartable: 0, stalled: 0, failures: [] }
-  tallies.set(reference, tally)
-  return tally
 }
 
 function push<K, V>(map: Map<K, V[]>, key: K, value: V): void {
