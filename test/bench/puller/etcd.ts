@@ -2,8 +2,11 @@
 export interface Etcd {
   /** Key and value of all that is below a key. */
   below(prefix: string): Promise<readonly (readonly [string, Buffer])[]>
-  /** Stores values that nobody asked the API server for; it learns of them by its watch. */
-  put(entries: readonly (readonly [string, Buffer])[]): Promise<void>
+  /**
+   * Stores a value that nobody asked the API server for; it learns of it by its watch. One at a time: whoever's watch breaks off
+   * between two of one revision never hears of the second.
+   */
+  put(key: string, value: Buffer): Promise<void>
   /** Bytes that were ever put, and that are in use. */
   sizes(): Promise<{ readonly put: number; readonly inUse: number }>
 }
@@ -39,14 +42,11 @@ export function etcdAt(port: number, signal: AbortSignal): Etcd {
         Buffer.from(value, 'base64'),
       ])
     },
-    async put(entries) {
-      const success = entries.map(([key, value]) => ({
-        requestPut: {
-          key: Buffer.from(key).toString('base64'),
-          value: value.toString('base64'),
-        },
-      }))
-      await post('/v3/kv/txn', { success })
+    async put(key, value) {
+      await post('/v3/kv/put', {
+        key: Buffer.from(key).toString('base64'),
+        value: value.toString('base64'),
+      })
     },
     async sizes() {
       const text = await (await fetch(`${base}/metrics`, { signal })).text()

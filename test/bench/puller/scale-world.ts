@@ -60,8 +60,6 @@ const environment = {
   KIP_PULLER_DISK_PERCENT: '100',
   IMAGES: images.map((image, index) => `i${index}=${image}`).join(';'),
 }
-/** Pods of 75 KB: etcd takes 1.5 MB at once. */
-const podsAPut = 10
 const readingMs = 30_000
 /** Twelve pods of each of a thousand nodes are written in minutes, not in seconds. */
 const patienceMs = 900_000
@@ -138,10 +136,7 @@ export async function createScaleWorld({ report, signal }: BenchOptions): Promis
   report(`etcd holds ${storedBytes.toFixed(0)} bytes an image and node`)
   const others = Array.from({ length: nodes - 1 }, (_, index) => index + 1)
   await several(others, async (index) => {
-    const copies = first.map((one) => copyTo(one, index))
-    for (let from = 0; from < copies.length; from += podsAPut) {
-      await etcd.put(copies.slice(from, from + podsAPut))
-    }
+    for (const one of first) await etcd.put(...copyTo(one, index))
   })
   report('pods of all nodes are stored')
   // Who watches pods has 800 MB to read; a controller that knows of a node before it knows of its pods makes others.
