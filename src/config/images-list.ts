@@ -27,7 +27,8 @@ export function readImages(value: unknown): ImagesList | undefined {
   for (const [index, item] of items.entries()) {
     const image = typeof item === 'string' ? splitItem(item) : fieldsOf(item)
     const shown = typeof item === 'string' ? `'${shorten(item)}'` : `number ${index + 1}`
-    const fault = image === undefined ? 'not of the form name=image' : faultOf(image)
+    const fault =
+      image === undefined ? "not of the form name=image; ';' parts items" : faultOf(image)
     if (image === undefined || fault !== undefined) {
       warnings.push(`item ${shown} is skipped: ${fault}`)
       continue

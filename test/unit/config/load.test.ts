@@ -201,8 +201,8 @@ describe('IMAGES', () => {
     assert.deepEqual(
       warnings.map((warning) => warning.replace('IMAGES (puller.images): ', '')),
       [
-        "item 'b' is skipped: not of the form name=image",
-        "item 'c=d=e' is skipped: not of the form name=image",
+        "item 'b' is skipped: not of the form name=image; ';' parts items",
+        "item 'c=d=e' is skipped: not of the form name=image; ';' parts items",
         "item '=x' is skipped: it has no name",
         "item 'D=y': its name is no name of a container, and is made one",
         "item 'e=NGINX' is skipped: its image is no valid image reference",
