@@ -359,6 +359,19 @@ describe('protobuf', () => {
     )
   })
 
+  test('watches: an object that outgrows, piece by piece, what is held of it', () => {
+    const large = { namespace: 'a', name: 'b', images: [], labels: { l: 'y'.repeat(300_000) } }
+    const event = Buffer.concat([bytes(1, 'ADDED'), bytes(2, bytes(1, wrap(podBytes(large))))])
+    const length = Buffer.alloc(4)
+    length.writeUInt32BE(event.length)
+    const stream = Buffer.concat([length, event])
+    const events: WatchEvent<object>[] = []
+    const reader = decoder.eventReader(type)
+    for (let at = 0; at < stream.length; at += 16_384)
+      reader.push(stream.subarray(at, at + 16_384), (one) => events.push(one))
+    assert.deepEqual(plain(events), plain([{ type: 'added', object: expected(large) }]))
+  })
+
   test('cut off anywhere, or with any byte changed, it is an error or another object, and never hangs', () => {
     const whole = wrap(
       Buffer.concat([

@@ -42,6 +42,21 @@ describe('mergeGenerations', () => {
     assert.deepEqual(objects(older.get('kip') ?? []), ['kip-b'])
   })
 
+  it('takes that of the highest revision, and of one revision the one made last, in whatever order', () => {
+    const early = shard(1)
+    const late = shard(1, { object: 'kip-c', created: '2026-01-01T00:00:01Z' })
+    for (const [one, other, newest] of [
+      [early, late, 'kip-c'],
+      [late, shard(2, { object: 'kip-d' }), 'kip-d'],
+    ] as const) {
+      for (const both of [
+        [one, other],
+        [other, one],
+      ])
+        assert.deepEqual(objects(mergeGenerations(both).shards), [newest])
+    }
+  })
+
   it('asks for no vanished one of which another is there', () => {
     const vanished = shard(2, { uid: '' })
     assert.deepEqual(objects(mergeGenerations([shard(1), vanished]).shards), ['kip-b'])
