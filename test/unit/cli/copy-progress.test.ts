@@ -61,6 +61,8 @@ describe('progress of a copy', () => {
     model.apply(done('sha256:b', 5 * MB, 'copied'))
     model.apply(progress('sha256:a', 1 * MB, 10 * MB))
     model.apply({ type: 'image-failed', image, error: new Error('gone') })
+    // Of a blob that had not heard of it yet.
+    model.apply(progress('sha256:a', 2 * MB, 10 * MB))
     const view = model.view(0)
     assert.equal(view.total, 5 * MB)
     assert.equal(view.done, 5 * MB)

@@ -66,6 +66,19 @@ describe('the control group', () => {
     assert.equal(group?.usedMs(), 1)
   })
 
+  test('of version 1 is not to be had where its quota or its use is missing', () => {
+    const files: Readonly<Record<string, string>> = {
+      '/proc/self/cgroup': '2:cpu:/a\n3:cpuacct:/a\n',
+      [`${root}/cpu/a/cpu.cfs_quota_us`]: '50000\n',
+      [`${root}/cpuacct/a/cpuacct.usage`]: '1000000\n',
+    }
+    assert.notEqual(findCpuCgroup(reading(files)), undefined)
+    for (const file of Object.keys(files)) {
+      const { [file]: _, ...others } = files
+      assert.equal(findCpuCgroup(reading(others)), undefined, file)
+    }
+  })
+
   test('is not to be had at the root, nor off Linux', () => {
     assert.equal(findCpuCgroup(reading({ '/proc/self/cgroup': '0::/\n' })), undefined)
     assert.equal(findCpuCgroup(reading({})), undefined)
