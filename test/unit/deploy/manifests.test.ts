@@ -6,6 +6,7 @@ import { servingNames } from '../../../certs/secret-source.ts'
 import { defaultSettings } from '../../../src/config/leaves.ts'
 import { loadSettings } from '../../../src/config/load.ts'
 import { workloadKinds } from '../../../src/images/templates.ts'
+import { startupTaint } from '../../../src/puller/node-view.ts'
 
 const folder = new URL('../../../deploy/manifests/', import.meta.url)
 
@@ -294,6 +295,28 @@ describe('components', () => {
 
   it('are eleven', () => {
     assert.equal(components.length, 11)
+  })
+
+  it('give the pods of shards a priority that takes no running pod its place', () => {
+    const folder = 'components/puller-priority'
+    const [{ patches }] = read(`${folder}/kustomization.yaml`) as [{ patches: { patch: string }[] }]
+    const { data } = parseDocument(patches[0]?.patch ?? '').toJS() as Manifest
+    const { settings } = loadSettings({ argv: [], env: { ...data }, readFile })
+    const [made] = read(`${folder}/priority-class.yaml`) as [
+      Manifest & { preemptionPolicy: string; globalDefault: boolean },
+    ]
+    assert.equal(made.metadata.name, settings.puller.priorityClass)
+    assert.deepEqual([made.preemptionPolicy, made.globalDefault], ['Never', false])
+  })
+
+  it('have kip bear the taint that it takes from new nodes', () => {
+    const [{ patches }] = read('components/startup-gate/kustomization.yaml') as [
+      { patches: { patch: string }[] },
+    ]
+    const [, pod] = patches.map(({ patch }) => parseDocument(patch).toJS())
+    assert.deepEqual(pod.spec.template.spec.tolerations, [
+      { key: startupTaint, operator: 'Exists' },
+    ])
   })
 
   it('open the one pull secret that they name, and no other', () => {

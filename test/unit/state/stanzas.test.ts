@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { ImageState, Usage } from '../../../src/state/cached-image.ts'
+import type { ImageState, Nodes, Usage } from '../../../src/state/cached-image.ts'
 import { newObject, readObject, stanzaObject } from '../../../src/state/object.ts'
 import {
   stanzaOf,
@@ -52,6 +52,25 @@ describe('stanzas', () => {
     it(`shows ${sizeBytes} bytes as ${summary}`, () => {
       const image = withSource(empty, { ...someSource, sizeBytes }, now)
       assert.equal(summaryOf(stanzaOf(image, 'kip-resolver'), 'source'), summary)
+    })
+  }
+
+  const standings: [string, Partial<Nodes>, string][] = [
+    ['held everywhere', { cached: 3 }, 'True OnEveryNode: 3 of 3 nodes hold it'],
+    ['on its way', { cached: 1, pulling: 2 }, 'Unknown Pulling: 1 of 3 nodes hold it'],
+    ['for no node', { desired: 0 }, 'Unknown NoNodes: 0 of 0 nodes hold it'],
+    [
+      'failing',
+      { failed: 3, failures: [{ node: 'n1', reason: 'ErrImagePull', message: '' }] },
+      'False ErrImagePull: 0 of 3 nodes hold it, 3 failed',
+    ],
+    ['left out', { reason: 'NoEtcd' }, 'False NoEtcd: 0 of 3 nodes hold it, others are not asked'],
+  ]
+  for (const [where, change, text] of standings) {
+    it(`says of an image that is ${where}: ${text}`, () => {
+      const nodes = { desired: 3, cached: 0, pulling: 0, failed: 0, failures: [], ...change }
+      const [condition] = withNodes(empty, nodes, now).conditions
+      assert.equal(`${condition?.status} ${condition?.reason}: ${condition?.message}`, text)
     })
   }
 
