@@ -35,9 +35,15 @@ export interface Written {
   readonly bytes: number
 }
 
+/**
+ * Images that fail in a shard, at most: one that cannot be pulled has no container, so this bounds the size of a pod object
+ * (about 1.2 KB each with its status), not memory.
+ */
+const mostApart = 200
+
 /** Images that a shard may have: as the strategy says, and on many nodes as many as can be rolled out within the budget. */
 export function capacityOf(kind: ShardKind, chosen: StrategyName, nodes: number): number {
-  let { capacity } = strategyOf(kind, chosen)
+  let capacity = kind === 'apart' ? mostApart : strategyOf(kind, chosen).capacity
   const most = residentShare * etcdBudget.writtenBytes
   while (capacity > 1 && rolledBytes(kind, chosen, capacity, nodes) > most) capacity -= 1
   return capacity

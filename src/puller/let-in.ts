@@ -24,7 +24,7 @@ export function letIn(draft: Draft, where: Where): void {
       continue
     }
     const gone = draft.departures.along(shard)
-    const room = capacity - shard.members.length + gone.size
+    const room = roomIn(draft, shard, gone)
     const candidates = shard === shards[0] ? [...crowding, ...waiting] : waiting
     const entering = candidates.slice(0, Math.max(0, room))
     waiting = waiting.filter((item) => !entering.includes(item))
@@ -54,6 +54,22 @@ function gathered(draft: Draft, where: Where): readonly Wanted[] {
   return now < first + pace.gatherMs ? [] : sorted(fresh)
 }
 
+/** How many more a shard may take: what fails in it has no container, and stands beside the others. */
+function roomIn(
+  draft: Draft,
+  { where = '', members }: ObservedShard,
+  gone: ReadonlySet<string> = new Set(),
+): number {
+  const { wanted } = draft.scene
+  const kept = members.filter(({ reference }) => !gone.has(reference))
+  const failing = kept.filter(({ reference }) => {
+    const item = wanted.get(reference)
+    return item !== undefined && draft.isPlace(item, 'apart')
+  })
+  const most = draft.capacity('fresh', where) + failing.length
+  return Math.min(most, draft.capacity('apart', where)) - kept.length
+}
+
 /** What later fresh shards hold and the first does not: it makes room by moving there. */
 function crowdingOf(scene: Scene, [first, ...others]: readonly ObservedShard[]): readonly Wanted[] {
   const there = new Set(first?.members.map(({ reference }) => reference))
@@ -76,7 +92,7 @@ function letInElsewhere(draft: Draft, where: Where, waiting: readonly Wanted[]):
   let rest = waiting
   for (const shard of shards) {
     if (draft.isChanged(shard) || !isChangeable(draft.scene, shard)) continue
-    const room = Math.max(0, draft.capacity('fresh', shard.where ?? '') - shard.members.length)
+    const room = Math.max(0, roomIn(draft, shard))
     if (room > 0) draft.change(shard, rest.slice(0, room))
     rest = rest.slice(room)
   }

@@ -539,15 +539,18 @@ describe('a bad image', () => {
     assert.equal(nodesOf(['r.test/image-000:1'], seen, undefined, no).cached, 2)
   })
 
-  it('keeps no other from the nodes, though as many as two shards take came first', () => {
-    const bad = Array.from({ length: 205 }, (_, index) => `r.test/bad-${index}:1`)
-    const driver = start(1, ...bad, ...images(20))
-    driver.cluster.behave = (reference) => (reference.includes('bad') ? 'missing' : 'good')
-    driver.run(300)
-    assert.equal(driver.cluster.members('kip').length, 20)
-    assert.equal(driver.cluster.members('kip-apart').length, 200, 'as many as a pod object bears')
-    assert.deepEqual(driver.cluster.losses, [])
-  })
+  for (const podsPerNode of [2, 3]) {
+    it(`keeps no other from nodes that may have ${podsPerNode} pods, however many came first`, () => {
+      const bad = Array.from({ length: 130 }, (_, index) => `r.test/bad-${index}:1`)
+      const driver = start(1, ...bad, ...images(20))
+      driver.settings = { ...pullerSettings, podsPerNode }
+      driver.cluster.behave = (reference) => (reference.includes('bad') ? 'missing' : 'good')
+      driver.run(300)
+      assert.deepEqual(driver.cluster.members('kip'), images(20))
+      const lost = driver.cluster.losses.filter((loss) => loss.includes('r.test/'))
+      assert.deepEqual(lost, [])
+    })
+  }
 
   it('returns when it pulls', () => {
     const driver = start(2, 'r.test/a:1', 'r.test/bad:1')

@@ -25,7 +25,7 @@ describe('what the puller stores in etcd', () => {
   })
 
   it('bounds a roll-out on any number of nodes, and with it the images of a shard', () => {
-    for (const kind of kinds) {
+    for (const kind of [...kinds, 'apart'] as const) {
       for (const name of names) {
         for (const nodes of [100, 1000, 5000]) {
           const capacity = capacityOf(kind, name, nodes)
