@@ -1,5 +1,6 @@
 import type { Change } from './draft.ts'
 import { etcdBudget, residentShare, rolledBytes, type Written } from './etcd-budget.ts'
+import { isMissing, type Scene } from './placement.ts'
 import { isResident, type Where } from './shard.ts'
 import type { StrategyName } from './strategies/strategies.ts'
 
@@ -40,4 +41,18 @@ export function paced(
     allowed.push(change)
   }
   return { changes: allowed, written: counted }
+}
+
+/**
+ * Whether nodes are without images for as long as a change waits: what was deleted by hand held some, and what fails where it is
+ * held for good keeps a new node from holding the rest. What fails on its way waits there, beside others.
+ */
+export function isUrgent(
+  { name, shard, added }: Change,
+  { shards, homes }: Pick<Scene, 'shards' | 'homes'>,
+): boolean {
+  if (shards.some((one) => one.name === name && isMissing(one))) return true
+  const isHeld = (reference: string): boolean =>
+    (homes.get(reference) ?? []).some(({ kind }) => isResident(kind))
+  return shard.kind === 'apart' && added.some(isHeld)
 }

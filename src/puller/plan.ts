@@ -15,7 +15,7 @@ import { letIn } from './let-in.ts'
 import { type Memory, remember, since } from './memory.ts'
 import { sorted } from './order.ts'
 import type { Pace } from './pace.ts'
-import { paced } from './paced-changes.ts'
+import { isUrgent, paced } from './paced-changes.ts'
 import { isMissing, type Place, placeOf, type Scene } from './placement.ts'
 import type { PodView } from './pod-view.ts'
 import { refreshTags } from './refresh-tags.ts'
@@ -148,9 +148,7 @@ export function plan(input: PlanInput): Plan {
     nodesAt,
     now,
     rolls: (change) => rolls(change, input.fingerprint),
-    // What fails is to stop nobody, and what was deleted by hand held something.
-    isUrgent: ({ name, shard }) =>
-      shard.kind === 'apart' || shards.some((one) => one.name === name && isMissing(one)),
+    isUrgent: (change) => isUrgent(change, scene),
     wake,
   })
   return {

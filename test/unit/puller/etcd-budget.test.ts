@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import type { ObservedShard } from '../../../src/puller/daemon-set.ts'
 import type { Change } from '../../../src/puller/draft.ts'
 import { capacityOf, etcdBudget, overEtcd, rolledBytes } from '../../../src/puller/etcd-budget.ts'
-import { paced } from '../../../src/puller/paced-changes.ts'
+import { isUrgent, paced } from '../../../src/puller/paced-changes.ts'
 import type { ShardKind } from '../../../src/puller/shard.ts'
 import { strategies, strategyOf } from '../../../src/puller/strategies/strategies.ts'
 import { Driver, want } from './driver.ts'
@@ -71,7 +72,7 @@ describe('what the puller stores in etcd', () => {
         nodesAt: () => 1000,
         now,
         rolls: ({ name }) => name !== 'noted',
-        isUrgent: ({ shard }) => shard.kind === 'apart',
+        isUrgent: ({ name }) => name === 'urgent',
         wake: (time) => {
           wakeAt = Math.min(wakeAt, time)
         },
@@ -92,20 +93,42 @@ describe('what the puller stores in etcd', () => {
       )
     })
 
-    it('but not what is new, what fails, and what makes no pods anew', () => {
+    it('but not what is urgent, and what makes no pods anew; what is new or fails for the rest', () => {
       const { names } = at(
         1000,
         [
-          change('kip-apart', 'apart', 200),
+          change('urgent', 'holding', large),
           change('kip', 'holding', large),
           change('noted', 'holding', large),
         ],
         [{ at: 400 }],
       )
-      assert.deepEqual(names, ['kip-apart', 'noted'])
-      assert.deepEqual(at(1000, [change('kip-fresh', 'fresh', 5)], [{ at: 400 }]).names, [
-        'kip-fresh',
+      assert.deepEqual(names, ['urgent', 'noted'])
+      for (const kind of ['fresh', 'apart'] as const) {
+        assert.deepEqual(at(1000, [change('kip', kind, 5)], [{ at: 400 }]).names, ['kip'])
+        assert.deepEqual(at(1000, [change('kip', kind, 50)], [{ at: 400 }]).names, [])
+      }
+    })
+
+    it('unless nodes lack images meanwhile', () => {
+      const shard = (kind: ShardKind, uid: string): ObservedShard => ({
+        ...{ name: kind, object: kind, uid, kind, index: 1, members: [] },
+        ...{ revision: 0, resourceVersion: '1', fingerprint: '', template: '', created: '' },
+        ...{ generation: 1, observedGeneration: 1, desired: 1, ready: 1, updated: 1 },
+        ...{ deleting: false, pullSecrets: [], formerSecrets: [] },
+      })
+      const [held = '', coming = ''] = images(2)
+      const shards = [shard('holding', 'u1'), shard('originals', ''), shard('fresh', 'u2')]
+      const homes = new Map([
+        [held, shards.slice(0, 1)],
+        [coming, shards.slice(2)],
       ])
+      const urgent = (name: string, kind: ShardKind, ...added: string[]): boolean =>
+        isUrgent({ ...change(name, kind), added }, { shards, homes })
+      assert.equal(urgent('originals', 'originals'), true, 'it was deleted by hand')
+      assert.equal(urgent('apart', 'apart', coming, held), true, 'it fails where it is to stay')
+      assert.equal(urgent('apart', 'apart', coming), false)
+      assert.equal(urgent('holding', 'holding', coming), false)
     })
 
     it('for nothing, when it exceeds the budget by itself', () => {
