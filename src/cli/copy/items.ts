@@ -19,10 +19,9 @@ export function parseCopyList(text: string, name: string): readonly CopyPair[] {
   const pairs: CopyPair[] = []
   const lineOf = new Map<string, number>()
   for (const [index, line] of text.split('\n').entries()) {
-    const words = line
-      .replace(/(^|\s)#.*$/, '')
-      .split(/\s+/)
-      .filter((word) => word !== '')
+    const words = line.match(/\S+/g) ?? []
+    const comment = words.findIndex((word) => word.startsWith('#'))
+    if (comment >= 0) words.length = comment
     if (words.length === 0) continue
     const where = `${name}, line ${index + 1}`
     const [source, target, ...more] = words

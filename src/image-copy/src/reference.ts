@@ -11,10 +11,10 @@ export interface ImageReference {
   readonly digest?: string
 }
 
-// The grammar of distribution/reference (https://pkg.go.dev/github.com/distribution/reference), without its captures.
+// The grammar of distribution/reference (https://pkg.go.dev/github.com/distribution/reference), with the port as the only capture.
 const label = '(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])'
 const hostPattern = new RegExp(
-  `^(?:${label}(?:\\.${label})*|\\[(?:[a-fA-F0-9:]+)\\])(?::[0-9]{1,5})?$`,
+  `^(?:${label}(?:\\.${label})*|\\[(?:[a-fA-F0-9:]+)\\])(?::([0-9]{1,5}))?$`,
 )
 const component = '[a-z0-9]+(?:(?:[._]|__|[-]+)[a-z0-9]+)*'
 const repositoryPattern = new RegExp(`^${component}(?:/${component})*$`)
@@ -36,8 +36,9 @@ export function isTag(text: string): boolean {
 
 /** Whether `text` is `host[:port]` as it may stand in a reference. */
 export function isRegistryHost(text: string): boolean {
-  if (!hostPattern.test(text)) return false
-  const port = /:(\d+)$/.exec(text.replace(/^\[.*\]/, ''))?.[1]
+  const found = hostPattern.exec(text)
+  if (found === null) return false
+  const [, port] = found
   return port === undefined || (Number(port) > 0 && Number(port) < 65536)
 }
 
@@ -55,7 +56,8 @@ export function parseReference(text: string): ImageReference {
   }
   if (text === '') fail('is empty')
   if (text !== text.trim()) fail('has white space around it')
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) fail('starts with a scheme; write host/repository:tag')
+  if (text.includes('://') && /^[a-z][a-z0-9+.-]*:\/\//i.test(text))
+    fail('starts with a scheme; write host/repository:tag')
   if (hexIdentifier.test(text))
     fail('is 64 hex digits, an image ID; write repository@sha256:… instead')
 
@@ -72,8 +74,8 @@ export function parseReference(text: string): ImageReference {
 
   if (!isRegistryHost(registry)) fail(`"${printable(registry, 100)}" is no registry host`)
   if (path === '') fail('has no repository')
-  if (path.toLowerCase() !== path) fail('the repository must be lower case')
   if (!repositoryPattern.test(path)) {
+    if (path.toLowerCase() !== path) fail('the repository must be lower case')
     fail(
       'the repository must be of lower-case letters and digits, parted by one of . _ / or dashes',
     )

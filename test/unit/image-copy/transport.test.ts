@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import { parseProxy } from '../../../src/image-copy/src/http/proxy.ts'
-import { requestHead } from '../../../src/image-copy/src/http/request-head.ts'
+import { CheckedHeaders, requestHead } from '../../../src/image-copy/src/http/request-head.ts'
 import {
   copyImage,
   createRegistryClient,
@@ -359,7 +359,8 @@ test('a closed client fails calls at once', async () => {
 
 describe('request heads', () => {
   const origin = { scheme: 'http', hostname: 'h', port: 80 } as const
-  const good = { origin, method: 'GET', path: '/v2/', bodyBytes: 0 }
+  const common = new CheckedHeaders({ 'User-Agent': 'a/1', 'Accept-Encoding': 'identity' })
+  const good = { origin, method: 'GET', path: '/v2/', common, bodyBytes: 0 }
   const wrong: Readonly<Record<string, object>> = {
     'a line break in the path': { path: '/v2/\r\nX: y' },
     'a space in the path': { path: '/v2/ HTTP/1.1' },
@@ -369,6 +370,13 @@ describe('request heads', () => {
     'NUL in a header': { headers: { A: '\u0000' } },
     'a method of two words': { method: 'GET /' },
   }
+  test('hold what goes with every request, and what goes with this one', () => {
+    const { text } = requestHead({ ...good, method: 'PUT', headers: { Accept: 'b' }, bodyBytes: 3 })
+    const lines = ['User-Agent: a/1', 'Accept-Encoding: identity', 'Accept: b', 'Content-Length: 3']
+    assert.equal(text, ['PUT /v2/ HTTP/1.1', 'Host: h', ...lines, '', ''].join('\r\n'))
+  })
+  test('with a line break in what goes with every request cannot be made', () =>
+    assert.throws(() => new CheckedHeaders({ 'User-Agent': 'a\r\nB: c' }), TypeError))
   for (const [what, part] of Object.entries(wrong)) {
     test(`with ${what} are never written`, () =>
       assert.throws(() => requestHead({ ...good, ...part }), TypeError))

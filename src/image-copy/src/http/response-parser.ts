@@ -28,6 +28,9 @@ const maxTrailerBytes = 8 * 1024
 const statusLine = /^HTTP\/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?$/
 const chunkSize = /^([0-9A-Fa-f]{1,13})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/
 
+/** `close` among the options of Connection (RFC 9110 §7.6.1). */
+const closing = /(?:^|,)\s*close\s*(?:,|$)/i
+
 type State =
   | 'idle'
   | 'head'
@@ -159,8 +162,8 @@ export class ResponseParser {
   #frame(status: number, headers: HeaderFields, http10: boolean): void {
     const coding = headers.get('transfer-encoding')
     const length = headers.get('content-length')
-    const connection = (headers.get('connection') ?? '').toLowerCase()
-    this.#keepAlive = !http10 && !connection.split(',').some((token) => token.trim() === 'close')
+    const connection = headers.get('connection')
+    this.#keepAlive = !http10 && (connection === undefined || !closing.test(connection))
     if (coding !== undefined && length !== undefined) {
       throw new ProtocolError('both Content-Length and Transfer-Encoding')
     }

@@ -8,12 +8,14 @@ import { ExchangeWatch } from './exchange-watch.ts'
 import { type Origin, originKey } from './origin.ts'
 import { ConnectionLostError } from './protocol-error.ts'
 import { ReadBuffer } from './read-buffer.ts'
-import { type RequestHead, requestHead } from './request-head.ts'
+import { CheckedHeaders, type RequestHead, requestHead } from './request-head.ts'
 
 export interface TransportOptions {
   readonly dialer: Dialer
   /** How long an unused connection is kept, in milliseconds; at most half as long again. */
   readonly idleMs: number
+  /** Value of User-Agent. */
+  readonly userAgent: string
 }
 
 export interface TransportRequest extends ExchangeOptions {
@@ -61,6 +63,7 @@ export class Transport {
   readonly #options: TransportOptions
   readonly #pools = new Map<string, Pool>()
   readonly #open = new Set<Connection>()
+  readonly #common: CheckedHeaders
   readonly #watch = new ExchangeWatch()
   /** Where each registry was last reached, for rules about what it may point to. */
   readonly #addresses = new Map<string, string>()
@@ -70,6 +73,10 @@ export class Transport {
 
   constructor(options: TransportOptions) {
     this.#options = options
+    this.#common = new CheckedHeaders({
+      'Accept-Encoding': 'identity',
+      'User-Agent': options.userAgent,
+    })
   }
 
   /** The address at which the registry `host` was reached last. */
@@ -90,6 +97,7 @@ export class Transport {
       origin,
       method: request.method,
       path: request.path,
+      common: this.#common,
       headers: request.headers,
       bodyBytes,
     })

@@ -153,7 +153,11 @@ export class Client implements RegistryClient {
       lookup: options.lookup,
       connectMs: this.#timeouts.connectMs,
     })
-    this.#transport = new Transport({ dialer, idleMs })
+    this.#transport = new Transport({
+      dialer,
+      idleMs,
+      userAgent: options.userAgent ?? 'image-copy/0.1',
+    })
   }
 
   rateLimit(host: string): RateLimit | undefined {
@@ -232,7 +236,6 @@ export class Client implements RegistryClient {
       timeouts: this.#timeouts,
       retry: { ...defaultRetry, ...this.#options.retry },
       maxRequests: host.maxRequests ?? defaultMaxRequests,
-      userAgent: this.#options.userAgent ?? 'image-copy/0.1',
       ...(namedBy === undefined
         ? {
             auth: {

@@ -32,7 +32,6 @@ export interface EndpointOptions {
   readonly timeouts: Timeouts
   readonly retry: RetryOptions
   readonly maxRequests: number
-  readonly userAgent: string
   /** Undefined: nobody is shown a credential, whatever is asked for. */
   readonly auth?: Omit<AuthenticatorOptions, 'registry' | 'name' | 'now'> | undefined
   /** The registry whose answer named this server, as `host[:port]`; undefined: the caller did. */
@@ -113,7 +112,7 @@ export class Endpoint {
     const turn = this.requests.enter(context.signal)
     if (turn !== undefined) await turn
     try {
-      const answer = await this.openOnce({ limits: this.#requestLimits, ...request }, context)
+      const answer = await this.openOnce(request, context, this.#requestLimits)
       this.requests.succeeded()
       return answer
     } finally {
@@ -172,10 +171,14 @@ export class Endpoint {
   }
 
   /** Sends a request once, with authorisation and redirects. */
-  async openOnce(request: RegistryRequest, context: Context): Promise<OpenAnswer> {
+  async openOnce(
+    request: RegistryRequest,
+    context: Context,
+    limits: ExchangeLimits = this.#limits,
+  ): Promise<OpenAnswer> {
     for (let turn = 0; ; turn += 1) {
       const grant = await this.#auth?.grant(request, context.signal)
-      const answer = await this.#follow(request, grant?.authorization, context)
+      const answer = await this.#follow(request, grant?.authorization, context, limits)
       const { status, headers, body, resource } = answer
       if (request.expect.includes(status)) return answer
       const again =
@@ -197,7 +200,7 @@ export class Endpoint {
 
   /** Starts a request whose body the caller streams. One try, no redirects. */
   async startUpload(
-    request: Omit<RegistryRequest, 'body' | 'limits'> & { readonly bodyBytes: number },
+    request: Omit<RegistryRequest, 'body'> & { readonly bodyBytes: number },
     context: Context,
   ): Promise<UploadRequest> {
     const { method, expect, bodyBytes } = request
@@ -207,7 +210,7 @@ export class Endpoint {
       ? await this.#auth?.grant(request, signal)
       : undefined
     const limits = { ...this.#limits, answerMs: this.timeouts.commitMs }
-    const headers = this.#headers(request.headers, grant?.authorization)
+    const headers = authorized(request.headers, grant?.authorization)
     const peer = this.#peer(resource, resource.own)
     const path = resource.target
     const sent = { ...peer, method, path, headers, bodyBytes, expect, limits, signal }
@@ -234,8 +237,9 @@ export class Endpoint {
     request: RegistryRequest,
     authorization: string | undefined,
     context: Context,
+    limits: ExchangeLimits,
   ): Promise<OpenAnswer & { direct: boolean }> {
-    const { method, body, expect, maxBytes, streamed, limits = this.#limits } = request
+    const { method, body, expect, maxBytes, streamed } = request
     const { signal } = context
     let resource = new Resource(this.base, request.url, request.query)
     let direct = resource.own
@@ -245,7 +249,7 @@ export class Endpoint {
         const { exchange, answer } = await this.#options.transport.send({
           ...{ origin, purpose, method, path: resource.target, body },
           ...{ expect, maxBytes, streamed, limits, signal },
-          headers: this.#headers(request.headers, direct ? authorization : undefined),
+          headers: authorized(request.headers, direct ? authorization : undefined),
         })
         const { status, headers } = answer
         if (direct) this.#noteRateLimit(headers, context)
@@ -292,17 +296,6 @@ export class Endpoint {
     return this.#ownPurpose
   }
 
-  #headers(
-    extra: Readonly<Record<string, string>> | undefined,
-    authorization: string | undefined,
-  ): Record<string, string> {
-    return {
-      'User-Agent': this.#options.userAgent,
-      ...extra,
-      ...(authorization === undefined ? {} : { Authorization: authorization }),
-    }
-  }
-
   async #patience(signal: StopSignal): Promise<void> {
     for (let left = this.#notBefore - now(); left > 0; left = this.#notBefore - now()) {
       await delay(left, signal)
@@ -315,4 +308,11 @@ export class Endpoint {
     this.#rateLimit = limit
     context.emit({ type: 'rate-limit', image: context.image, host: this.host, limit })
   }
+}
+
+function authorized(
+  headers: Readonly<Record<string, string>> | undefined,
+  authorization: string | undefined,
+): Readonly<Record<string, string>> | undefined {
+  return authorization === undefined ? headers : { ...headers, Authorization: authorization }
 }

@@ -67,7 +67,7 @@ async function headManifestAt(
   context: Context,
 ): Promise<ManifestHead | undefined> {
   const answer = await place.endpoint.fetch(
-    { ...manifestRequest('HEAD', place, reference), expect: [200, 404] },
+    manifestRequest('HEAD', place, reference, [200, 404]),
     context,
   )
   if (answer.status === 404) return undefined
@@ -158,10 +158,9 @@ export async function putManifest(
   const place = writePlace(repository)
   for (let attempt = 1; ; attempt += 1) {
     const request = {
-      ...manifestRequest('PUT', place, reference),
+      ...manifestRequest('PUT', place, reference, [200, 201, 202]),
       headers: { 'Content-Type': mediaType },
       body: bytes,
-      expect: [200, 201, 202],
     }
     const answer = await place.endpoint.fetch(request, context)
     const stored = announcedDigest(answer)
@@ -183,6 +182,7 @@ function manifestRequest<M extends 'GET' | 'HEAD' | 'PUT'>(
   method: M,
   place: Place,
   reference: string,
+  expect: readonly number[],
 ) {
   return {
     method,
@@ -190,13 +190,13 @@ function manifestRequest<M extends 'GET' | 'HEAD' | 'PUT'>(
     headers: { Accept: acceptManifests },
     repository: place.path,
     scopes: place.scopes,
+    expect,
   }
 }
 
 function manifestReading(place: Place, reference: string) {
   return {
-    ...manifestRequest('GET', place, reference),
-    expect: [200],
+    ...manifestRequest('GET', place, reference, [200]),
     maxBytes: maxManifestBytes,
   }
 }

@@ -1,4 +1,4 @@
-import type { Answer, Exchange, ExchangeLimits, Reading } from '../http/exchange.ts'
+import type { Answer, Exchange, Reading } from '../http/exchange.ts'
 import type { HeaderFields } from '../http/header-fields.ts'
 import type { Resource } from './resource.ts'
 
@@ -48,7 +48,6 @@ export interface RegistryRequest extends Reading {
   /** Credentials are chosen by it. */
   readonly repository: string
   readonly scopes: readonly string[]
-  readonly limits?: ExchangeLimits
 }
 
 /** An answer and what gave it in the end. */
