@@ -1,6 +1,6 @@
 'use strict'
-// The main.js of kip's bundle: runs kip.js beside it in the compiled form that docker/precompile.ts left, which saves every start
-// and every first call the compiling. V8 holds that form against its own version and flags, and compiles anew when they differ.
+// The main.js of kip's bundle: runs kip.js beside it in the compiled form that docker/precompile.ts left, which saves most starts
+// and first calls the compiling. V8 holds that form against its own version and flags, and compiles anew when they differ.
 const { readFileSync } = require('node:fs')
 const { Script } = require('node:vm')
 
