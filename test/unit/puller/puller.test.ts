@@ -201,6 +201,26 @@ describe('createPuller', () => {
     assert.deepEqual(cluster.losses, [])
   })
 
+  it('lets nobody wait for a bad image though one node pulls at a time', async () => {
+    for (const name of ['n1', 'n2']) {
+      const metadata = { name, labels: { 'kubernetes.io/os': 'linux' } }
+      kube.put(nodes, { apiVersion: 'v1', kind: 'Node', metadata })
+    }
+    // So that what is new stays in the fresh shard, which has to change for what comes then.
+    kube.fault = ({ method, path }) =>
+      method === 'PATCH' && path.endsWith('/kip') ? { status: 500, reason: 'Down' } : undefined
+    cluster.behave = (reference) => (reference === 'r.test/bad:1' ? 'missing' : 'good')
+    start(settings({ IMAGES: 'first=r.test/first:1', KIP_PULLER_NODES_AT_ONCE: '1' }))
+    const isHeld = (image: string) => () =>
+      ['n1', 'n2'].every((name) => cluster.isHeld(name, image))
+    await waitUntil('the first to be held', isHeld('r.test/first:1'), 10_000)
+    await waitUntil('a look at that', elapsed(10), 5000)
+    for (const image of ['r.test/first:1', 'r.test/bad:1', 'r.test/good:1'])
+      await store.putUsage(image, usage(), new AbortController().signal)
+    await waitUntil('the good one to be held', isHeld('r.test/good:1'), 10_000)
+    assert.deepEqual(cluster.losses, [])
+  })
+
   it('rolls nothing when the last node that takes few pods goes', async () => {
     const small = { labels: { 'node.kubernetes.io/instance-type': 't.small' }, slots: '11' }
     cluster.addNode('s1', 'amd64', small)
