@@ -71,6 +71,12 @@ describe('[23] one Lease, electors of ours and of client-go', () => {
     return performance.timeOrigin + performance.now()
   }
 
+  const follows = (contender: Contender, leader: string): Promise<unknown> =>
+    waitUntil(
+      `${contender.identity} knows that ${leader} leads`,
+      () => contender.lines.some((line) => line.leader === leader),
+      15_000,
+    )
   const now = (): number => performance.timeOrigin + performance.now()
   const saying = (contender: Contender): boolean =>
     contender.lines.findLast(({ event }) => /^(says-|still)/.test(event))?.event !== 'says-not' &&
@@ -80,21 +86,13 @@ describe('[23] one Lease, electors of ours and of client-go', () => {
     const one = contest.ours('ours')
     await holds(one)
     const two = contest.theirs('theirs', { release: true })
-    await waitUntil(
-      'theirs knows the leader',
-      () => two.lines.some(({ leader }) => leader === 'ours'),
-      15_000,
-    )
+    await follows(two, 'ours')
     one.signal('SIGTERM')
     const toTheirs = now()
     // client-go polls after 1 to 2.2 times its retry period.
     t.diagnostic(`ours to client-go: ${Math.round((await holds(two, 5000)) - toTheirs)} ms`)
     const three = contest.ours('ours-again')
-    await waitUntil(
-      'ours knows the leader',
-      () => three.lines.some(({ leader }) => leader === 'theirs'),
-      15_000,
-    )
+    await follows(three, 'theirs')
     two.signal('SIGTERM')
     const toOurs = now()
     const took = (await holds(three, 5000)) - toOurs
@@ -107,11 +105,7 @@ describe('[23] one Lease, electors of ours and of client-go', () => {
     const one = contest.theirs('theirs', { release: true })
     await holds(one)
     const two = contest.ours('ours')
-    await waitUntil(
-      'ours watches',
-      () => two.lines.some(({ leader }) => leader === 'theirs'),
-      15_000,
-    )
+    await follows(two, 'theirs')
     await delay(1000)
     one.signal('SIGKILL')
     await holds(two)
@@ -135,11 +129,7 @@ describe('[23] one Lease, electors of ours and of client-go', () => {
     const two = contest.ours('ours-2')
     await holds(two)
     const three = contest.theirs('theirs', { release: false })
-    await waitUntil(
-      'theirs knows the leader',
-      () => three.lines.some(({ leader }) => leader === 'ours-2'),
-      15_000,
-    )
+    await follows(three, 'ours-2')
     two.signal('SIGKILL')
     await holds(three)
     assert.deepEqual(contest.overlaps(), [])
@@ -149,11 +139,7 @@ describe('[23] one Lease, electors of ours and of client-go', () => {
     const one = contest.ours('ours')
     await holds(one)
     const two = contest.theirs('theirs', { release: false })
-    await waitUntil(
-      'theirs knows the leader',
-      () => two.lines.some(({ leader }) => leader === 'ours'),
-      15_000,
-    )
+    await follows(two, 'ours')
     one.signal('SIGSTOP')
     await holds(two)
     const wakes = now()
@@ -178,11 +164,7 @@ describe('[23] one Lease, electors of ours and of client-go', () => {
     const one = contest.theirs('theirs', { release: true })
     await holds(one)
     const two = contest.ours('ours')
-    await waitUntil(
-      'ours watches',
-      () => two.lines.some(({ leader }) => leader === 'theirs'),
-      15_000,
-    )
+    await follows(two, 'theirs')
     one.signal('SIGSTOP')
     await holds(two)
     one.signal('SIGCONT')
@@ -199,11 +181,7 @@ describe('[23] one Lease, electors of ours and of client-go', () => {
       const one = contest.theirs('theirs', { release: true, kubeconfig })
       await holds(one)
       const two = contest.ours('ours')
-      await waitUntil(
-        'ours watches',
-        () => two.lines.some(({ leader }) => leader === 'theirs'),
-        15_000,
-      )
+      await follows(two, 'theirs')
       gate.silence({ all: true })
       // Long enough for a renewal to begin, too short for it to be given up.
       await delay(seconds.retry * 1000 + 200)
@@ -299,11 +277,7 @@ describe('[23] one Lease, electors of ours and of client-go', () => {
     const one = contest.ours('ours')
     await holds(one)
     const two = contest.ours('ours-2')
-    await waitUntil(
-      'ours-2 watches',
-      () => two.lines.some(({ leader }) => leader === 'ours'),
-      15_000,
-    )
+    await follows(two, 'ours')
     for (let times = 0; times < 3; times += 1) {
       await contest.theirs('theirs', { wipe: true }).exited
       await delay(700)
@@ -321,11 +295,7 @@ describe('[23] one Lease, electors of ours and of client-go', () => {
     const one = contest.ours('ours')
     await holds(one)
     const two = contest.theirs('theirs', { release: false })
-    await waitUntil(
-      'theirs knows the leader',
-      () => two.lines.some(({ leader }) => leader === 'ours'),
-      15_000,
-    )
+    await follows(two, 'ours')
     const stopped = now()
     await cluster.stopApiServer()
     await waitUntil('ours steps down', () => !saying(one), seconds.renew * 1000 + 2000)
