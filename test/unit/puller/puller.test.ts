@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test'
 import { loadSettings } from '../../../src/config/load.ts'
 import type { Settings } from '../../../src/config/settings.ts'
 import { createMapping } from '../../../src/images/mapping.ts'
+import type { KubeClient, KubeRequest } from '../../../src/kube/client.ts'
 import type { DaemonSet } from '../../../src/kube/types.ts'
 import { createMetrics } from '../../../src/metrics/metrics.ts'
 import { createPuller } from '../../../src/puller/puller.ts'
@@ -54,12 +55,14 @@ describe('createPuller', () => {
   }
 
   /** Runs a puller; gives how to end it. */
-  function start(chosen = settings()): {
+  function start(
+    chosen = settings(),
+    client: KubeClient = kube.client(),
+  ): {
     stop: () => Promise<void>
     log: ReturnType<typeof silentLog>
   } {
     const log = silentLog()
-    const client = kube.client()
     const controller = new AbortController()
     const ended = createPuller({
       client,
@@ -105,6 +108,31 @@ describe('createPuller', () => {
     })
     assert.deepEqual(cluster.losses, [])
   })
+
+  for (const [which, drops] of [
+    ['the API server drops image volumes', () => true],
+    // Of several servers one may be older than the one that was asked beforehand.
+    ['an API server drops image volumes that another took', ({ query }) => !query?.dryRun],
+  ] as const satisfies [string, (request: KubeRequest) => boolean][]) {
+    it(`holds images by init containers where ${which}`, async () => {
+      const client = kube.client()
+      const older: KubeClient = {
+        server: client.server,
+        namespace: client.namespace,
+        request: (request) =>
+          client.request(drops(request) ? { ...request, body: dropImages(request.body) } : request),
+        raw: (request) => client.raw(request),
+        stream: (request, sink) => client.stream(request, sink),
+        close: () => client.close(),
+      }
+      start(settings({ KIP_PULLER_STRATEGY: 'volume' }), older)
+      await waitUntil('the images to be held', isSettled, 10_000)
+      const { initContainers = [], volumes = [] } =
+        cluster.daemonSets.get('kip')?.spec?.template?.spec ?? {}
+      assert.equal(initContainers.length, images.length + 1)
+      assert.ok(volumes.every(({ image }) => image === undefined))
+    })
+  }
 
   it('makes no change after a restart, and no write while all is well', async () => {
     const first = start()
@@ -347,4 +375,14 @@ function usage() {
     owners: [],
     firstSeen: '2026-01-01T00:00:00Z',
   }
+}
+
+/** As a server that knows no image volumes reads them. */
+function dropImages(body: unknown): unknown {
+  if (body === undefined) return undefined
+  return JSON.parse(
+    JSON.stringify(body, (key, value) =>
+      key === 'image' && typeof value === 'object' ? undefined : value,
+    ),
+  )
 }
