@@ -33,7 +33,8 @@ const LEAST_WINDOW_MS = 500
 interface ImageProgress {
   found: number
   done: number
-  readonly active: Map<string, { sent: number; readonly bytes: number }>
+  /** Made for the first blob: an image that is there already has none on its way. */
+  active: Map<string, { sent: number; readonly bytes: number }> | undefined
 }
 
 /** Adds up the events of a copy. What is over is forgotten, so that memory does not grow with the number of images. */
@@ -55,7 +56,7 @@ export class CopyProgress {
   apply(event: CopyEvent): void {
     if (event.type === 'image-started') {
       this.#started += 1
-      this.#active.set(event.image, { found: 0, done: 0, active: new Map() })
+      this.#active.set(event.image, { found: 0, done: 0, active: undefined })
       return
     }
     const image = this.#active.get(event.image)
@@ -70,7 +71,7 @@ export class CopyProgress {
         break
       case 'blob-done':
         if (event.how === 'copied') this.#move(image, event.digest, event.bytes, event.bytes)
-        image.active.delete(event.digest)
+        image.active?.delete(event.digest)
         image.done += event.bytes
         this.#done += event.bytes
         break
@@ -88,7 +89,7 @@ export class CopyProgress {
   /** @param now - in milliseconds, of a clock that only goes forward */
   view(now: number): ProgressView {
     const blobs = [...this.#active].flatMap(([image, { active }]) =>
-      [...active].map(([digest, { sent, bytes }]) => ({ image, digest, sent, bytes })),
+      [...(active ?? [])].map(([digest, { sent, bytes }]) => ({ image, digest, sent, bytes })),
     )
     const done = this.#done + blobs.reduce((sum, { sent }) => sum + sent, 0)
     const bytesPerSecond = this.#rate(now)
@@ -106,6 +107,7 @@ export class CopyProgress {
 
   /** A broken upload may begin again below where it was; what was sent in vain counts for the rate alone. */
   #move(image: ImageProgress, digest: string, sent: number, bytes: number): void {
+    image.active ??= new Map()
     const blob = image.active.get(digest)
     this.#sent += Math.max(0, sent - (blob?.sent ?? 0))
     if (blob === undefined) image.active.set(digest, { sent, bytes })

@@ -78,7 +78,7 @@ export function createJob<T>(
   work: (emit: (event: CopyEvent) => void) => Promise<T>,
   onEvent: ((event: CopyEvent) => void) | undefined,
 ): Job<T> {
-  const readers = new Set<EventQueue>()
+  let readers: readonly EventQueue[] = []
   const emit = (event: CopyEvent): void => {
     onEvent?.(event)
     for (const reader of readers) reader.push(event)
@@ -87,9 +87,11 @@ export function createJob<T>(
   const result = Promise.resolve().then(() => work(emit))
   return Object.assign(result, {
     [Symbol.asyncIterator](): AsyncIterator<CopyEvent> {
-      const queue = new EventQueue(() => readers.delete(queue))
+      const queue = new EventQueue(() => {
+        readers = readers.filter((reader) => reader !== queue)
+      })
       const end = (): void => queue.end()
-      readers.add(queue)
+      readers = [...readers, queue]
       result.then(end, end)
       return queue
     },

@@ -107,12 +107,9 @@ export async function copyOne({
     context.signal.throwIfAborted()
     const from = repositoryOf(client, source, 'pull')
     const to = repositoryOf(client, target, 'pull,push')
-    const { foreignLayers: hosts } = options
-    const foreign = hosts && { client, hosts }
-    const copier = new ImageCopier({ client, source: from, target: to, platforms, foreign })
-    const root = await copyRoot({ copier, from, to, source, target, client, options, context })
-    emit({ type: 'image-done', image, digest: root.digest })
-    return { ...root, ...copier.tally }
+    const result = await copyRoot({ from, to, source, target, client, platforms, options, context })
+    emit({ type: 'image-done', image, digest: result.digest })
+    return result
   } catch (error) {
     stop.abort(new Error('the copy ended'))
     emit({
@@ -126,19 +123,14 @@ export async function copyOne({
   }
 }
 
-interface RootParts {
-  readonly client: Client
-  readonly copier: ImageCopier
+interface RootParts extends Omit<CopyOneParts, 'emit'> {
   readonly from: Repository
   readonly to: Repository
-  readonly source: ImageReference
-  readonly target: ImageReference
-  readonly options: CopyOptions
   readonly context: Context
 }
 
-async function copyRoot(parts: RootParts): Promise<{ digest: string; mediaType: string }> {
-  const { copier, from, to, source, target, options, context } = parts
+async function copyRoot(parts: RootParts): Promise<CopyResult> {
+  const { client, from, to, source, target, platforms, options, context } = parts
   const wanted = source.digest ?? source.tag ?? 'latest'
   const goal = target.tag ?? target.digest
   const { held, looked, namesake, head, fetched } = await firstLook(parts, wanted, goal)
@@ -146,7 +138,8 @@ async function copyRoot(parts: RootParts): Promise<{ digest: string; mediaType: 
   const around = aroundOptions(options)
   if (whole && around === undefined && held?.digest !== undefined && held.digest === head?.digest) {
     requireTargetDigest(target, held.digest)
-    return { digest: held.digest, mediaType: held.mediaType }
+    const { digest, mediaType } = held
+    return { digest, mediaType, bytes: 0, blobs: 0, skipped: 0, mounted: 0 }
   }
   const found = await (fetched?.verified() ?? getManifest(from, wanted, context))
   requireTargetDigest(target, found.digest)
@@ -156,6 +149,9 @@ async function copyRoot(parts: RootParts): Promise<{ digest: string; mediaType: 
     formatReference(source),
     from.registry,
   )
+  const { foreignLayers: hosts } = options
+  const foreign = hosts && { client, hosts }
+  const copier = new ImageCopier({ client, source: from, target: to, platforms, foreign })
   let tagged = held?.digest === found.digest
   const known = tagged || namesake?.digest === found.digest
   // A turn later: the question itself goes first.
@@ -178,7 +174,7 @@ async function copyRoot(parts: RootParts): Promise<{ digest: string; mediaType: 
   } else if (there && goal === found.digest) tagged = true
   if (around !== undefined)
     await copyAround(
-      { ...parts, source: from, target: to, options: around },
+      { ...parts, copier, source: from, target: to, options: around },
       subjectsOf(copier, found, manifest, whole),
     )
   if (!tagged) {
@@ -189,7 +185,7 @@ async function copyRoot(parts: RootParts): Promise<{ digest: string; mediaType: 
       if (!(await isTagged(to, goal, found, context))) throw error
     })
   }
-  return { digest: found.digest, mediaType: manifest.mediaType }
+  return { digest: found.digest, mediaType: manifest.mediaType, ...copier.tally }
 }
 
 /** Asks whether the target has the image. */
