@@ -873,6 +873,12 @@ describe('a target that writes no tag twice', () => {
     )
   })
 
+  test('is not asked for its tag where the image had to be sent', async () => {
+    target.takeLog()
+    await assert.rejects(copyImage(client, from(), to('kept', 'e/f')), { code: 'COPY_REFUSED' })
+    assert.equal(target.takeLog().at(-1), 'PUT /v2/e/f/manifests/kept 400')
+  })
+
   test('fails the copy where its tag is another image', async () => {
     const other = sampleImage({ layers: [noise('another', 300)] })
     await target.client.push(other, 'c/d', 'other')
