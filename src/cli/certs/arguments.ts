@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { UsageError } from '../errors.ts'
+import { readArguments, UsageError } from '../errors.ts'
 
 /** What the arguments of `kip certs` ask for. */
 export interface CertsArguments {
@@ -49,7 +49,9 @@ const OPTIONS = {
 
 /** @throws UsageError with every fault at once */
 export function parseCertsArguments(argv: readonly string[]): CertsArguments {
-  const { values, positionals } = parse(argv)
+  const { values, positionals } = readArguments(() =>
+    parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: true }),
+  )
   const { output, connect, out, name: names = [], days } = values
   const [action = 'show', ...more] = positionals
   const faults: string[] = []
@@ -79,13 +81,5 @@ export function parseCertsArguments(argv: readonly string[]): CertsArguments {
       const value = values[flag]
       return value === undefined ? [] : [`--${flag}=${value}`]
     }),
-  }
-}
-
-function parse(argv: readonly string[]) {
-  try {
-    return parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: true })
-  } catch (error) {
-    throw new UsageError([error instanceof Error ? error.message : String(error)])
   }
 }

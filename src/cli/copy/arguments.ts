@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 import { isRegistryHost } from '@containers/image-copy'
-import { UsageError } from '../errors.ts'
+import { readArguments, UsageError } from '../errors.ts'
 
 /** What the arguments of `kip copy` ask for, before any file is read. */
 export interface CopyArguments {
@@ -65,7 +65,9 @@ const OPTIONS = {
 
 /** @throws UsageError with every fault at once */
 export function parseCopyArguments(argv: readonly string[]): CopyArguments {
-  const { values, positionals } = parse(argv)
+  const { values, positionals } = readArguments(() =>
+    parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: true }),
+  )
   const list = values['from-file']
   const faults: string[] = []
   const [source, target, ...more] = positionals
@@ -118,15 +120,5 @@ export function parseCopyArguments(argv: readonly string[]): CopyArguments {
     ca: values.ca,
     sourceAuthFile,
     targetAuthFile,
-  }
-}
-
-function parse(argv: readonly string[]) {
-  try {
-    return parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: true })
-  } catch (error) {
-    // Its messages name the option; what follows the first sentence is advice about `--` that helps nobody here.
-    const said = error instanceof Error ? error.message : String(error)
-    throw new UsageError([said.split('. ')[0] ?? said])
   }
 }
