@@ -71,8 +71,8 @@ const patienceMs = 900_000
 export async function createScaleWorld({ report, signal }: BenchOptions): Promise<ScaleWorld> {
   const kwok = await installedProgram('kwok', 'kwok', { report, signal })
   await using cleanup = new AsyncDisposableStack()
-  // Three programs of Go's keep all pods; by default each takes twice what it keeps.
-  const controlPlaneEnvironment = { GOGC: '30' }
+  // Three programs of Go's keep all pods, of which the API server several times; by default each takes twice what it keeps.
+  const controlPlaneEnvironment = { GOMEMLIMIT: '11GiB' }
   // 0: the default, 2 GiB.
   const etcdArguments = ['--quota-backend-bytes=0']
   // One program plays a thousand kubelets and comes late: no node is lost for that, and none of its pods is written anew.
