@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
-import { readArguments, UsageError } from '../errors.ts'
+import { UsageError } from '../errors.ts'
+import { readArguments } from '../read-arguments.ts'
 
 /** What the arguments of `kip certs` ask for. */
 export interface CertsArguments {

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import { isRegistryHost } from '@containers/image-copy'
-import { readArguments, UsageError } from '../errors.ts'
+import { UsageError } from '../errors.ts'
+import { readArguments } from '../read-arguments.ts'
 
 /** What the arguments of `kip copy` ask for, before any file is read. */
 export interface CopyArguments {
