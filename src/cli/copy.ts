@@ -49,7 +49,7 @@ async function copyPairs(args: CopyArguments, invocation: Invocation): Promise<n
   const waiting = pairs.values()
   const lane = async (): Promise<void> => {
     for (const pair of waiting) {
-      const outcome = await copyPair(client, pair, args, signal, (event) => reporter.event(event))
+      const outcome = await copyPair(client, pair, args, signal, reporter.event)
       outcomes.push(outcome)
       reporter.outcome(pair, outcome)
     }

@@ -52,7 +52,7 @@ export class Reporter {
     this.#timer = setInterval(show, this.#screen ? DRAW_MS : LINE_MS)
   }
 
-  event(event: CopyEvent): void {
+  readonly event = (event: CopyEvent): void => {
     this.#progress.apply(event)
     if (event.type === 'rate-limit') this.#warn(event.host, event.limit)
     if (event.type !== 'retry') return
