@@ -1,5 +1,5 @@
 import type { Hash } from 'node:crypto'
-import { algorithmOf, createDigester } from '../digest.ts'
+import { algorithmOf, createDigester, digestOf } from '../digest.ts'
 
 /** Copies of the state on the way; an upload that broke is resumed at most this part of the blob before the break. */
 const checkpoints = 64
@@ -11,16 +11,18 @@ const minInterval = 4 * 1024 * 1024
  */
 export class CheckpointedHash {
   readonly #digest: string
+  readonly #size: number
   readonly #interval: number
-  #marks: { readonly position: number; readonly hash: Hash }[]
-  #hash: Hash
+  #marks: { readonly position: number; readonly hash: Hash }[] = []
+  #hash: Hash | undefined
   #position = 0
+  /** The digest of a blob that came in one piece: a running one costs more than most of them have bytes. */
+  #whole: string | undefined
 
   constructor(digest: string, size: number) {
     this.#digest = digest
+    this.#size = size
     this.#interval = Math.max(minInterval, Math.ceil(size / checkpoints))
-    this.#hash = createDigester(digest)
-    this.#marks = []
   }
 
   /** Bytes hashed so far. */
@@ -29,6 +31,12 @@ export class CheckpointedHash {
   }
 
   update(bytes: Uint8Array): void {
+    if (this.#position === 0 && bytes.length === this.#size) {
+      this.#whole = digestOf(bytes, algorithmOf(this.#digest))
+      this.#position = bytes.length
+      return
+    }
+    this.#hash ??= createDigester(this.#digest)
     this.#hash.update(bytes)
     this.#position += bytes.length
     if (this.#position - (this.#marks.at(-1)?.position ?? 0) >= this.#interval) {
@@ -38,15 +46,19 @@ export class CheckpointedHash {
 
   /** Goes back to the last known state at or before `position`. @returns where that is */
   rewind(position: number): number {
+    if (this.#position === 0) return 0
+    this.#whole = undefined
     this.#marks = this.#marks.filter((mark) => mark.position <= position)
     const last = this.#marks.at(-1)
-    this.#hash = last === undefined ? createDigester(this.#digest) : last.hash.copy()
+    this.#hash = last?.hash.copy()
     this.#position = last?.position ?? 0
     return this.#position
   }
 
   /** The digest of what was hashed; nothing can be added afterwards without {@link rewind}. */
   finish(): string {
-    return `${algorithmOf(this.#digest)}:${this.#hash.digest('hex')}`
+    if (this.#whole !== undefined) return this.#whole
+    const hash = this.#hash ?? createDigester(this.#digest)
+    return `${algorithmOf(this.#digest)}:${hash.digest('hex')}`
   }
 }

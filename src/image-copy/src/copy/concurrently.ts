@@ -29,7 +29,9 @@ export async function concurrently<T>(
   }
   try {
     context.signal.throwIfAborted()
-    await Promise.all(Array.from({ length: Math.min(limit, items.length) }, lane))
+    const lanes: Promise<void>[] = []
+    while (lanes.length < Math.min(limit, items.length)) lanes.push(lane())
+    await Promise.all(lanes)
     context.signal.throwIfAborted()
   } finally {
     stop.end()

@@ -57,6 +57,9 @@ export function isForeign(descriptor: Descriptor): boolean {
   )
 }
 
+/** Made when it is first wanted. */
+let utf8: InstanceType<typeof TextDecoder> | undefined
+
 /**
  * Reads a manifest and refuses what two readers could take differently: a media type in the body that is not the one
  * announced, or a document that is both an index and an image (CVE-2021-41190).
@@ -74,7 +77,8 @@ export function parseManifest(
     new RegistryError('COPY_MANIFEST_INVALID', `manifest ${where}: ${why}`, { host })
   let root: unknown
   try {
-    root = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+    utf8 ??= new TextDecoder('utf-8', { fatal: true })
+    root = JSON.parse(utf8.decode(bytes))
   } catch (cause) {
     throw new RegistryError('COPY_MANIFEST_INVALID', `manifest ${where}: is not JSON in UTF-8`, {
       host,
@@ -107,7 +111,7 @@ export function parseManifest(
     mediaType,
     subject:
       root.subject === undefined ? undefined : readDescriptor(root.subject, 'subject', invalid),
-    artifactType: text(root.artifactType, 'artifactType', invalid),
+    artifactType: text(root, 'artifactType', '', invalid),
     annotations: readAnnotations(root.annotations, 'annotations', invalid),
   }
   if (index) {
@@ -128,7 +132,7 @@ export function parseManifest(
 type Invalid = (why: string) => RegistryError
 
 function mediaTypeOf(root: Record<string, unknown>, announced: string, invalid: Invalid): string {
-  const said = text(root.mediaType, 'mediaType', invalid) ?? ''
+  const said = text(root, 'mediaType', '', invalid) ?? ''
   const header = (announced.split(';')[0] ?? '').trim().toLowerCase()
   // Generic types say nothing; some registries and static servers send them.
   const known =
@@ -164,7 +168,7 @@ export function readDescriptor(value: unknown, field: string, invalid: Invalid):
     throw invalid(`${field}.digest is neither sha256 nor sha512 in lower-case hex`)
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0)
     throw invalid(`${field}.size is no size`)
-  const data = text(value.data, `${field}.data`, invalid)
+  const data = text(value, 'data', field, invalid)
   if (data !== undefined && !carries(data, digest, size))
     throw invalid(`${field}.data is not what its digest names`)
   const urls = value.urls
@@ -176,11 +180,11 @@ export function readDescriptor(value: unknown, field: string, invalid: Invalid):
     throw invalid(`${field}.urls is no list of texts`)
   }
   return {
-    mediaType: text(value.mediaType, `${field}.mediaType`, invalid) ?? '',
+    mediaType: text(value, 'mediaType', field, invalid) ?? '',
     digest,
     size,
     platform: readPlatform(value.platform, `${field}.platform`, invalid),
-    artifactType: text(value.artifactType, `${field}.artifactType`, invalid),
+    artifactType: text(value, 'artifactType', field, invalid),
     annotations: readAnnotations(value.annotations, `${field}.annotations`, invalid),
     ...(Array.isArray(urls) ? { urls: urls as string[] } : {}),
   }
@@ -194,10 +198,10 @@ function carries(data: string, digest: string, size: number): boolean {
 function readPlatform(value: unknown, field: string, invalid: Invalid): Platform | undefined {
   if (value === undefined || value === null) return undefined
   if (!isRecord(value)) throw invalid(`${field} is no object`)
-  const os = text(value.os, `${field}.os`, invalid) ?? ''
-  const architecture = text(value.architecture, `${field}.architecture`, invalid) ?? ''
-  const variant = text(value.variant, `${field}.variant`, invalid)
-  const osVersion = text(value['os.version'], `${field}.os.version`, invalid)
+  const os = text(value, 'os', field, invalid) ?? ''
+  const architecture = text(value, 'architecture', field, invalid) ?? ''
+  const variant = text(value, 'variant', field, invalid)
+  const osVersion = text(value, 'os.version', field, invalid)
   return normalizePlatform({ os, architecture, variant, osVersion })
 }
 
@@ -215,9 +219,17 @@ function readAnnotations(
   return Object.fromEntries(entries)
 }
 
-function text(value: unknown, field: string, invalid: Invalid): string | undefined {
+/** The text under `key`; @param field the record's own name in messages, '' for the manifest itself */
+function text(
+  record: Record<string, unknown>,
+  key: string,
+  field: string,
+  invalid: Invalid,
+): string | undefined {
+  const value = record[key]
   if (value === undefined || value === null || value === '') return undefined
-  if (typeof value !== 'string') throw invalid(`${field} is no text`)
+  if (typeof value !== 'string')
+    throw invalid(`${field === '' ? key : `${field}.${key}`} is no text`)
   return value
 }
 
