@@ -8,15 +8,18 @@ export type StopSignal = AbortSignal | Stop
  */
 export class Stop {
   readonly #above: readonly StopSignal[]
-  readonly #callbacks: (() => void)[] = []
+  /** For {@link onAbort}. */
+  readonly callbacks: (() => void)[] = []
   #aborted = false
   #reason: unknown
 
   /** @param above followed until {@link end} */
   constructor(...above: readonly StopSignal[]) {
     this.#above = above
-    for (const signal of above) onAbort(signal, this.#follow)
-    if (above.some(({ aborted }) => aborted)) this.#follow()
+    for (const signal of above) {
+      onAbort(signal, this.#follow)
+      if (signal.aborted) this.#follow()
+    }
   }
 
   get aborted(): boolean {
@@ -36,17 +39,12 @@ export class Stop {
     if (this.#aborted) return
     this.#aborted = true
     this.#reason = reason
-    callAll(this.#callbacks)
+    callAll(this.callbacks)
   }
 
   /** Follows the signals above no longer: the work is over. */
   end(): void {
     for (const signal of this.#above) offAbort(signal, this.#follow)
-  }
-
-  /** For {@link onAbort}. */
-  get callbacks(): (() => void)[] {
-    return this.#callbacks
   }
 
   readonly #follow = (): void => {
@@ -63,18 +61,23 @@ const waiting = new WeakMap<AbortSignal, (() => void)[]>()
 
 /** Calls `callback` when the signal aborts, which it has not yet; until {@link offAbort}. */
 export function onAbort(signal: StopSignal, callback: () => void): void {
-  if (signal instanceof Stop) signal.callbacks.push(callback)
-  else callbacksOf(signal).push(callback)
+  callbacksOf(signal).push(callback)
 }
 
 /** Takes back an {@link onAbort}. */
 export function offAbort(signal: StopSignal, callback: () => void): void {
-  const callbacks = signal instanceof Stop ? signal.callbacks : waiting.get(signal)
-  const at = callbacks?.lastIndexOf(callback) ?? -1
-  if (at >= 0) callbacks?.splice(at, 1)
+  const callbacks = callbacksOf(signal)
+  // The last one is mostly the first to go.
+  if (callbacks[callbacks.length - 1] === callback) {
+    callbacks.pop()
+    return
+  }
+  const at = callbacks.lastIndexOf(callback)
+  if (at >= 0) callbacks.splice(at, 1)
 }
 
-function callbacksOf(signal: AbortSignal): (() => void)[] {
+function callbacksOf(signal: StopSignal): (() => void)[] {
+  if ('callbacks' in signal) return signal.callbacks
   let callbacks = waiting.get(signal)
   if (callbacks === undefined) {
     const all: (() => void)[] = []

@@ -21,8 +21,9 @@ export class ExchangeWatch {
 
   delete(exchange: Exchange): void {
     const at = this.#exchanges.indexOf(exchange)
-    if (at < 0) return
-    this.#exchanges.splice(at, 1)
+    const last = at < 0 ? undefined : this.#exchanges.pop()
+    if (last === undefined) return
+    if (last !== exchange) this.#exchanges[at] = last
     if (this.#exchanges.length === 0) this.#timer?.unref()
   }
 
