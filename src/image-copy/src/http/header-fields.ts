@@ -1,6 +1,8 @@
 import { ProtocolError } from './protocol-error.ts'
 
 const maxFields = 128
+/** A line break, a name of one letter and a colon. */
+const leastFieldBytes = 4
 /** Lines of fields, each with its line break before it (RFC 9112 §5). */
 const wellFormed = /^(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*)*$/
 const wellNamed = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+:/
@@ -20,34 +22,27 @@ export class HeaderFields {
     requireFields(text)
     this.#text = text
     this.#lower = text.toLowerCase()
-    let count = 0
-    for (let at = 0; at >= 0; at = text.indexOf('\r\n', at + 2)) count += 1
-    if (count > maxFields + 1) throw new ProtocolError(`more than ${maxFields} headers`)
+    if (text.length > maxFields * leastFieldBytes && text.split('\n').length > maxFields + 1)
+      throw new ProtocolError(`more than ${maxFields} headers`)
   }
 
   /** A field's value; repeated fields joined by `, `. @param name in lower case */
   get(name: string): string | undefined {
+    const lower = this.#lower
     let value: string | undefined
-    for (let at = this.#find(name, 0); at >= 0; at = this.#find(name, at)) {
-      const end = this.#text.indexOf('\r\n', at)
-      const part = trimmed(this.#text, at, end < 0 ? this.#text.length : end)
+    for (let at = lower.indexOf(name); at >= 0; at = lower.indexOf(name, at)) {
+      const isName = lower[at - 1] === '\n' && lower[at + name.length] === ':'
+      at += name.length
+      if (!isName) continue
+      const end = lower.indexOf('\r', at)
+      const part = trimmed(this.#text, at + 1, end < 0 ? lower.length : end)
       value = value === undefined ? part : `${value}, ${part}`
     }
     return value
   }
 
   has(name: string): boolean {
-    return this.#find(name, 0) >= 0
-  }
-
-  /** Where the value begins of the next field of this name, or -1. */
-  #find(name: string, from: number): number {
-    const lower = this.#lower
-    for (let at = lower.indexOf(name, from); at >= 0; at = lower.indexOf(name, at + 1)) {
-      const end = at + name.length
-      if (lower[at - 1] === '\n' && lower[end] === ':') return end + 1
-    }
-    return -1
+    return this.get(name) !== undefined
   }
 }
 
@@ -64,11 +59,7 @@ export function requireFields(text: string): void {
 function trimmed(text: string, start: number, end: number): string {
   let from = start
   let to = end
-  while (from < to && isBlank(text.charCodeAt(from))) from += 1
-  while (from < to && isBlank(text.charCodeAt(to - 1))) to -= 1
+  while (from < to && (text[from] === ' ' || text[from] === '\t')) from += 1
+  while (from < to && (text[to - 1] === ' ' || text[to - 1] === '\t')) to -= 1
   return text.slice(from, to)
-}
-
-function isBlank(code: number): boolean {
-  return code === 32 || code === 9
 }
