@@ -25,20 +25,24 @@ function parse(
   let whole = false
   let stray = 0
   const bytes = Buffer.from(text, 'latin1')
+  // As a connection's buffer has them: behind what was read now is what was read before.
+  const stale = '\r\n0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstale'
+  const buffer = Buffer.alloc(bytes.length + 100, stale, 'latin1')
   for (let from = 0, i = 0; from < bytes.length; i += 1) {
     const size = Math.max(1, sizes[Math.min(i, sizes.length - 1)] ?? 1)
     const piece = bytes.subarray(from, from + size)
     from += piece.length
+    piece.copy(buffer)
     if (whole) {
       stray += piece.length
       continue
     }
     for (let at = 0; !whole; ) {
-      const step = parser.read(piece, at)
+      const step = parser.read(buffer, at, piece.length)
       if (step.kind === 'more') break
       at = step.at
       if (step.kind === 'head') status = step.head.status
-      else if (step.kind === 'body') body += piece.toString('latin1', step.from, step.at)
+      else if (step.kind === 'body') body += buffer.toString('latin1', step.from, step.at)
       else {
         whole = true
         stray += piece.length - at

@@ -360,7 +360,7 @@ test('a closed client fails calls at once', async () => {
 describe('request heads', () => {
   const origin = { scheme: 'http', hostname: 'h', port: 80 } as const
   const common = new CheckedHeaders({ 'User-Agent': 'a/1', 'Accept-Encoding': 'identity' })
-  const good = { origin, method: 'GET', path: '/v2/', common, bodyBytes: 0 }
+  const good = { origin, host: 'h', method: 'GET', path: '/v2/', common, bodyBytes: 0 }
   const wrong: Readonly<Record<string, object>> = {
     'a line break in the path': { path: '/v2/\r\nX: y' },
     'a space in the path': { path: '/v2/ HTTP/1.1' },

@@ -8,6 +8,10 @@ import type { ReadBuffer } from './read-buffer.ts'
 import type { RequestHead } from './request-head.ts'
 import { ResponseParser } from './response-parser.ts'
 
+const nothing = Buffer.alloc(0)
+/** Node's own mark from which on it tells of a write's end anyway. */
+const smallBytes = 64 * 1024
+
 export interface ConnectionParts {
   readonly buffer: ReadBuffer
   readonly watch: ExchangeWatch
@@ -28,11 +32,15 @@ export class Connection implements Carrier {
   #socket: Socket | undefined
   #stable = false
   #exchange: Exchange | undefined
+  /** Of a request whose body has not begun to come: until then the peer could do nothing with it, and so both leave together. */
+  #head: string | undefined
   #rest: Buffer | undefined
   #paused = false
   #closed: Error | undefined
   /** The purpose for which the address was found right last. */
   allowedFor: DialPurpose | undefined
+  /** For the pool: which of its sweeps was the last before the connection became idle. */
+  idleSince = 0
   readonly #watch: ExchangeWatch
   readonly #onIdle: (connection: Connection, reusable: boolean) => void
 
@@ -46,6 +54,8 @@ export class Connection implements Carrier {
   attach({ socket, stable }: DialedSocket): void {
     this.#socket = socket
     this.#stable = stable
+    // Of heads, which then need not say it each.
+    socket.setDefaultEncoding('latin1')
     // Exchanges keep the process alive, by their watch; an idle socket does not.
     socket.unref()
     socket.on('error', (error) => this.#lost(error))
@@ -82,43 +92,50 @@ export class Connection implements Carrier {
       return exchange
     }
     this.#watch.add(exchange)
-    if (body === undefined || body.length === 0) {
-      // Held back for the first bytes of a streamed body, so that both leave in one segment.
-      if (head.bodyBytes > 0) {
-        socket.cork()
-        process.nextTick(() => socket.uncork())
-      }
-      socket.write(head.text, 'latin1')
-    } else {
-      socket.cork()
-      socket.write(head.text, 'latin1')
-      exchange.write(body)
-      socket.uncork()
-    }
+    if (head.bodyBytes === 0) socket.write(head.text)
+    else this.#head = head.text
+    if (body !== undefined && body.length > 0) exchange.write(body)
     return exchange
   }
 
-  /** @returns whether the kernel took all of it already */
+  /** @returns whether the kernel took all of it already; else `done` is called when it has */
   write(bytes: Uint8Array, done: () => void): boolean {
     const socket = this.#socket
     if (socket === undefined || socket.destroyed) return false
-    socket.write(bytes, (error) => {
-      if (!error) done()
-    })
-    return socket.writableLength === 0
+    const head = this.#head
+    if (head !== undefined) {
+      this.#head = undefined
+      socket.cork()
+      socket.write(head)
+    }
+    let taken = false
+    const told = (error: Error | null | undefined): void => {
+      if (!error && !taken) done()
+    }
+    // What is small the kernel mostly takes at once, and to be told so costs a turn of its own.
+    const small = this.#stable && bytes.length < smallBytes
+    if (small) socket.write(bytes)
+    else socket.write(bytes, told)
+    if (head !== undefined) socket.uncork()
+    taken = socket.writableLength === 0
+    // Flushed after it.
+    if (small && !taken) socket.write(nothing, told)
+    return taken
   }
 
-  /** For the dialer: bytes from the socket. @returns false to stop reading */
-  readonly onBytes = (bytes: Buffer): boolean => {
+  /** For the dialer: bytes from the socket, the first `length` of `buffer`. @returns false to stop reading */
+  readonly onBytes = (buffer: Buffer, length: number): boolean => {
     const exchange = this.#exchange
     if (exchange === undefined) {
       this.destroy(new ProtocolError('bytes came without a request'))
       return true
     }
-    exchange.moved(bytes.length)
+    exchange.moved(length)
     // Only sockets that are not stable deliver after they were stopped; at most what one TLS read holds. A sink copies those
     // bytes anyway; without one they are kept here.
-    if (!this.#paused || (this.#rest === undefined && exchange.flowing)) return this.#advance(bytes)
+    if (!this.#paused || (this.#rest === undefined && exchange.flowing))
+      return this.#advance(buffer, length)
+    const bytes = buffer.subarray(0, length)
     this.#rest = this.#rest === undefined ? Buffer.from(bytes) : Buffer.concat([this.#rest, bytes])
     return false
   }
@@ -129,7 +146,7 @@ export class Connection implements Carrier {
     this.#paused = false
     const rest = this.#rest
     this.#rest = undefined
-    const flows = this.#advance(rest ?? Buffer.alloc(0))
+    const flows = this.#advance(rest ?? nothing, rest?.length ?? 0)
     if (!flows) return
     if (this.#closed !== undefined) this.#conclude(this.#closed)
     else this.#socket?.resume()
@@ -139,6 +156,7 @@ export class Connection implements Carrier {
     this.#closed ??= error ?? new Error('closed')
     const exchange = this.#exchange
     this.#exchange = undefined
+    this.#head = undefined
     this.#rest = undefined
     this.#socket?.destroy()
     if (exchange !== undefined) {
@@ -148,31 +166,37 @@ export class Connection implements Carrier {
     this.#onIdle(this, false)
   }
 
-  /** Reads answers out of `input` until it is used up, the sink stops, or the answer is whole. */
-  #advance(input: Buffer): boolean {
+  /**
+   * Reads answers out of the first `length` bytes of `input` until they are used up, the sink stops, or the answer is whole.
+   * Only bytes of a body are worth a view of their own.
+   */
+  #advance(input: Buffer, length: number): boolean {
     let at = 0
     try {
       for (;;) {
         const exchange = this.#exchange
         if (exchange === undefined) return true
-        const step = this.#parser.read(input, at)
+        const step = this.#parser.read(input, at, length)
         if (step.kind === 'more') return true
         at = step.at
         if (step.kind === 'end') {
-          this.#finish(exchange, at === input.length)
+          this.#finish(exchange, at === length)
           return true
         }
-        if (step.kind === 'head') this.#buffer.expect(this.#parser.bodyBytes)
+        const { bodyBytes } = this.#parser
+        if (step.kind === 'head') this.#buffer.expect(bodyBytes)
         const goOn =
           step.kind === 'head'
-            ? exchange.takeHead(step.head)
+            ? exchange.takeHead(step.head, bodyBytes)
             : exchange.takeBody(
                 step.from === 0 && at === input.length ? input : input.subarray(step.from, at),
               )
         if (!goOn && this.#exchange !== undefined) {
           this.#paused = true
-          const rest = input.subarray(at)
-          this.#rest = rest.length === 0 ? undefined : this.#stable ? rest : Buffer.from(rest)
+          if (at < length) {
+            const rest = input.subarray(at, length)
+            this.#rest = this.#stable ? rest : Buffer.from(rest)
+          } else this.#rest = undefined
           return false
         }
       }

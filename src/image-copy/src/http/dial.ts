@@ -22,8 +22,8 @@ export interface Receiver {
    * {@link DialedSocket.stable}.
    */
   readonly buffer: () => Buffer
-  /** Takes bytes; `false` stops reading until the socket is resumed. */
-  readonly onBytes: (bytes: Buffer) => boolean
+  /** Takes the first `length` bytes of a buffer; `false` stops reading until the socket is resumed. */
+  readonly onBytes: (buffer: Buffer, length: number) => boolean
 }
 
 export interface DialedSocket {
@@ -85,7 +85,8 @@ export class Dialer {
   ): Promise<DialedSocket> {
     const onread = {
       buffer: receiver.buffer,
-      callback: (n: number, b: Uint8Array) => receiver.onBytes(view(b, n)),
+      // The buffer is the one that was given.
+      callback: (n: number, buffer: Uint8Array) => receiver.onBytes(buffer as Buffer, n),
     }
     if (origin.proxy !== undefined)
       return this.#dialThroughProxy(origin, origin.proxy, purpose, receiver, signal)
@@ -139,7 +140,7 @@ export class Dialer {
       socket = secure
     }
     socket.on('data', (bytes: Buffer) => {
-      if (!receiver.onBytes(bytes)) socket.pause()
+      if (!receiver.onBytes(bytes, bytes.length)) socket.pause()
     })
     return { socket, stable: false }
   }
@@ -216,10 +217,4 @@ export class Dialer {
 /** SNI takes names only (RFC 6066 §3). */
 function nameOf(hostname: string): string {
   return isIP(hostname) > 0 ? '' : hostname
-}
-
-/** Reads mostly fill the buffer that was given, which then needs no view of its own. */
-function view(bytes: Uint8Array, length: number): Buffer {
-  if (length === bytes.length && bytes instanceof Buffer) return bytes
-  return Buffer.from(bytes.buffer, bytes.byteOffset, length)
 }

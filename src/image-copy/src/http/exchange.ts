@@ -75,9 +75,9 @@ export interface ExchangeOptions extends Reading {
 export class Exchange {
   readonly #connection: Carrier
   readonly #options: ExchangeOptions
-  /** The request was a HEAD: headers about the body, and none follows. */
-  readonly #bodyless: boolean
-  readonly #answer = Promise.withResolvers<Answer>()
+  /** Made when it is asked for; what comes before waits in the next two. */
+  #promised: PromiseWithResolvers<Answer> | undefined
+  #answer: Answer | undefined
   #head: ResponseHead | undefined
   readonly #parts: Buffer[] = []
   #gathered = 0
@@ -102,8 +102,6 @@ export class Exchange {
     this.#connection = connection
     this.#options = options
     this.#unsent = head.bodyBytes
-    this.#bodyless = head.method === 'HEAD'
-    this.#answer.promise.catch(() => {})
     onAbort(options.signal, this.#onAbort)
     if (this.#unsent === 0) this.#askedAt = this.#started
   }
@@ -138,7 +136,10 @@ export class Exchange {
 
   /** The final answer. @throws AnswerTooLargeError */
   answer(): Promise<Answer> {
-    return this.#answer.promise
+    if (this.#answer !== undefined) return Promise.resolve(this.#answer)
+    if (this.#failure !== undefined) return Promise.reject(this.#failure)
+    this.#promised ??= Promise.withResolvers()
+    return this.#promised.promise
   }
 
   /** Lets a streamed body flow into `sink`. @returns when the answer is whole */
@@ -160,20 +161,25 @@ export class Exchange {
   /**
    * Sends bytes of the request's body.
    *
-   * @param flushed called once the bytes were handed to the kernel and their memory is free again
-   * @returns whether that is so already; `flushed` is called all the same, later
+   * @returns whether the kernel took them all, and their memory is free again; else `flushed` is called when that is so
    */
   write(bytes: Uint8Array, flushed?: () => void): boolean {
     if (this.#settled) return false
     if (bytes.length > this.#unsent) throw new RangeError('more body than was announced')
     this.#unsent -= bytes.length
-    this.#unflushed += 1
-    return this.#connection.write(bytes, () => {
+    const taken = this.#connection.write(bytes, () => {
       this.#unflushed -= 1
-      this.#moves += Math.max(bytes.length, leastBytes)
-      if (this.requestSent) this.#askedAt = now()
+      this.#wentOut(bytes.length)
       flushed?.()
     })
+    if (taken) this.#wentOut(bytes.length)
+    else this.#unflushed += 1
+    return taken
+  }
+
+  #wentOut(bytes: number): void {
+    this.#moves += Math.max(bytes, leastBytes)
+    if (this.requestSent) this.#askedAt = now()
   }
 
   /** Ends the exchange and its connection. */
@@ -187,18 +193,18 @@ export class Exchange {
     this.#moves += bytes
   }
 
-  /** For the connection. @returns whether to go on reading */
-  takeHead(head: ResponseHead): boolean {
+  /** For the connection; `bodyBytes` as far as announced. @returns whether to go on reading */
+  takeHead(head: ResponseHead, bodyBytes: number): boolean {
     const { expect, streamed, maxBytes = defaultMaxBytes } = this.#options
     this.#head = head
     const expected = expect.includes(head.status)
     if (expected && streamed === true) {
       this.#readPaused = true
-      this.#answer.resolve({ ...head, body: nothing })
+      this.#give({ status: head.status, headers: head.headers, body: nothing })
       return false
     }
     this.#maxBytes = expected ? maxBytes : defaultMaxBytes
-    if (!this.#bodyless) this.#holdTo(Number(head.headers.get('content-length') ?? 0))
+    this.#holdTo(bodyBytes)
     return true
   }
 
@@ -225,17 +231,22 @@ export class Exchange {
     this.#settle()
     if (this.#end !== undefined) this.#end.resolve()
     else if (this.#head !== undefined) {
-      const [only = nothing, ...more] = this.#parts
-      const body = more.length === 0 ? only : Buffer.concat(this.#parts)
-      this.#answer.resolve({ status: this.#head.status, headers: this.#head.headers, body })
+      const parts = this.#parts
+      const body = parts.length > 1 ? Buffer.concat(parts) : (parts[0] ?? nothing)
+      this.#give({ status: this.#head.status, headers: this.#head.headers, body })
     }
+  }
+
+  #give(answer: Answer): void {
+    this.#answer = answer
+    this.#promised?.resolve(answer)
   }
 
   /** For the connection: the answer will not come, or not whole. */
   fail(error: Error): void {
     this.#settle()
     this.#failure = error
-    this.#answer.reject(error)
+    this.#promised?.reject(error)
     this.#end?.reject(error)
   }
 

@@ -1,4 +1,4 @@
-import { hostOf, type Origin } from './origin.ts'
+import type { Origin } from './origin.ts'
 
 /** What a request looks like on the wire, checked for injection. */
 export interface RequestHead {
@@ -11,6 +11,8 @@ export interface RequestHead {
 
 export interface RequestLine {
   readonly origin: Origin
+  /** {@link hostOf} it. */
+  readonly host: string
   readonly method: string
   /** Path and query, starting with `/`. */
   readonly path: string
@@ -41,6 +43,7 @@ export class CheckedHeaders {
  */
 export function requestHead({
   origin,
+  host,
   method,
   path,
   common,
@@ -50,8 +53,8 @@ export function requestHead({
   if (!methodPattern.test(method)) throw new TypeError('malformed request method')
   if (!pathPattern.test(path)) throw new TypeError('malformed request path')
   const plainProxy = origin.scheme === 'http' ? origin.proxy : undefined
-  const target = plainProxy === undefined ? path : `http://${hostOf(origin)}${path}`
-  let text = `${method} ${target} HTTP/1.1\r\nHost: ${hostOf(origin)}\r\n${common.lines}`
+  const target = plainProxy === undefined ? path : `http://${host}${path}`
+  let text = `${method} ${target} HTTP/1.1\r\nHost: ${host}\r\n${common.lines}`
   if (plainProxy?.authorization !== undefined)
     text += `Proxy-Authorization: ${plainProxy.authorization}\r\n`
   if (headers !== undefined) text += linesOf(headers)

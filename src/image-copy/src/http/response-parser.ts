@@ -25,6 +25,9 @@ const maxInterim = 8
 const maxLineBytes = 1024
 const maxTrailerBytes = 8 * 1024
 
+/** Registries' heads have 200 to 600 bytes. */
+const usualHeadBytes = 1024
+const headEnd = Buffer.from('\r\n\r\n')
 const statusLine = /^HTTP\/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?$/
 const chunkSize = /^([0-9A-Fa-f]{1,13})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/
 
@@ -79,22 +82,22 @@ export class ResponseParser {
     return this.#state === 'fixed' ? this.#left : 0
   }
 
-  /** Takes what it can of `input` from `at` on. @throws ProtocolError */
-  read(input: Buffer, at: number): ParserStep {
+  /** Takes what it can of `input` from `at` up to `end`. @throws ProtocolError */
+  read(input: Buffer, at: number, end: number): ParserStep {
     switch (this.#state) {
       case 'head':
-        return this.#readHead(input, at)
+        return this.#readHead(input, at, end)
       case 'fixed':
         if (this.#left === 0) return this.#end(at)
-        return this.#body(input, at, 'fixed')
+        return this.#body(at, end, 'fixed')
       case 'until-close':
-        return at < input.length ? { kind: 'body', from: at, at: input.length } : { kind: 'more' }
+        return at < end ? { kind: 'body', from: at, at: end } : { kind: 'more' }
       case 'done':
         return { kind: 'end', at }
       case 'idle':
         throw new ProtocolError('bytes came without a request')
       default:
-        return this.#readChunked(input, at)
+        return this.#readChunked(input, at, end)
     }
   }
 
@@ -109,19 +112,23 @@ export class ResponseParser {
     return { kind: 'end', at }
   }
 
-  #body(input: Buffer, from: number, state: 'fixed' | 'chunk-data'): ParserStep {
-    if (from >= input.length) return { kind: 'more' }
-    const at = Math.min(input.length, from + this.#left)
+  #body(from: number, end: number, state: 'fixed' | 'chunk-data'): ParserStep {
+    if (from >= end) return { kind: 'more' }
+    const at = Math.min(end, from + this.#left)
     this.#left -= at - from
     if (state === 'chunk-data' && this.#left === 0) this.#state = 'chunk-end'
     return { kind: 'body', from, at }
   }
 
-  #readHead(input: Buffer, start: number): ParserStep {
+  #readHead(input: Buffer, start: number, stop: number): ParserStep {
     let from = start
     for (;;) {
       const known = this.#partial.length
-      const fresh = input.toString('latin1', from, from + maxHeadBytes + 4)
+      // Much comes only where a body begins behind the head, which need not become text too.
+      const found = stop - from > usualHeadBytes ? input.indexOf(headEnd, from) : -1
+      const enough = from + maxHeadBytes
+      const upTo = Math.min(stop, (found < 0 ? enough : Math.min(found, enough)) + headEnd.length)
+      const fresh = input.toString('latin1', from, upTo)
       const text = this.#partial + fresh
       const end = text.indexOf('\r\n\r\n', Math.max(0, known - 3))
       if (end > maxHeadBytes || (end < 0 && text.length > maxHeadBytes)) {
@@ -190,11 +197,11 @@ export class ResponseParser {
     }
   }
 
-  #readChunked(input: Buffer, start: number): ParserStep {
+  #readChunked(input: Buffer, start: number, end: number): ParserStep {
     let at = start
     for (;;) {
-      if (this.#state === 'chunk-data') return this.#body(input, at, 'chunk-data')
-      const line = this.#readLine(input, at)
+      if (this.#state === 'chunk-data') return this.#body(at, end, 'chunk-data')
+      const line = this.#readLine(input, at, end)
       if (line === undefined) return { kind: 'more' }
       at = line.at
       if (this.#state === 'chunk-end') {
@@ -214,9 +221,9 @@ export class ResponseParser {
     }
   }
 
-  #readLine(input: Buffer, at: number): { text: string; at: number } | undefined {
-    const end = input.indexOf(10, at)
-    const stop = end < 0 ? input.length : end + 1
+  #readLine(input: Buffer, at: number, limit: number): { text: string; at: number } | undefined {
+    const end = input.subarray(0, limit).indexOf(10, at)
+    const stop = end < 0 ? limit : end + 1
     if (this.#line.length + stop - at > maxLineBytes)
       throw new ProtocolError('a chunk line is too long')
     this.#line += input.toString('latin1', at, stop)

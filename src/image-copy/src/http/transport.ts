@@ -1,11 +1,10 @@
 import { abortable, Stop } from '../abortable.ts'
-import { now } from '../clock.ts'
 import type { DialPurpose } from './address.ts'
 import { Connection } from './connection.ts'
 import type { Dialer } from './dial.ts'
 import type { Answer, Exchange, ExchangeOptions } from './exchange.ts'
 import { ExchangeWatch } from './exchange-watch.ts'
-import { type Origin, originKey } from './origin.ts'
+import { hostOf, type Origin, originKey } from './origin.ts'
 import { ConnectionLostError } from './protocol-error.ts'
 import { ReadBuffer } from './read-buffer.ts'
 import { CheckedHeaders, type RequestHead, requestHead } from './request-head.ts'
@@ -30,8 +29,10 @@ export interface TransportRequest extends ExchangeOptions {
 }
 
 interface Pool {
-  /** With the time since when, in milliseconds; the longest idle first. */
-  readonly idle: { readonly connection: Connection; readonly since: number }[]
+  /** {@link hostOf} the origin. */
+  readonly host: string
+  /** The longest idle first. */
+  readonly idle: Connection[]
   /** Connections that were asked for ahead of the requests which will take them. */
   readonly warming: Promise<Connection>[]
   /** Connections that are open or being opened, busy ones too. */
@@ -62,6 +63,8 @@ export type TransportPeer = Pick<TransportRequest, 'origin' | 'purpose' | 'signa
 export class Transport {
   readonly #options: TransportOptions
   readonly #pools = new Map<string, Pool>()
+  /** The same, found without putting the key together: whoever sends many requests gives the same object with each. */
+  readonly #poolOf = new WeakMap<Origin, Pool>()
   readonly #open = new Set<Connection>()
   readonly #common: CheckedHeaders
   readonly #watch = new ExchangeWatch()
@@ -69,6 +72,7 @@ export class Transport {
   readonly #addresses = new Map<string, string>()
   readonly #stop = new Stop()
   #sweeper: NodeJS.Timeout | undefined
+  #sweeps = 0
   #closed = false
 
   constructor(options: TransportOptions) {
@@ -93,8 +97,10 @@ export class Transport {
   open(request: TransportRequest, fresh = false): Opened | Promise<Opened> {
     const { origin, body } = request
     const bodyBytes = body?.length ?? request.bodyBytes ?? 0
+    const pool = this.#pool(origin)
     const head = requestHead({
       origin,
+      host: pool.host,
       method: request.method,
       path: request.path,
       common: this.#common,
@@ -103,7 +109,6 @@ export class Transport {
     })
     if (this.#closed) throw new Error('the registry client is closed')
     request.signal.throwIfAborted()
-    const pool = this.#pool(request.origin)
     const idle = fresh ? undefined : this.#takeIdle(pool, request)
     if (idle !== undefined) return { exchange: idle.start(head, body, request), reused: true }
     return this.#openNew(pool, request, head, fresh)
@@ -126,7 +131,8 @@ export class Transport {
 
   /** Sends a request and waits for its answer. */
   async send(request: TransportRequest): Promise<{ exchange: Exchange; answer: Answer }> {
-    const { exchange, reused } = await this.open(request)
+    const opened = this.open(request)
+    const { exchange, reused } = opened instanceof Promise ? await opened : opened
     try {
       return { exchange, answer: await exchange.answer() }
     } catch (error) {
@@ -167,10 +173,8 @@ export class Transport {
   }
 
   #takeIdle(pool: Pool, request: TransportRequest): Connection | undefined {
-    for (let entry = pool.idle.pop(); entry !== undefined; entry = pool.idle.pop()) {
-      if (entry.connection.closed) continue
-      return this.#allowed(entry.connection, request)
-    }
+    for (let idle = pool.idle.pop(); idle !== undefined; idle = pool.idle.pop())
+      if (!idle.closed) return this.#allowed(idle, request)
     return undefined
   }
 
@@ -206,12 +210,15 @@ export class Transport {
   }
 
   #pool(origin: Origin): Pool {
+    const known = this.#poolOf.get(origin)
+    if (known !== undefined) return known
     const key = originKey(origin)
     let pool = this.#pools.get(key)
     if (pool === undefined) {
-      pool = { idle: [], warming: [], count: 0 }
+      pool = { host: hostOf(origin), idle: [], warming: [], count: 0 }
       this.#pools.set(key, pool)
     }
+    this.#poolOf.set(origin, pool)
     return pool
   }
 
@@ -247,16 +254,18 @@ export class Transport {
   }
 
   #keep(pool: Pool, connection: Connection): void {
-    pool.idle.push({ connection, since: now() })
+    connection.idleSince = this.#sweeps
+    pool.idle.push(connection)
     this.#sweeper ??= setInterval(() => this.#sweep(), this.#options.idleMs / 2).unref()
   }
 
   /** Ends connections that were not used for long; one timer for all, since most are taken again at once. */
   #sweep(): void {
-    const before = now() - this.#options.idleMs
+    this.#sweeps += 1
     let left = 0
     for (const { idle } of this.#pools.values()) {
-      while (idle[0] !== undefined && idle[0].since <= before) idle.shift()?.connection.destroy()
+      // Two whole stretches between sweeps, and the part of one that it was idle before them.
+      while (idle[0] !== undefined && this.#sweeps - idle[0].idleSince > 2) idle.shift()?.destroy()
       left += idle.length
     }
     if (left > 0) return
