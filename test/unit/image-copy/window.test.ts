@@ -112,30 +112,31 @@ describe('the ledger of blobs', () => {
 
   test('lets one lead, and the others find what it brought', async () => {
     const ledger = new BlobLedger()
+    const blob = ledger.of('h', digest)
     let running = 0
     const seen: (string | undefined)[] = []
     const work = (repository: string) => () =>
       (async () => {
-        const holder = ledger.holderOf('h', digest)
+        const { holder } = blob
         seen.push(holder)
         if (holder === undefined) assert.equal(++running, 1)
         await turn()
-        ledger.add('h', repository, digest)
+        blob.add(repository)
       })()
-    await Promise.all(['a', 'b', 'c'].map((name) => ledger.lead('h', digest, signal, work(name))))
+    await Promise.all(['a', 'b', 'c'].map((name) => blob.lead(signal, work(name))))
     assert.deepEqual(seen, [undefined, 'a', 'a'])
-    assert.ok(ledger.holds('h', 'b', digest) && !ledger.holds('other', 'b', digest))
-    ledger.forget('h', digest)
-    assert.equal(ledger.holderOf('h', digest), undefined)
+    assert.ok(ledger.of('h', digest).isIn('b') && !ledger.of('other', digest).isIn('b'))
+    blob.forget()
+    assert.equal(blob.holder, undefined)
   })
 
   test('has the next lead when the first fails', async () => {
-    const ledger = new BlobLedger()
-    const failing = ledger.lead('h', digest, signal, async () => {
+    const blob = new BlobLedger().of('h', digest)
+    const failing = blob.lead(signal, async () => {
       await turn()
       throw new Error('broken')
     })
-    const next = ledger.lead('h', digest, signal, async () => 'brought')
+    const next = blob.lead(signal, async () => 'brought')
     await assert.rejects(failing, /broken/)
     assert.equal(await next, 'brought')
   })

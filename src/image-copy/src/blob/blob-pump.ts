@@ -182,10 +182,7 @@ export class BlobPump {
       else this.#queue[0] = { bytes: piece.bytes.subarray(bytes.length), release: piece.release }
       this.#targetWants -= bytes.length
       this.#sent += bytes.length
-      let released = false
       const release = (): void => {
-        if (released) return
-        released = true
         this.#writing = false
         if (whole) piece.release()
       }

@@ -2,7 +2,7 @@ import { printable, RegistryError } from '../errors.ts'
 import type { Descriptor } from '../image/manifest.ts'
 import type { Context } from '../registry/context.ts'
 import { failureOfExchange } from '../registry/failure.ts'
-import { type Place, type Repository, readPlaces } from '../registry/repository.ts'
+import type { Place, Repository } from '../registry/repository.ts'
 import type { OpenAnswer } from '../registry/requests.ts'
 import type { BlobPump } from './blob-pump.ts'
 
@@ -21,7 +21,7 @@ export async function download(
   pump: BlobPump,
   context: Context,
 ): Promise<void> {
-  const places = [...readPlaces(source)]
+  const places = [...source.reads]
   for (let breaks = 0; ; ) {
     const place = places[0]
     if (place === undefined) return

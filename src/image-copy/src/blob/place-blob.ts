@@ -1,9 +1,9 @@
 import { RegistryError } from '../errors.ts'
 import { type Descriptor, isForeign } from '../image/manifest.ts'
-import type { BlobLedger } from '../registry/blob-ledger.ts'
+import type { KnownBlob } from '../registry/blob-ledger.ts'
 import type { Context } from '../registry/context.ts'
 import { type ForeignLayers, foreignFailure, foreignSource } from '../registry/foreign-layers.ts'
-import { type Repository, readPlaces, writePlace } from '../registry/repository.ts'
+import type { Repository } from '../registry/repository.ts'
 import { headBlob } from './small-blob.ts'
 import { transferBlob } from './transfer.ts'
 import { cancelUpload, startUpload, type UploadSession } from './upload-session.ts'
@@ -17,7 +17,8 @@ export interface PlaceBlobParts {
   readonly blob: Descriptor
   /** Undefined: foreign layers stay where their URLs point. */
   readonly foreign: ForeignLayers | undefined
-  readonly ledger: BlobLedger
+  /** What is known of the blob at the target's registry. */
+  readonly known: KnownBlob
   /** What the blobs of this image have shown so far. */
   readonly outlook: Outlook
   readonly context: Context
@@ -52,23 +53,21 @@ export async function placeBlob(parts: PlaceBlobParts): Promise<BlobOutcome> {
 }
 
 async function place(parts: PlaceBlobParts): Promise<BlobOutcome> {
-  const { source, target, blob, ledger, context } = parts
-  const { host } = target.route.main
+  const { source, target, known, context } = parts
   if (source.registry === target.registry && source.name === target.name) return 'present'
-  if (ledger.holds(host, target.name, blob.digest)) return 'present'
-  return ledger.lead(host, blob.digest, context.signal, async () => {
-    if (ledger.holds(host, target.name, blob.digest)) return 'present'
+  if (known.isIn(target.name)) return 'present'
+  return known.lead(context.signal, async () => {
+    if (known.isIn(target.name)) return 'present'
     const outcome = await bring(parts)
-    ledger.add(host, target.name, blob.digest)
+    known.add(target.name)
     return outcome
   })
 }
 
 async function bring(parts: PlaceBlobParts): Promise<BlobOutcome> {
-  const { source, target, blob, ledger, context, outlook } = parts
-  const { endpoint } = writePlace(target)
-  const holder =
-    source.registry === target.registry ? source.name : ledger.holderOf(endpoint.host, blob.digest)
+  const { source, target, blob, known, context, outlook } = parts
+  const { endpoint } = target.write
+  const holder = source.registry === target.registry ? source.name : known.holder
   if (holder !== undefined && endpoint.learned.mount !== 'broken') {
     const session = await mount(target, blob, holder, context)
     if (session === undefined) return 'mounted'
@@ -102,11 +101,13 @@ async function inSlots<T>(
   { source, target, context }: PlaceBlobParts,
   work: () => Promise<T>,
 ): Promise<T> {
-  const { pulls } = (readPlaces(source).at(-1) ?? writePlace(target)).endpoint
-  const { pushes } = writePlace(target).endpoint
-  await pulls.enter(context.signal)
+  const { pulls } = (source.reads.at(-1) ?? target.write).endpoint
+  const { pushes } = target.write.endpoint
+  const pull = pulls.enter(context.signal)
+  if (pull !== undefined) await pull
   try {
-    await pushes.enter(context.signal)
+    const push = pushes.enter(context.signal)
+    if (push !== undefined) await push
     try {
       return await work()
     } finally {
@@ -124,7 +125,7 @@ async function mount(
   from: string,
   context: Context,
 ): Promise<UploadSession | undefined | 'failed'> {
-  const { learned } = writePlace(target).endpoint
+  const { learned } = target.write.endpoint
   try {
     const session = await startUpload(target, context, { digest: blob.digest, from })
     if (session === undefined) learned.mount = 'works'
@@ -146,17 +147,17 @@ async function claim(
   blob: Descriptor,
   context: Context,
 ): Promise<UploadSession | undefined> {
-  const { learned } = writePlace(target).endpoint
+  const { learned } = target.write.endpoint
   const probe = learned.selfMount === 'unknown' && blob.size > probeBytes
-  const present = probe ? headBlob(target, blob, context) : Promise.resolve(false)
-  present.catch(() => {})
+  const present = probe ? headBlob(target, blob, context) : undefined
+  present?.catch(() => {})
   try {
     const session = await startUpload(target, context, { digest: blob.digest, from: target.name })
     if (session === undefined) {
       learned.selfMount = 'works'
       return undefined
     }
-    if (!(await present)) return session
+    if (present === undefined || !(await present)) return session
     learned.selfMount = 'broken'
     await cancelUpload(target, session, context)
     return undefined

@@ -3,7 +3,7 @@ import { RegistryError } from '../errors.ts'
 import type { Descriptor } from '../image/manifest.ts'
 import type { Context } from '../registry/context.ts'
 import { readFirst } from '../registry/manifests.ts'
-import { type Repository, writePlace } from '../registry/repository.ts'
+import type { Repository } from '../registry/repository.ts'
 
 /** Whether a blob is in a repository. A registry's answer that contradicts the blob's size counts as no. */
 export async function headBlob(
@@ -11,7 +11,7 @@ export async function headBlob(
   blob: Descriptor,
   context: Context,
 ): Promise<boolean> {
-  const { endpoint, path, scopes } = writePlace(repository)
+  const { endpoint, path, scopes } = repository.write
   const answer = await endpoint.fetch(
     {
       method: 'HEAD',

@@ -2,7 +2,7 @@ import { algorithmOf, digestOf } from '../digest.ts'
 import { RegistryError } from '../errors.ts'
 import type { Descriptor } from '../image/manifest.ts'
 import type { Context } from '../registry/context.ts'
-import { type Repository, writePlace } from '../registry/repository.ts'
+import type { Repository } from '../registry/repository.ts'
 import { CheckpointedHash } from './checkpointed-hash.ts'
 import { headBlob } from './small-blob.ts'
 import { Attempt, type Way } from './upload-attempt.ts'
@@ -50,7 +50,7 @@ export async function transferBlob({
   session: start,
 }: TransferParts): Promise<boolean> {
   requireEmptyDigest(blob, source)
-  const { endpoint } = writePlace(target)
+  const { endpoint } = target.write
   const hash = new CheckpointedHash(blob.digest, blob.size)
   let session: Promise<UploadSession | undefined> | UploadSession | undefined = start
   let way = endpoint.learned.uploadStep

@@ -5,7 +5,7 @@ import type { Descriptor } from '../image/manifest.ts'
 import type { Context } from '../registry/context.ts'
 import type { Endpoint } from '../registry/endpoint.ts'
 import { failureOfAnswer, failureOfExchange } from '../registry/failure.ts'
-import { type Repository, writePlace } from '../registry/repository.ts'
+import type { Repository } from '../registry/repository.ts'
 import type { RegistryAnswer } from '../registry/requests.ts'
 import { BlobPump } from './blob-pump.ts'
 import type { CheckpointedHash } from './checkpointed-hash.ts'
@@ -46,7 +46,7 @@ export class Attempt {
 
   constructor(parts: AttemptParts) {
     this.#parts = parts
-    this.#endpoint = writePlace(parts.target).endpoint
+    this.#endpoint = parts.target.write.endpoint
   }
 
   /** The target said that it takes no upload of this kind. */
@@ -78,30 +78,27 @@ export class Attempt {
         })
       },
     })
-    const fetched = blob.size === 0 ? Promise.resolve() : download(source, blob, pump, inner)
-    const failed = fetched.then(
-      () => new Promise<never>(() => {}),
-      (error) => {
-        this.lostSource = !stop.aborted
-        throw error
-      },
-    )
-    failed.catch(() => {})
+    const fetched = blob.size === 0 ? undefined : download(source, blob, pump, inner)
+    // Ends the upload too.
+    const fetching = fetched?.catch((error) => {
+      this.lostSource = !stop.aborted
+      stop.abort(error)
+    })
     try {
-      const session = await Promise.race([start, failed])
-      if (session === undefined) return false
-      this.session = session
+      this.session = await start
+      stop.throwIfAborted()
+      if (this.session === undefined) return false
       this.started = true
-      await Promise.race([this.#upload(session, pump, inner), failed])
+      await this.#upload(this.session, pump, inner)
       return true
     } catch (error) {
-      this.session ??= await Promise.resolve(start).catch(() => undefined)
-      throw context.signal.aborted ? context.signal.reason : error
+      if (context.signal.aborted) throw context.signal.reason
+      throw this.lostSource ? stop.reason : error
     } finally {
       stop.end()
       pump.detach()
       stop.abort(ended)
-      await fetched.catch(() => {})
+      await fetching
     }
   }
 
@@ -135,14 +132,14 @@ export class Attempt {
 
   async #send(
     method: 'PUT' | 'PATCH',
-    url: URL,
+    url: UploadSession['url'],
     offset: number,
     count: number,
     pump: BlobPump,
     context: Context,
   ): Promise<RegistryAnswer> {
     const { target, way, blob } = this.#parts
-    const { path, scopes } = writePlace(target)
+    const { path, scopes } = target.write
     const ranged = count > 0 && (offset > 0 || (way !== undefined && count < blob.size))
     const headers = {
       'Content-Type': 'application/octet-stream',

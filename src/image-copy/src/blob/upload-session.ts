@@ -2,13 +2,13 @@ import { Stop } from '../abortable.ts'
 import { RegistryError } from '../errors.ts'
 import type { Context } from '../registry/context.ts'
 import { resolveLocation } from '../registry/location.ts'
-import { type Repository, writePlace } from '../registry/repository.ts'
+import type { Repository } from '../registry/repository.ts'
 import type { RegistryAnswer } from '../registry/requests.ts'
 
 /** An upload that the registry has opened. */
 export interface UploadSession {
   /** Where its next request goes. */
-  readonly url: URL
+  readonly url: string | URL
   /** Bytes that the registry holds. */
   readonly offset: number
   /** Smallest chunk that the registry takes (OCI-Chunk-Min-Length), 0 if it did not say. */
@@ -28,7 +28,8 @@ export async function startUpload(
   context: Context,
   mount?: { readonly digest: string; readonly from: string },
 ): Promise<UploadSession | undefined> {
-  const { endpoint, path, scopes } = writePlace(target, mount?.from)
+  const { endpoint, path, scopes } =
+    mount === undefined ? target.write : target.writeFrom(mount.from)
   const query =
     mount === undefined ? '' : `?mount=${mount.digest}&from=${encodeURIComponent(mount.from)}`
   const answer = await endpoint.fetch(
@@ -49,7 +50,7 @@ export function sessionOf(
   answer: Pick<RegistryAnswer, 'headers' | 'resource'>,
   offset: number,
 ): UploadSession {
-  const { url } = resolveLocation(answer.resource.url, answer.headers.get('location'))
+  const { place: url } = resolveLocation(answer.resource, answer.headers.get('location'))
   const min = /^\d{1,12}$/.exec(answer.headers.get('oci-chunk-min-length') ?? '')
   return { url, offset, minChunk: min === null ? 0 : Number(min[0]) }
 }
@@ -60,7 +61,7 @@ export async function uploadStatus(
   session: UploadSession,
   context: Context,
 ): Promise<UploadSession | undefined> {
-  const { endpoint, path, scopes } = writePlace(target)
+  const { endpoint, path, scopes } = target.write
   try {
     const answer = await endpoint.fetch(
       { method: 'GET', url: session.url, repository: path, scopes, expect: [204, 202] },
@@ -83,7 +84,7 @@ export async function cancelUpload(
   session: UploadSession,
   context: Context,
 ): Promise<void> {
-  const { endpoint, path, scopes } = writePlace(target)
+  const { endpoint, path, scopes } = target.write
   const limit = new Stop()
   const timer = setTimeout(() => limit.abort(new Error('too late')), cancelMs)
   try {

@@ -151,7 +151,8 @@ export class ImageCopier {
           { host: error.host, status: error.status, cause: error },
         )
       }
-      for (const blob of manifest.blobs) client.ledger.forget(target.route.main.host, blob.digest)
+      for (const blob of manifest.blobs)
+        client.ledger.of(target.route.main.host, blob.digest).forget()
       await this.#blobs(manifest.blobs, context)
       answer = await send().catch((again) => {
         throw this.#explain(again, manifest)
@@ -237,7 +238,7 @@ export class ImageCopier {
         target,
         blob,
         foreign,
-        ledger: client.ledger,
+        known: client.ledger.of(target.route.main.host, blob.digest),
         outlook: this.#outlook,
         context: inner,
       }

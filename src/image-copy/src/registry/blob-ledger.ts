@@ -1,93 +1,91 @@
 import { abortable, type StopSignal } from '../abortable.ts'
 import { now } from '../clock.ts'
 
-/** What is known of one blob at one target host. */
-interface Entry {
-  /** Repositories that hold it, each with the time it was seen there, in milliseconds. */
-  readonly repositories: Map<string, number>
-  /** An upload that is under way; settles when it ended either way. */
-  leader: Promise<void> | undefined
-}
-
 /** Registries collect unused blobs after hours at the earliest; ten minutes stays far below. */
 const knowledgeMs = 10 * 60_000
 /** About 20 MB at worst. */
-const maxEntries = 50_000
+const maxBlobs = 50_000
 
 /**
  * Which blobs a target registry holds, as far as this client saw, and which are on their way: so that each digest is
  * uploaded once at a time across all images of all running copies, and mounted from where it is known to be.
  */
 export class BlobLedger {
-  readonly #entries = new Map<string, Entry>()
+  readonly #blobs = new Map<string, KnownBlob>()
 
-  /** Whether `repository` was seen to hold the blob lately. */
-  holds(host: string, repository: string, digest: string): boolean {
-    const seen = this.#entries.get(key(host, digest))?.repositories.get(repository)
-    return seen !== undefined && now() - seen < knowledgeMs
-  }
-
-  /** Another repository that holds the blob, to mount it from. */
-  holderOf(host: string, digest: string): string | undefined {
-    const found = this.#entries.get(key(host, digest))?.repositories
-    if (found === undefined) return undefined
-    for (const [repository, seen] of found) if (now() - seen < knowledgeMs) return repository
-    return undefined
-  }
-
-  add(host: string, repository: string, digest: string): void {
-    this.#entry(host, digest).repositories.set(repository, now())
-  }
-
-  /** Forgets what was known of a blob: the registry says otherwise. */
-  forget(host: string, digest: string): void {
-    this.#entries.get(key(host, digest))?.repositories.clear()
-  }
-
-  /**
-   * Runs `work` as the only one for this blob at this host. Others wait until it ended, and then run in their turn, by when
-   * {@link holderOf} mostly has an answer for them.
-   */
-  async lead<T>(
-    host: string,
-    digest: string,
-    signal: StopSignal,
-    work: () => Promise<T>,
-  ): Promise<T> {
-    const entry = this.#entry(host, digest)
-    while (entry.leader !== undefined && this.holderOf(host, digest) === undefined)
-      await abortable(entry.leader, signal)
-    if (entry.leader !== undefined) return work()
-    const turn = Promise.withResolvers<void>()
-    entry.leader = turn.promise
-    try {
-      return await work()
-    } finally {
-      entry.leader = undefined
-      turn.resolve()
+  /** What is known of a blob at a registry. */
+  of(host: string, digest: string): KnownBlob {
+    const name = `${host} ${digest}`
+    let blob = this.#blobs.get(name)
+    if (blob === undefined) {
+      blob = new KnownBlob()
+      this.#blobs.set(name, blob)
+      if (this.#blobs.size > maxBlobs) this.#dropOldest()
     }
-  }
-
-  #entry(host: string, digest: string): Entry {
-    const name = key(host, digest)
-    let entry = this.#entries.get(name)
-    if (entry === undefined) {
-      entry = { repositories: new Map(), leader: undefined }
-      this.#entries.set(name, entry)
-      if (this.#entries.size > maxEntries) this.#dropOldest()
-    }
-    return entry
+    return blob
   }
 
   #dropOldest(): void {
-    for (const [name, entry] of this.#entries) {
-      if (entry.leader !== undefined) continue
-      this.#entries.delete(name)
+    for (const [name, blob] of this.#blobs) {
+      if (blob.led) continue
+      this.#blobs.delete(name)
       return
     }
   }
 }
 
-function key(host: string, digest: string): string {
-  return `${host} ${digest}`
+/** What is known of one blob at one target registry. */
+export class KnownBlob {
+  /** Repositories that hold it, each with the time it was seen there, in milliseconds. */
+  readonly #repositories = new Map<string, number>()
+  /** An upload that is under way; settles when it ended either way. */
+  #leader: Promise<void> | undefined
+
+  /** Whether an upload is under way. */
+  get led(): boolean {
+    return this.#leader !== undefined
+  }
+
+  /** Whether `repository` was seen to hold it lately. */
+  isIn(repository: string): boolean {
+    const seen = this.#repositories.get(repository)
+    return seen !== undefined && now() - seen < knowledgeMs
+  }
+
+  /** A repository that holds it, to mount it from. */
+  get holder(): string | undefined {
+    if (this.#repositories.size === 0) return undefined
+    const time = now()
+    for (const [repository, seen] of this.#repositories)
+      if (time - seen < knowledgeMs) return repository
+    return undefined
+  }
+
+  /** `repository` was seen to hold it. */
+  add(repository: string): void {
+    this.#repositories.set(repository, now())
+  }
+
+  /** Forgets what was known: the registry says otherwise. */
+  forget(): void {
+    this.#repositories.clear()
+  }
+
+  /**
+   * Runs `work` as the only one for this blob. Others wait until it ended, and then run in their turn, by when {@link holder}
+   * mostly has an answer for them.
+   */
+  async lead<T>(signal: StopSignal, work: () => Promise<T>): Promise<T> {
+    while (this.#leader !== undefined && this.holder === undefined)
+      await abortable(this.#leader, signal)
+    if (this.#leader !== undefined) return work()
+    const turn = Promise.withResolvers<void>()
+    this.#leader = turn.promise
+    try {
+      return await work()
+    } finally {
+      this.#leader = undefined
+      turn.resolve()
+    }
+  }
 }

@@ -3,7 +3,6 @@ import { Authenticator, type AuthenticatorOptions, type Grant } from '../auth/au
 import { now } from '../clock.ts'
 import { RegistryError } from '../errors.ts'
 import type { RateLimit } from '../events.ts'
-import type { DialPurpose } from '../http/address.ts'
 import type { Exchange, ExchangeLimits } from '../http/exchange.ts'
 import type { HeaderFields } from '../http/header-fields.ts'
 import type { Origin } from '../http/origin.ts'
@@ -40,6 +39,8 @@ export interface EndpointOptions {
   readonly random: () => number
 }
 
+type Peer = Pick<TransportPeer, 'origin' | 'purpose'>
+
 const maxRedirects = 5
 const redirects = new Set([301, 302, 303, 307, 308])
 /** Windows begin at six, and more would mostly be opened in vain where an image turns out to be there. */
@@ -70,8 +71,8 @@ export class Endpoint {
   readonly #auth: Authenticator | undefined
   readonly #limits: ExchangeLimits
   readonly #requestLimits: ExchangeLimits
-  #ownOrigin: Origin | undefined
-  #ownPurpose: DialPurpose | undefined
+  /** For what the caller named. */
+  #ownPeer: Peer | undefined
   #notBefore = 0
   #rateLimit: RateLimit | undefined
 
@@ -177,7 +178,8 @@ export class Endpoint {
     limits: ExchangeLimits = this.#limits,
   ): Promise<OpenAnswer> {
     for (let turn = 0; ; turn += 1) {
-      const grant = await this.#auth?.grant(request, context.signal)
+      const granted = this.#auth?.grant(request, context.signal)
+      const grant = granted instanceof Promise ? await granted : granted
       const answer = await this.#follow(request, grant?.authorization, context, limits)
       const { status, headers, body, resource } = answer
       if (request.expect.includes(status)) return answer
@@ -211,9 +213,9 @@ export class Endpoint {
       : undefined
     const limits = { ...this.#limits, answerMs: this.timeouts.commitMs }
     const headers = authorized(request.headers, grant?.authorization)
-    const peer = this.#peer(resource, resource.own)
+    const { origin, purpose } = this.#peer(resource, resource.own)
     const path = resource.target
-    const sent = { ...peer, method, path, headers, bodyBytes, expect, limits, signal }
+    const sent = { origin, purpose, method, path, headers, bodyBytes, expect, limits, signal }
     let exchange: Exchange
     try {
       exchange = (await this.#options.transport.open(sent)).exchange
@@ -246,15 +248,27 @@ export class Endpoint {
     try {
       for (let hops = 0; ; hops += 1) {
         const { origin, purpose } = this.#peer(resource, direct)
-        const { exchange, answer } = await this.#options.transport.send({
-          ...{ origin, purpose, method, path: resource.target, body },
-          ...{ expect, maxBytes, streamed, limits, signal },
-          headers: authorized(request.headers, direct ? authorization : undefined),
-        })
-        const { status, headers } = answer
-        if (direct) this.#noteRateLimit(headers, context)
+        const path = resource.target
+        const headers = authorized(request.headers, direct ? authorization : undefined)
+        // No spread: this is made for each request.
+        const sent = {
+          origin,
+          purpose,
+          method,
+          path,
+          headers,
+          body,
+          expect,
+          maxBytes,
+          streamed,
+          limits,
+          signal,
+        }
+        const { exchange, answer } = await this.#options.transport.send(sent)
+        const { status } = answer
+        if (direct) this.#noteRateLimit(answer.headers, context)
         if (!redirects.has(status) || expect.includes(status))
-          return { status, headers, body: answer.body, exchange, resource, direct }
+          return { status, headers: answer.headers, body: answer.body, exchange, resource, direct }
         if (hops >= maxRedirects || (method !== 'GET' && method !== 'HEAD')) {
           throw new RegistryError(
             'COPY_REDIRECT_REFUSED',
@@ -262,10 +276,10 @@ export class Endpoint {
             { host: resource.host, status },
           )
         }
-        const destination = resolveLocation(resource.url, headers.get('location'))
-        resource = new Resource(this.base, destination.url)
+        const destination = resolveLocation(resource, answer.headers.get('location'))
         // Once elsewhere, never trusted again: a later hop back could be forged to collect the credential.
         direct = direct && destination.same
+        resource = new Resource(this.base, destination.place)
       }
     } catch (error) {
       throw failureOfExchange(error, method, resource, signal)
@@ -273,27 +287,18 @@ export class Endpoint {
   }
 
   /** Whom a request goes to; `direct`: because the caller named it, and not an answer. */
-  #peer(resource: Resource, direct: boolean): Pick<TransportPeer, 'origin' | 'purpose'> {
-    return {
-      origin: resource.own ? this.#origin() : this.#options.originOf(resource.url),
-      purpose: this.#purpose(!direct),
-    }
-  }
-
-  #origin(): Origin {
-    this.#ownOrigin ??= this.#options.originOf(this.base)
-    return this.#ownOrigin
-  }
-
-  /** The same object as long as it says the same: a connection remembers which one it was judged by. */
-  #purpose(derived: boolean): DialPurpose {
-    const { transport, namedBy } = this.#options
+  #peer(resource: Resource, direct: boolean): Peer {
+    const { transport, namedBy, originOf } = this.#options
     const registry = namedBy ?? this.host
     const registryAddress = transport.addressOf(registry)
-    if (derived || namedBy !== undefined) return { registry, derived: true, registryAddress }
-    if (this.#ownPurpose?.registryAddress !== registryAddress) this.#ownPurpose = undefined
-    this.#ownPurpose ??= { registry, derived: false, registryAddress }
-    return this.#ownPurpose
+    const own = this.#ownPeer
+    // The same objects as long as they say the same: a connection remembers which purpose it was judged by.
+    if (direct && resource.own && own && own.purpose.registryAddress === registryAddress) return own
+    const derived = !direct || namedBy !== undefined
+    const origin = resource.own ? (own?.origin ?? originOf(this.base)) : originOf(resource.url)
+    const peer = { origin, purpose: { registry, derived, registryAddress } }
+    if (direct && resource.own) this.#ownPeer = peer
+    return peer
   }
 
   async #patience(signal: StopSignal): Promise<void> {

@@ -1,7 +1,7 @@
 import { printable, RegistryError } from '../errors.ts'
 import type { Descriptor } from '../image/manifest.ts'
 import type { Client, ReadRoute } from './client.ts'
-import type { Repository } from './repository.ts'
+import { Repository } from './repository.ts'
 
 /** Where a foreign layer's bytes may be read. */
 export interface ForeignLayers {
@@ -27,10 +27,9 @@ export function foreignSource(
     const endpoint = client.foreignEndpoint(url, source.registry)
     return endpoint === undefined ? [] : [{ endpoint, prefix: '', blobUrl: url }]
   })
-  return {
-    ...source,
-    route: { main: source.route.main, reads: [...source.route.reads, ...elsewhere] },
-  }
+  const { registry, name, route, access } = source
+  const reads = [...route.reads, ...elsewhere]
+  return new Repository({ registry, name, route: { main: route.main, reads }, access })
 }
 
 /** Says what could be done about a foreign layer that the registry lacks and that may be read nowhere else. */

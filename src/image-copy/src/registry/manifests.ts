@@ -3,7 +3,7 @@ import { RegistryError } from '../errors.ts'
 import { maxManifestBytes } from '../image/manifest.ts'
 import { acceptManifests } from '../image/media-types.ts'
 import type { Context } from './context.ts'
-import { type Place, type Repository, readPlaces, writePlace } from './repository.ts'
+import type { Place, Repository } from './repository.ts'
 import type { RegistryAnswer } from './requests.ts'
 
 /** What a HEAD tells of a manifest. */
@@ -31,7 +31,7 @@ export function readFirst<T>(
   context: Context,
   read: (place: Place, context: Context) => Promise<T | undefined>,
 ): Promise<T | undefined> {
-  return readNext(readPlaces(repository), context, read)
+  return readNext(repository.reads, context, read)
 }
 
 function readNext<T>(
@@ -155,7 +155,7 @@ export async function putManifest(
   { bytes, digest, mediaType }: ManifestBytes,
   context: Context,
 ): Promise<{ readonly keepsReferrers: boolean }> {
-  const place = writePlace(repository)
+  const place = repository.write
   for (let attempt = 1; ; attempt += 1) {
     const request = {
       ...manifestRequest('PUT', place, reference, [200, 201, 202]),

@@ -11,7 +11,7 @@ import type { Client } from './client.ts'
 import type { Context } from './context.ts'
 import { resolveLocation } from './location.ts'
 import { getManifestAt, type ManifestBytes, putManifest } from './manifests.ts'
-import { type Place, type Repository, readPlaces, writePlace } from './repository.ts'
+import type { Place, Repository } from './repository.ts'
 
 const maxPages = 100
 /** What refers to one manifest: signatures, SBOMs, attestations; hundreds are already unusual. */
@@ -28,7 +28,7 @@ export async function listReferrers(
   subject: string,
   context: Context,
 ): Promise<readonly Descriptor[]> {
-  const place = readPlaces(repository).at(-1)
+  const place = repository.reads.at(-1)
   if (place === undefined) return []
   const entries =
     place.endpoint.learned.referrers === 'tag'
@@ -54,7 +54,7 @@ export interface AddReferrerParts {
  */
 export async function addReferrer(parts: AddReferrerParts): Promise<void> {
   const { client, target, subject, context } = parts
-  const { endpoint, path } = writePlace(target)
+  const { endpoint, path } = target.write
   const name = `${endpoint.host}/${path}:${fallbackTag(subject)}`
   await client.fallbackTags.add(name, entryOf(parts), context.signal, (entries, signal) =>
     mergeFallback(target, subject, entries, { ...context, signal }),
@@ -67,7 +67,7 @@ async function mergeFallback(
   added: readonly { readonly digest: string }[],
   context: Context,
 ): Promise<void> {
-  const { root, entries } = await referrersByTag(writePlace(target), subject, context)
+  const { root, entries } = await referrersByTag(target.write, subject, context)
   const known = new Set(entries.map((entry) => (entry as { digest?: unknown } | null)?.digest))
   const fresh = [...new Map(added.map((entry) => [entry.digest, entry])).values()].filter(
     ({ digest }) => !known.has(digest),
@@ -106,7 +106,7 @@ export async function keepsReferrers(
   subject: string,
   context: Context,
 ): Promise<boolean> {
-  const place = writePlace(repository)
+  const place = repository.write
   if (place.endpoint.learned.referrers === 'unknown') await referrersByApi(place, subject, context)
   return place.endpoint.learned.referrers === 'api'
 }
@@ -120,9 +120,9 @@ async function referrersByApi(
   const { endpoint, path, scopes } = place
   const entries: unknown[] = []
   const visited = new Set<string>()
-  let url = new URL(`/v2/${path}/referrers/${subject}`, endpoint.base)
-  for (let page = 0; page < maxPages && !visited.has(url.href); page += 1) {
-    visited.add(url.href)
+  let url: string | URL = `/v2/${path}/referrers/${subject}`
+  for (let page = 0; page < maxPages && !visited.has(String(url)); page += 1) {
+    visited.add(String(url))
     const answer = await endpoint.fetch(
       {
         method: 'GET',
@@ -150,9 +150,9 @@ async function referrersByApi(
       answer.headers.get('link') ?? '',
     )?.[1]
     if (next === undefined) return entries
-    const destination = resolveLocation(answer.resource.url, next)
+    const destination = resolveLocation(answer.resource, next)
     if (!destination.same) throw invalid(place, subject, 'its next page is on another host')
-    url = destination.url
+    url = destination.place
   }
   throw invalid(place, subject, 'its pages do not end')
 }

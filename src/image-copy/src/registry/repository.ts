@@ -2,14 +2,6 @@ import { formatReference, type ImageReference } from '../reference.ts'
 import type { Client, Route } from './client.ts'
 import type { Endpoint } from './endpoint.ts'
 
-/** A repository as one call uses it: read only, or written too. */
-export interface Repository {
-  readonly registry: string
-  readonly name: string
-  readonly route: Route
-  readonly access: 'pull' | 'pull,push'
-}
-
 /** One server that holds a repository, under the path it has there. */
 export interface Place {
   readonly endpoint: Endpoint
@@ -19,35 +11,67 @@ export interface Place {
   readonly blobUrl?: URL
 }
 
-/** The repository of a reference, by the way that the client takes to its registry. */
-export function repositoryOf(
-  client: Client,
-  reference: ImageReference,
-  access: Repository['access'],
-): Repository {
-  return {
-    registry: reference.registry,
-    name: reference.repository,
-    route: client.route(reference.registry),
-    access,
+/** What {@link Repository} is made of. */
+export interface RepositoryParts {
+  readonly registry: string
+  readonly name: string
+  readonly route: Route
+  readonly access: 'pull' | 'pull,push'
+}
+
+/** A repository as one call uses it: read only, or written too. */
+export class Repository {
+  readonly registry: string
+  readonly name: string
+  readonly route: Route
+  readonly access: 'pull' | 'pull,push'
+  #write: Place | undefined
+  #reads: readonly Place[] | undefined
+
+  constructor({ registry, name, route, access }: RepositoryParts) {
+    this.registry = registry
+    this.name = name
+    this.route = route
+    this.access = access
+  }
+
+  /** Where it is written. */
+  get write(): Place {
+    this.#write ??= { endpoint: this.route.main, path: this.name, scopes: [this.#scope] }
+    return this.#write
+  }
+
+  /** The same, for a mount from another repository of the registry, which must be readable. */
+  writeFrom(other: string): Place {
+    if (other === this.name) return this.write
+    const { endpoint, path } = this.write
+    const own = this.#scope
+    const others = `repository:${other}:pull`
+    return { endpoint, path, scopes: own < others ? [own, others] : [others, own] }
+  }
+
+  /** Where it is read, best first. */
+  get reads(): readonly Place[] {
+    this.#reads ??= this.route.reads.map(({ endpoint, prefix, blobUrl }) => {
+      const path = `${prefix}${this.name}`
+      const scopes = [endpoint === this.route.main ? this.#scope : `repository:${path}:pull`]
+      return { endpoint, path, scopes, ...(blobUrl && { blobUrl }) }
+    })
+    return this.#reads
+  }
+
+  get #scope(): string {
+    return `repository:${this.name}:${this.access}`
   }
 }
 
-/** Where a repository is written. `also` is another repository of the registry that must be readable, for a mount. */
-export function writePlace(repository: Repository, also?: string): Place {
-  const scopes = [`repository:${repository.name}:${repository.access}`]
-  if (also !== undefined && also !== repository.name) scopes.push(`repository:${also}:pull`)
-  return { endpoint: repository.route.main, path: repository.name, scopes: scopes.sort() }
-}
-
-/** Where a repository is read, best first. */
-export function readPlaces(repository: Repository): readonly Place[] {
-  return repository.route.reads.map(({ endpoint, prefix, blobUrl }) => {
-    const path = `${prefix}${repository.name}`
-    const access = endpoint === repository.route.main ? repository.access : 'pull'
-    const scopes = [`repository:${path}:${access}`]
-    return { endpoint, path, scopes, ...(blobUrl && { blobUrl }) }
-  })
+/** The repository of a reference, by the way that the client takes to its registry. */
+export function repositoryOf(
+  client: Client,
+  { registry, repository: name }: ImageReference,
+  access: Repository['access'],
+): Repository {
+  return new Repository({ registry, name, route: client.route(registry), access })
 }
 
 /** How a repository is named in messages. */

@@ -1,7 +1,7 @@
 import { RegistryError } from '../errors.ts'
 import { isTag } from '../reference.ts'
 import type { Context } from './context.ts'
-import { type Repository, readPlaces } from './repository.ts'
+import type { Repository } from './repository.ts'
 import type { RegistryRequest } from './requests.ts'
 
 const maxListBytes = 4 * 1024 * 1024
@@ -15,7 +15,7 @@ export async function listTags(
   limit: number,
   context: Context,
 ): Promise<ReadonlySet<string> | undefined> {
-  const place = readPlaces(repository).at(-1)
+  const place = repository.reads.at(-1)
   if (place === undefined) return undefined
   const { endpoint, path, scopes } = place
   const request: RegistryRequest = {
