@@ -175,6 +175,27 @@ describe('a blob that is uploaded', () => {
     assert.equal(target.registry.repository('c/d').tags.size, 0)
   })
 
+  test('is not begun at the target before the source gave any of it', async () => {
+    const asked = new Set<string>()
+    target.registry.interceptor = (request) => {
+      if (isUpload(request)) asked.add('PUT')
+      else if (request.method === 'POST') asked.add('POST')
+      return false
+    }
+    source.play({
+      path: blobPath,
+      method: 'GET',
+      answer: async (_, response) => {
+        while (!asked.has('POST')) await new Promise((resolve) => setTimeout(resolve, 10))
+        await new Promise((resolve) => setTimeout(resolve, 100))
+        assert.deepEqual([...asked], ['POST'])
+        response.writeHead(200, { 'content-length': bytes.length }).end(bytes)
+      },
+    })
+    assert.equal(await requireSound(), 'copied')
+    assert.ok(asked.has('PUT'))
+  })
+
   test('is not mixed with the next request when the answer comes early', async () => {
     target.registry.interceptor = (request, response) => {
       if (!isUpload(request)) return false
