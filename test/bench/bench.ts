@@ -3,7 +3,7 @@ import type { BenchResult } from './harness/report.ts'
 export interface BenchOptions {
   /** Of each case. */
   readonly rounds: number
-  /** Cases whose names hold this text; empty: all. */
+  /** A case's name, or what the names of some hold; empty: all. */
   readonly only: string
   /** Lines about what goes on. */
   readonly report: (line: string) => void

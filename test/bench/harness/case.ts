@@ -18,12 +18,13 @@ export interface Case<World> {
 /** Whose program is measured beside its peers. */
 export const OURS = 'kip'
 
-/** The cases that `--only` names. @throws RangeError when there is none */
+/** The case that `--only` names, or those whose names hold it. @throws RangeError when there is none */
 export function chooseCases<One extends { readonly name: string }>(
   cases: readonly One[],
   only: string,
 ): readonly One[] {
-  const chosen = cases.filter(({ name }) => name.includes(only))
+  const named = cases.filter(({ name }) => name === only)
+  const chosen = named.length > 0 ? named : cases.filter(({ name }) => name.includes(only))
   if (chosen.length === 0) {
     throw new RangeError(`--only: there are ${cases.map(({ name }) => name).join(', ')}`)
   }

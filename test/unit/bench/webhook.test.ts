@@ -43,5 +43,8 @@ describe('the bench of the webhook', () => {
       ['long'],
     )
     assert.throws(() => chooseCases(cases, 'nothing'), /there are review, long, many-images/)
+    const bulk = ['bulk', 'bulk-far', 'large'].map((name) => ({ name }))
+    assert.deepEqual(chooseCases(bulk, 'bulk'), [{ name: 'bulk' }])
+    assert.deepEqual(chooseCases(bulk, 'bul'), [{ name: 'bulk' }, { name: 'bulk-far' }])
   })
 })
