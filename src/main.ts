@@ -67,8 +67,8 @@ function choose(argv: readonly string[]): { name: string; rest: readonly string[
   return first.startsWith('-') ? { name: 'run', rest: args } : { name: first, rest }
 }
 
-/** Once what a copy needs of Node is loaded: the compiled form of its modules is good only for the flags that it was made with. */
-const UNOPTIMISED_AFTER_MS = 10
+/** Not at once: the compiled form of Node's own modules is good only for the flags that it was made with. */
+const UNOPTIMISED_AFTER_MS = 100
 
 /**
  * Standard output or error, opened when it is first wanted: that takes 2 ms each, in which the first connections can be opened

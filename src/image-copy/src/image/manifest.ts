@@ -57,9 +57,6 @@ export function isForeign(descriptor: Descriptor): boolean {
   )
 }
 
-/** Made when it is first wanted. */
-let utf8: InstanceType<typeof TextDecoder> | undefined
-
 /**
  * Reads a manifest and refuses what two readers could take differently: a media type in the body that is not the one
  * announced, or a document that is both an index and an image (CVE-2021-41190).
@@ -77,8 +74,7 @@ export function parseManifest(
     new RegistryError('COPY_MANIFEST_INVALID', `manifest ${where}: ${why}`, { host })
   let root: unknown
   try {
-    utf8 ??= new TextDecoder('utf-8', { fatal: true })
-    root = JSON.parse(utf8.decode(bytes))
+    root = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch (cause) {
     throw new RegistryError('COPY_MANIFEST_INVALID', `manifest ${where}: is not JSON in UTF-8`, {
       host,

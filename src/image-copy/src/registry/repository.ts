@@ -11,14 +11,6 @@ export interface Place {
   readonly blobUrl?: URL
 }
 
-/** What {@link Repository} is made of. */
-export interface RepositoryParts {
-  readonly registry: string
-  readonly name: string
-  readonly route: Route
-  readonly access: 'pull' | 'pull,push'
-}
-
 /** A repository as one call uses it: read only, or written too. */
 export class Repository {
   readonly registry: string
@@ -28,7 +20,12 @@ export class Repository {
   #write: Place | undefined
   #reads: readonly Place[] | undefined
 
-  constructor({ registry, name, route, access }: RepositoryParts) {
+  constructor({
+    registry,
+    name,
+    route,
+    access,
+  }: Pick<Repository, 'registry' | 'name' | 'route' | 'access'>) {
     this.registry = registry
     this.name = name
     this.route = route

@@ -1,9 +1,6 @@
 import { sameOrigin } from '../http/origin.ts'
 
-/**
- * What a request is about. Its URL is put together when somebody wants it, which for most requests nobody does: that takes as
- * long as writing the request.
- */
+/** What a request is about. */
 export class Resource {
   /** Root of the registry that is asked. */
   readonly base: URL
@@ -13,16 +10,20 @@ export class Resource {
   readonly target: string
   /** At the server that the request was made for, and not where an answer sent it. */
   readonly own: boolean
-  #url: URL | undefined
 
-  /** @param base root of the registry @param place path and query below `base`, or a URL that an answer gave; @param query added to it */
+  /**
+   * @param base root of the registry
+   * @param place path and query below `base`, or a URL that an answer gave
+   * @param query added to it
+   */
   constructor(base: URL, place: string | URL, query = '') {
     this.base = base
-    this.origin = typeof place === 'string' ? base : place
     if (typeof place === 'string') {
+      this.origin = base
       this.target = place
       this.own = true
     } else {
+      this.origin = place
       this.target = place.pathname + place.search
       this.own = sameOrigin(base, place)
     }
@@ -33,8 +34,8 @@ export class Resource {
     return this.origin.host
   }
 
+  /** Put together when somebody wants it, which for most requests nobody does: that takes as long as writing the request. */
   get url(): URL {
-    this.#url ??= new URL(this.target, this.origin)
-    return this.#url
+    return new URL(this.target, this.origin)
   }
 }

@@ -18,21 +18,18 @@ export class Window {
   readonly #max: number
   readonly #waiting: { go: () => void }[] = []
   #size: number
-  /** {@link size}, told apart because each request asks for it. */
-  #places: number
   #active = 0
   #steady = false
   #lastCut = Number.NEGATIVE_INFINITY
 
   constructor({ start, max }: WindowLimits) {
     this.#size = Math.min(start, max)
-    this.#places = Math.floor(this.#size)
     this.#max = max
   }
 
   /** Requests allowed at a time now. */
   get size(): number {
-    return this.#places
+    return Math.floor(this.#size)
   }
 
   get active(): number {
@@ -41,7 +38,7 @@ export class Window {
 
   /** Takes a place, which is to be given back by {@link leave}. @returns when there is one; undefined: at once */
   enter(signal: StopSignal): Promise<void> | undefined {
-    if (this.#active >= this.#places || this.#waiting.length > 0) return this.#wait(signal)
+    if (this.#active >= this.size || this.#waiting.length > 0) return this.#wait(signal)
     this.#active += 1
     return undefined
   }
@@ -54,7 +51,7 @@ export class Window {
   succeeded(): void {
     if (this.#size >= this.#max) return
     const step = this.#steady ? 1 / this.#size : 1
-    this.#resize(Math.min(this.#max, this.#size + step))
+    this.#size = Math.min(this.#max, this.#size + step)
     this.#admit()
   }
 
@@ -62,16 +59,11 @@ export class Window {
     if (now - this.#lastCut < holdMs) return
     this.#lastCut = now
     this.#steady = true
-    this.#resize(Math.max(1, this.#size / 2))
-  }
-
-  #resize(size: number): void {
-    this.#size = size
-    this.#places = Math.floor(size)
+    this.#size = Math.max(1, this.#size / 2)
   }
 
   #admit(): void {
-    while (this.#active < this.#places) {
+    while (this.#active < this.size) {
       const next = this.#waiting.shift()
       if (next === undefined) return
       this.#active += 1
