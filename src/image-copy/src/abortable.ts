@@ -1,5 +1,5 @@
 /** What tells work to stop: the caller's signal, or a {@link Stop} below it. */
-export type StopSignal = AbortSignal | Stop
+export type StopSignal = (AbortSignal & { readonly callbacks?: undefined }) | Stop
 
 /**
  * Stops the work for one image, blob or connection: when a signal above it aborts, or by itself.
@@ -61,12 +61,13 @@ const waiting = new WeakMap<AbortSignal, (() => void)[]>()
 
 /** Calls `callback` when the signal aborts, which it has not yet; until {@link offAbort}. */
 export function onAbort(signal: StopSignal, callback: () => void): void {
-  callbacksOf(signal).push(callback)
+  const callbacks = signal.callbacks ?? callbacksOf(signal)
+  callbacks.push(callback)
 }
 
 /** Takes back an {@link onAbort}. */
 export function offAbort(signal: StopSignal, callback: () => void): void {
-  const callbacks = callbacksOf(signal)
+  const callbacks = signal.callbacks ?? callbacksOf(signal)
   // The last one is mostly the first to go.
   if (callbacks[callbacks.length - 1] === callback) {
     callbacks.pop()
@@ -76,8 +77,7 @@ export function offAbort(signal: StopSignal, callback: () => void): void {
   if (at >= 0) callbacks.splice(at, 1)
 }
 
-function callbacksOf(signal: StopSignal): (() => void)[] {
-  if ('callbacks' in signal) return signal.callbacks
+function callbacksOf(signal: AbortSignal): (() => void)[] {
   let callbacks = waiting.get(signal)
   if (callbacks === undefined) {
     const all: (() => void)[] = []

@@ -115,16 +115,18 @@ describe('the ledger of blobs', () => {
     const blob = ledger.of('h', digest)
     let running = 0
     const seen: (string | undefined)[] = []
-    const work = (repository: string) => () =>
-      (async () => {
-        const { holder } = blob
-        seen.push(holder)
-        if (holder === undefined) assert.equal(++running, 1)
-        await turn()
-        blob.add(repository)
-      })()
-    await Promise.all(['a', 'b', 'c'].map((name) => blob.lead(signal, work(name))))
+    const work = async (): Promise<string> => {
+      const { holder } = blob
+      seen.push(holder)
+      if (holder === undefined) assert.equal(++running, 1)
+      await turn()
+      return 'brought'
+    }
+    const lead = (name: string) => blob.lead(name, signal, work)
+    const done = await Promise.all(['a', 'b', 'a', 'c'].map(lead))
     assert.deepEqual(seen, [undefined, 'a', 'a'])
+    assert.deepEqual(done, ['brought', 'brought', undefined, 'brought'])
+    assert.equal(await lead('b'), undefined)
     assert.ok(ledger.of('h', digest).isIn('b') && !ledger.of('other', digest).isIn('b'))
     blob.forget()
     assert.equal(blob.holder, undefined)
@@ -132,11 +134,11 @@ describe('the ledger of blobs', () => {
 
   test('has the next lead when the first fails', async () => {
     const blob = new BlobLedger().of('h', digest)
-    const failing = blob.lead(signal, async () => {
+    const failing = blob.lead('a', signal, async () => {
       await turn()
       throw new Error('broken')
     })
-    const next = blob.lead(signal, async () => 'brought')
+    const next = blob.lead('a', signal, async () => 'brought')
     await assert.rejects(failing, /broken/)
     assert.equal(await next, 'brought')
   })

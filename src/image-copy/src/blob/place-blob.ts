@@ -40,9 +40,12 @@ const probeBytes = 1024 * 1024
  * Brings a blob into the target's repository by the cheapest way: it is there; it is mounted from another repository of the
  * registry; it is sent. One `POST ?mount=` mostly answers all three questions and opens the upload too.
  */
-export async function placeBlob(parts: PlaceBlobParts): Promise<BlobOutcome> {
+export function placeBlob(parts: PlaceBlobParts): Promise<BlobOutcome> {
+  return isForeign(parts.blob) ? placeForeign(parts) : place(parts)
+}
+
+async function placeForeign(parts: PlaceBlobParts): Promise<BlobOutcome> {
   const { source, blob, foreign } = parts
-  if (!isForeign(blob)) return place(parts)
   if (foreign === undefined) return 'skipped'
   const from = foreignSource(source, blob, foreign)
   try {
@@ -55,13 +58,7 @@ export async function placeBlob(parts: PlaceBlobParts): Promise<BlobOutcome> {
 async function place(parts: PlaceBlobParts): Promise<BlobOutcome> {
   const { source, target, known, context } = parts
   if (source.registry === target.registry && source.name === target.name) return 'present'
-  if (known.isIn(target.name)) return 'present'
-  return known.lead(context.signal, async () => {
-    if (known.isIn(target.name)) return 'present'
-    const outcome = await bring(parts)
-    known.add(target.name)
-    return outcome
-  })
+  return (await known.lead(target.name, context.signal, () => bring(parts))) ?? 'present'
 }
 
 async function bring(parts: PlaceBlobParts): Promise<BlobOutcome> {
@@ -76,7 +73,7 @@ async function bring(parts: PlaceBlobParts): Promise<BlobOutcome> {
       return 'copied'
     }
   }
-  return inSlots(parts, async () => {
+  return await inSlots(parts, async () => {
     if (endpoint.learned.selfMount === 'broken') {
       if (await headBlob(target, blob, context)) return 'present'
       const session = startUpload(target, context)

@@ -155,7 +155,7 @@ export class Attempt {
       const { status, headers, body } = await exchange.answer()
       if (expect.includes(status)) return { status, headers, body, resource }
       const failure = failureOfAnswer(method, resource, status, headers, body)
-      if (await upload.refused(status, headers)) throw retryableOf(failure)
+      if (await upload.refused({ status, headers })) throw retryableOf(failure)
       if (notThisWay.has(status)) this.#refusedBy = failure
       throw failure
     } catch (error) {

@@ -27,6 +27,7 @@ export interface Reading {
 /** An answer with its body, which is empty while it waits for {@link Exchange.pipe}. */
 export interface Answer extends ResponseHead {
   readonly body: Buffer
+  readonly exchange: Exchange
 }
 
 /** An answer is larger than the reader allows. */
@@ -200,7 +201,7 @@ export class Exchange {
     const expected = expect.includes(head.status)
     if (expected && streamed === true) {
       this.#readPaused = true
-      this.#give({ status: head.status, headers: head.headers, body: nothing })
+      this.#give(head, nothing)
       return false
     }
     this.#maxBytes = expected ? maxBytes : defaultMaxBytes
@@ -233,11 +234,12 @@ export class Exchange {
     else if (this.#head !== undefined) {
       const parts = this.#parts
       const body = parts.length > 1 ? Buffer.concat(parts) : (parts[0] ?? nothing)
-      this.#give({ status: this.#head.status, headers: this.#head.headers, body })
+      this.#give(this.#head, body)
     }
   }
 
-  #give(answer: Answer): void {
+  #give({ status, headers }: ResponseHead, body: Buffer): void {
+    const answer = { status, headers, body, exchange: this }
     this.#answer = answer
     this.#promised?.resolve(answer)
   }

@@ -130,18 +130,22 @@ export class Transport {
   }
 
   /** Sends a request and waits for its answer. */
-  async send(request: TransportRequest): Promise<{ exchange: Exchange; answer: Answer }> {
+  send(request: TransportRequest): Promise<Answer> {
     const opened = this.open(request)
-    const { exchange, reused } = opened instanceof Promise ? await opened : opened
-    try {
-      return { exchange, answer: await exchange.answer() }
-    } catch (error) {
+    if (opened instanceof Promise) return opened.then((it) => this.#answerOf(it, request))
+    return this.#answerOf(opened, request)
+  }
+
+  #answerOf({ exchange, reused }: Opened, request: TransportRequest): Promise<Answer> {
+    const answer = exchange.answer()
+    if (!reused) return answer
+    return answer.catch(async (error) => {
       // A kept connection may have been closed by the peer just as the request went out (RFC 9112 §9.3.1). Everything sent
       // this way is safe to send twice: reads, whole PUTs, and POSTs whose repetition starts an upload that is never used.
-      if (!(reused && error instanceof ConnectionLostError && error.beforeResponse)) throw error
+      if (!(error instanceof ConnectionLostError && error.beforeResponse)) throw error
       const again = await this.open(request, true)
-      return { exchange: again.exchange, answer: await again.exchange.answer() }
-    }
+      return await again.exchange.answer()
+    })
   }
 
   /**

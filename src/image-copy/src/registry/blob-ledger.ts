@@ -72,20 +72,30 @@ export class KnownBlob {
   }
 
   /**
-   * Runs `work` as the only one for this blob. Others wait until it ended, and then run in their turn, by when {@link holder}
-   * mostly has an answer for them.
+   * Runs `work`, which brings it into `repository`, as the only one for this blob. Others wait until it ended, and then run in
+   * their turn, by when {@link holder} mostly has an answer for them.
+   *
+   * @returns undefined: it is there without any work
    */
-  async lead<T>(signal: StopSignal, work: () => Promise<T>): Promise<T> {
+  async lead<T>(
+    repository: string,
+    signal: StopSignal,
+    work: () => Promise<T>,
+  ): Promise<T | undefined> {
     while (this.#leader !== undefined && this.holder === undefined)
       await abortable(this.#leader, signal)
-    if (this.#leader !== undefined) return work()
-    const turn = Promise.withResolvers<void>()
-    this.#leader = turn.promise
+    if (this.isIn(repository)) return undefined
+    const turn = this.#leader === undefined ? Promise.withResolvers<void>() : undefined
+    if (turn !== undefined) this.#leader = turn.promise
     try {
-      return await work()
+      const done = await work()
+      this.add(repository)
+      return done
     } finally {
-      this.#leader = undefined
-      turn.resolve()
+      if (turn !== undefined) {
+        this.#leader = undefined
+        turn.resolve()
+      }
     }
   }
 }

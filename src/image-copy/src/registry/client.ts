@@ -287,7 +287,7 @@ export class Client implements RegistryClient {
     }
     const { method, url, headers, body } = tokenRequest(question)
     try {
-      const { answer } = await this.#transport.send({
+      const answer = await this.#transport.send({
         origin: this.#originOf(url, { name: registry.host, base: registry }),
         purpose: {
           registry: registry.host,

@@ -1,11 +1,17 @@
 import type { StopSignal } from '../abortable.ts'
-import { Authenticator, type AuthenticatorOptions, type Grant } from '../auth/authenticator.ts'
+import {
+  type AccessRequest,
+  Authenticator,
+  type AuthenticatorOptions,
+  type Grant,
+} from '../auth/authenticator.ts'
 import { now } from '../clock.ts'
 import { RegistryError } from '../errors.ts'
 import type { RateLimit } from '../events.ts'
-import type { Exchange, ExchangeLimits } from '../http/exchange.ts'
+import type { Answer, Exchange, ExchangeLimits } from '../http/exchange.ts'
 import type { HeaderFields } from '../http/header-fields.ts'
 import type { Origin } from '../http/origin.ts'
+import type { ResponseHead } from '../http/response-parser.ts'
 import type { Transport, TransportPeer } from '../http/transport.ts'
 import type { Context } from './context.ts'
 import { failureOfAnswer, failureOfExchange } from './failure.ts'
@@ -42,6 +48,8 @@ export interface EndpointOptions {
 type Peer = Pick<TransportPeer, 'origin' | 'purpose'>
 
 const maxRedirects = 5
+/** Answers to one request that ask for another token or credential. */
+const maxTurns = 16
 const redirects = new Set([301, 302, 303, 307, 308])
 /** Windows begin at six, and more would mostly be opened in vain where an image turns out to be there. */
 const maxWarm = 6
@@ -106,40 +114,37 @@ export class Endpoint {
 
   /** Sends a request and reads its answer whole, again and again as far as it helps. */
   fetch(request: RegistryRequest, context: Context): Promise<RegistryAnswer> {
-    return this.retrying(context, () => this.#fetchOnce(request, context))
+    const once = (): Promise<OpenAnswer> => this.openOnce(request, context, this.#requestLimits)
+    return this.retrying(context, once, this.requests)
   }
 
-  async #fetchOnce(request: RegistryRequest, context: Context): Promise<RegistryAnswer> {
-    const turn = this.requests.enter(context.signal)
-    if (turn !== undefined) await turn
-    try {
-      const answer = await this.openOnce(request, context, this.#requestLimits)
-      this.requests.succeeded()
-      return answer
-    } finally {
-      this.requests.leave()
-    }
-  }
-
-  /** Runs `work` again after failures that may pass, with growing delays; Retry-After holds for all that this host is asked. */
-  async retrying<T>(context: Context, work: () => Promise<T>): Promise<T> {
+  /**
+   * Runs `work` again after failures that may pass, with growing delays; Retry-After holds for all that this host is asked.
+   *
+   * @param window each try takes a place in
+   */
+  async retrying<T>(context: Context, work: () => Promise<T>, window?: Window): Promise<T> {
     const { retry } = this.#options
     for (let attempt = 1; ; attempt += 1) {
       if (this.#notBefore > 0) await this.#patience(context.signal)
+      const turn = window?.enter(context.signal)
+      if (turn !== undefined) await turn
+      let failure: RegistryError
       try {
-        return await work()
+        const done = await work()
+        window?.succeeded()
+        return done
       } catch (error) {
-        if (!(error instanceof RegistryError)) throw error
-        if (!error.retryable) throw error
-        this.noteTrouble(error)
-        const asked = error.retryAfterMs ?? 0
-        if (
-          attempt >= Math.min(retry.attempts, context.tries ?? retry.attempts) ||
-          asked > retry.maxRetryAfterMs
-        )
-          throw error
-        await this.backOff(attempt, error, '', context)
+        if (!(error instanceof RegistryError && error.retryable)) throw error
+        failure = error
+      } finally {
+        window?.leave()
       }
+      this.noteTrouble(failure)
+      const asked = failure.retryAfterMs ?? 0
+      const last = attempt >= Math.min(retry.attempts, context.tries ?? retry.attempts)
+      if (last || asked > retry.maxRetryAfterMs) throw failure
+      await this.backOff(attempt, failure, '', context)
     }
   }
 
@@ -177,27 +182,51 @@ export class Endpoint {
     context: Context,
     limits: ExchangeLimits = this.#limits,
   ): Promise<OpenAnswer> {
-    for (let turn = 0; ; turn += 1) {
+    const first = new Resource(this.base, request.url, request.query)
+    let resource = first
+    let direct = first.own
+    let hops = 0
+    let turn = 0
+    try {
       const granted = this.#auth?.grant(request, context.signal)
-      const grant = granted instanceof Promise ? await granted : granted
-      const answer = await this.#follow(request, grant?.authorization, context, limits)
-      const { status, headers, body, resource } = answer
-      if (request.expect.includes(status)) return answer
-      const again =
-        this.#auth !== undefined &&
-        grant !== undefined &&
-        answer.direct &&
-        turn < 16 &&
-        (status === 401 || status === 403) &&
-        (await this.#auth.turnedDown(
-          request,
-          grant,
-          status,
-          headers.get('www-authenticate') ?? '',
-          turn,
-        ))
-      if (!again) throw failureOfAnswer(request.method, resource, status, headers, body)
+      let grant = granted instanceof Promise ? await granted : granted
+      for (;;) {
+        const shown = direct ? grant?.authorization : undefined
+        const answer = await this.#send(request, { resource, direct }, shown, context, limits)
+        const { status, headers, body, exchange } = answer
+        if (direct) this.#noteRateLimit(headers, context)
+        if (request.expect.includes(status)) return { status, headers, body, exchange, resource }
+        if (redirects.has(status)) {
+          const destination = requireRedirect(request.method, resource, answer, hops)
+          hops += 1
+          // Once elsewhere, never trusted again: a later hop back could be forged to collect the credential.
+          direct = direct && destination.same
+          resource = new Resource(this.base, destination.place)
+          continue
+        }
+        if (!(direct && (await this.#turnedDown(request, grant, answer, turn))))
+          throw failureOfAnswer(request.method, resource, status, headers, body)
+        turn += 1
+        hops = 0
+        resource = first
+        grant = await this.#auth?.grant(request, context.signal)
+      }
+    } catch (error) {
+      throw failureOfExchange(error, request.method, resource, context.signal)
     }
+  }
+
+  /** Learns from an answer of 401 or 403. @returns whether another try with another token or credential makes sense */
+  async #turnedDown(
+    request: AccessRequest,
+    grant: Grant | undefined,
+    { status, headers }: ResponseHead,
+    turn: number,
+  ): Promise<boolean> {
+    if (this.#auth === undefined || grant === undefined || turn >= maxTurns) return false
+    if (status !== 401 && status !== 403) return false
+    const challenge = headers.get('www-authenticate') ?? ''
+    return await this.#auth.turnedDown(request, grant, status, challenge, turn)
   }
 
   /** Starts a request whose body the caller streams. One try, no redirects. */
@@ -208,9 +237,8 @@ export class Endpoint {
     const { method, expect, bodyBytes } = request
     const { signal } = context
     const resource = new Resource(this.base, request.url, request.query)
-    const grant: Grant | undefined = resource.own
-      ? await this.#auth?.grant(request, signal)
-      : undefined
+    const granted = resource.own ? this.#auth?.grant(request, signal) : undefined
+    const grant = granted instanceof Promise ? await granted : granted
     const limits = { ...this.#limits, answerMs: this.timeouts.commitMs }
     const headers = authorized(request.headers, grant?.authorization)
     const { origin, purpose } = this.#peer(resource, resource.own)
@@ -218,14 +246,13 @@ export class Endpoint {
     const sent = { origin, purpose, method, path, headers, bodyBytes, expect, limits, signal }
     let exchange: Exchange
     try {
-      exchange = (await this.#options.transport.open(sent)).exchange
+      const opened = this.#options.transport.open(sent)
+      exchange = (opened instanceof Promise ? await opened : opened).exchange
     } catch (error) {
       throw failureOfExchange(error, method, resource, signal)
     }
-    const refused = (status: number, headers: HeaderFields): Promise<boolean> =>
-      grant === undefined || this.#auth === undefined
-        ? Promise.resolve(false)
-        : this.#auth.turnedDown(request, grant, status, headers.get('www-authenticate') ?? '', 0)
+    const refused = (head: ResponseHead): Promise<boolean> =>
+      this.#turnedDown(request, grant, head, 0)
     return { exchange, resource, refused }
   }
 
@@ -235,55 +262,28 @@ export class Endpoint {
     this.#options.transport.warm(peer, Math.min(count, maxWarm, this.pulls.size))
   }
 
-  async #follow(
-    request: RegistryRequest,
+  #send(
+    { method, headers, body, expect, maxBytes, streamed }: RegistryRequest,
+    { resource, direct }: { readonly resource: Resource; readonly direct: boolean },
     authorization: string | undefined,
-    context: Context,
+    { signal }: Context,
     limits: ExchangeLimits,
-  ): Promise<OpenAnswer & { direct: boolean }> {
-    const { method, body, expect, maxBytes, streamed } = request
-    const { signal } = context
-    let resource = new Resource(this.base, request.url, request.query)
-    let direct = resource.own
-    try {
-      for (let hops = 0; ; hops += 1) {
-        const { origin, purpose } = this.#peer(resource, direct)
-        const path = resource.target
-        const headers = authorized(request.headers, direct ? authorization : undefined)
-        // No spread: this is made for each request.
-        const sent = {
-          origin,
-          purpose,
-          method,
-          path,
-          headers,
-          body,
-          expect,
-          maxBytes,
-          streamed,
-          limits,
-          signal,
-        }
-        const { exchange, answer } = await this.#options.transport.send(sent)
-        const { status } = answer
-        if (direct) this.#noteRateLimit(answer.headers, context)
-        if (!redirects.has(status) || expect.includes(status))
-          return { status, headers: answer.headers, body: answer.body, exchange, resource, direct }
-        if (hops >= maxRedirects || (method !== 'GET' && method !== 'HEAD')) {
-          throw new RegistryError(
-            'COPY_REDIRECT_REFUSED',
-            `${method} ${resource.host}: ${hops >= maxRedirects ? `more than ${maxRedirects} redirects` : 'is redirected, which is followed for reads only'}`,
-            { host: resource.host, status },
-          )
-        }
-        const destination = resolveLocation(resource, answer.headers.get('location'))
-        // Once elsewhere, never trusted again: a later hop back could be forged to collect the credential.
-        direct = direct && destination.same
-        resource = new Resource(this.base, destination.place)
-      }
-    } catch (error) {
-      throw failureOfExchange(error, method, resource, signal)
-    }
+  ): Promise<Answer> {
+    const { origin, purpose } = this.#peer(resource, direct)
+    // No spread: this is made for each request.
+    return this.#options.transport.send({
+      origin,
+      purpose,
+      method,
+      path: resource.target,
+      headers: authorized(headers, authorization),
+      body,
+      expect,
+      maxBytes,
+      streamed,
+      limits,
+      signal,
+    })
   }
 
   /** Whom a request goes to; `direct`: because the caller named it, and not an answer. */
@@ -320,4 +320,23 @@ function authorized(
   authorization: string | undefined,
 ): Readonly<Record<string, string>> | undefined {
   return authorization === undefined ? headers : { ...headers, Authorization: authorization }
+}
+
+/** Where a redirect leads. @throws RegistryError when it is not followed */
+function requireRedirect(
+  method: string,
+  resource: Resource,
+  { status, headers }: ResponseHead,
+  hops: number,
+): ReturnType<typeof resolveLocation> {
+  if (hops < maxRedirects && (method === 'GET' || method === 'HEAD'))
+    return resolveLocation(resource, headers.get('location'))
+  const why =
+    hops >= maxRedirects
+      ? `more than ${maxRedirects} redirects`
+      : 'is redirected, which is followed for reads only'
+  throw new RegistryError('COPY_REDIRECT_REFUSED', `${method} ${resource.host}: ${why}`, {
+    host: resource.host,
+    status,
+  })
 }

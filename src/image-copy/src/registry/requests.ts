@@ -1,5 +1,5 @@
 import type { Answer, Exchange, Reading } from '../http/exchange.ts'
-import type { HeaderFields } from '../http/header-fields.ts'
+import type { ResponseHead } from '../http/response-parser.ts'
 import type { Resource } from './resource.ts'
 
 /** Time limits of requests, in milliseconds. */
@@ -51,7 +51,7 @@ export interface RegistryRequest extends Reading {
 }
 
 /** An answer and what gave it in the end. */
-export interface RegistryAnswer extends Answer {
+export interface RegistryAnswer extends Omit<Answer, 'exchange'> {
   readonly resource: Resource
 }
 
@@ -65,5 +65,5 @@ export interface UploadRequest {
   readonly exchange: Exchange
   readonly resource: Resource
   /** To be told of an answer of 401 or 403. @returns whether another try with another token or credential makes sense */
-  readonly refused: (status: number, headers: HeaderFields) => Promise<boolean>
+  readonly refused: (head: ResponseHead) => Promise<boolean>
 }
