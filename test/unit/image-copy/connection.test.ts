@@ -2,29 +2,39 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { afterEach, beforeEach, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Stop } from '../../../src/image-copy/src/abortable.ts'
 import { Connection } from '../../../src/image-copy/src/http/connection.ts'
 import { ExchangeWatch } from '../../../src/image-copy/src/http/exchange-watch.ts'
 import { ReadBuffer } from '../../../src/image-copy/src/http/read-buffer.ts'
+import { ReadStops } from '../../../src/image-copy/src/http/read-stops.ts'
 
 const limits = { answerMs: 60_000, stallMs: 60_000 }
 const server = createServer({ pauseOnConnect: true })
 let connection: Connection
 let socket: Socket
 let peer: Socket
+/** How often the socket was told at once to stop reading. */
+let stops: number
 
 beforeEach(async () => {
+  stops = 0
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const address = server.address()
   const buffer = new ReadBuffer('http')
-  connection = new Connection({ buffer, watch: new ExchangeWatch(), onIdle: () => {} })
+  const parts = { buffer, watch: new ExchangeWatch(), stops: new ReadStops() }
+  connection = new Connection({ ...parts, onIdle: () => {} })
   socket = connect({
     host: '127.0.0.1',
     port: typeof address === 'object' ? (address?.port ?? 0) : 0,
     onread: {
       buffer: buffer.current,
-      callback: (length, bytes) => connection.onBytes(bytes as Buffer, length),
+      callback: (length, bytes) => {
+        const goOn = connection.onBytes(bytes as Buffer, length)
+        if (!goOn) stops += 1
+        return goOn
+      },
     },
   })
   const [[accepted]] = await Promise.all([once(server, 'connection'), once(socket, 'connect')])
@@ -81,4 +91,63 @@ describe('a connection', () => {
     const [bytes] = await once(peer, 'data')
     assert.equal(String(bytes), 'PUT / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello')
   })
+  test('reads nothing over what a sink was lent that takes no more', async () => {
+    const { exchange, lent } = await getStopped()
+    peer.write('y'.repeat(50))
+    // Longer than the turn at whose end reading stops.
+    await sleep(50)
+    assert.deepEqual(lent.map(String), ['x'.repeat(50)])
+    exchange.resume()
+    while (lent.length < 2) await sleep(1)
+    assert.deepEqual(lent.map(String), ['y'.repeat(50), 'y'.repeat(50)])
+    assert.equal(connection.closed, false)
+  })
+
+  test('reads on without a stop where the sink takes more within the turn', async () => {
+    const exchange = get()
+    peer.write(`HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n${'x'.repeat(50)}`)
+    await exchange.answer()
+    let received = 0
+    const whole = exchange.pipe((bytes) => {
+      received += bytes.length
+      queueMicrotask(() => exchange.resume())
+      return false
+    })
+    socket.pause = () => {
+      stops += 1
+      return socket
+    }
+    peer.write('y'.repeat(50))
+    await whole
+    await sleep(1)
+    assert.deepEqual({ received, stops }, { received: 100, stops: 0 })
+  })
+
+  test('is given up when it was read over what a sink was lent', async () => {
+    const { whole } = await getStopped()
+    connection.onBytes(Buffer.from('over it'), 7)
+    await assert.rejects(whole, /nobody had asked for/)
+    assert.equal(connection.closed, true)
+  })
 })
+
+function get() {
+  const head = { method: 'GET', text: 'GET / HTTP/1.1\r\n\r\n', bodyBytes: 0 }
+  const options = { limits, signal: new Stop(), expect: [200], streamed: true }
+  return connection.start(head, undefined, options)
+}
+
+/** Half of an answer has come, and its sink takes no more; `lent` stays as the sink got it, views of the read buffer. */
+async function getStopped() {
+  const exchange = get()
+  peer.write(`HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n`)
+  await exchange.answer()
+  const lent: Buffer[] = []
+  const whole = exchange.pipe((bytes) => {
+    lent.push(bytes)
+    return false
+  })
+  peer.write('x'.repeat(50))
+  while (lent.length === 0) await sleep(1)
+  return { exchange, lent, whole }
+}

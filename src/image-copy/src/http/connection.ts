@@ -5,6 +5,7 @@ import { type Carrier, Exchange, type ExchangeOptions } from './exchange.ts'
 import type { ExchangeWatch } from './exchange-watch.ts'
 import { ConnectionLostError, ProtocolError } from './protocol-error.ts'
 import type { ReadBuffer } from './read-buffer.ts'
+import type { ReadStops } from './read-stops.ts'
 import type { RequestHead } from './request-head.ts'
 import { ResponseParser } from './response-parser.ts'
 
@@ -15,6 +16,7 @@ const smallBytes = 64 * 1024
 export interface ConnectionParts {
   readonly buffer: ReadBuffer
   readonly watch: ExchangeWatch
+  readonly stops: ReadStops
   /** Called when an exchange has ended, and when the connection has; `reusable` tells them apart. */
   readonly onIdle: (connection: Connection, reusable: boolean) => void
 }
@@ -35,18 +37,23 @@ export class Connection implements Carrier {
   /** Of a request whose body has not begun to come: until then the peer could do nothing with it, and so both leave together. */
   #head: string | undefined
   #rest: Buffer | undefined
+  /** The sink takes no more for now; see also {@link #stopped}. */
   #paused = false
+  /** The socket is not read: what the kernel holds for it stays there. */
+  #stopped = false
   #closed: Error | undefined
   /** The purpose for which the address was found right last. */
   allowedFor: DialPurpose | undefined
   /** For the pool: which of its sweeps was the last before the connection became idle. */
   idleSince = 0
   readonly #watch: ExchangeWatch
+  readonly #stops: ReadStops
   readonly #onIdle: (connection: Connection, reusable: boolean) => void
 
-  constructor({ buffer, watch, onIdle }: ConnectionParts) {
+  constructor({ buffer, watch, stops, onIdle }: ConnectionParts) {
     this.#buffer = buffer
     this.#watch = watch
+    this.#stops = stops
     this.#onIdle = onIdle
   }
 
@@ -131,13 +138,36 @@ export class Connection implements Carrier {
       return true
     }
     exchange.moved(length)
+    if (this.#paused && this.#stable) {
+      // They lie where those lay that the sink was lent. It cannot be: reading stops before.
+      this.destroy(new ConnectionLostError('bytes came that nobody had asked for', false))
+      return true
+    }
     // Only sockets that are not stable deliver after they were stopped; at most what one TLS read holds. A sink copies those
     // bytes anyway; without one they are kept here.
-    if (!this.#paused || (this.#rest === undefined && exchange.flowing))
-      return this.#advance(buffer, length)
+    if (!this.#paused || (this.#rest === undefined && exchange.flowing)) {
+      if (this.#advance(buffer, length)) return true
+      // A buffer that was not filled is not read into again in this turn of the event loop, at whose end most sinks go on.
+      this.#stopped = !this.#stable || length === buffer.length
+      if (!this.#stopped) this.#stops.add(this)
+      return !this.#stopped
+    }
     const bytes = buffer.subarray(0, length)
     this.#rest = this.#rest === undefined ? Buffer.from(bytes) : Buffer.concat([this.#rest, bytes])
     return false
+  }
+
+  /** At the end of a turn: does not read on, if the sink still takes no more. */
+  stopReading(): void {
+    if (!this.#paused || this.#stopped) return
+    this.#stopped = true
+    this.#socket?.pause()
+  }
+
+  #readOn(): void {
+    if (!this.#stopped) return
+    this.#stopped = false
+    this.#socket?.resume()
   }
 
   /** Goes on reading after a sink said `false`, or after a sink was set. */
@@ -149,7 +179,7 @@ export class Connection implements Carrier {
     const flows = this.#advance(rest ?? nothing, rest?.length ?? 0)
     if (!flows) return
     if (this.#closed !== undefined) this.#conclude(this.#closed)
-    else this.#socket?.resume()
+    else this.#readOn()
   }
 
   destroy(error?: Error): void {
@@ -212,7 +242,7 @@ export class Connection implements Carrier {
     if (this.#paused) {
       // The answer ended in what came after its sink stopped: whoever is next has to be read.
       this.#paused = false
-      this.#socket?.resume()
+      this.#readOn()
     }
     const reusable =
       clean && this.#parser.keepAlive && exchange.requestSent && this.#closed === undefined

@@ -7,6 +7,7 @@ import { ExchangeWatch } from './exchange-watch.ts'
 import { hostOf, type Origin, originKey } from './origin.ts'
 import { ConnectionLostError } from './protocol-error.ts'
 import { ReadBuffer } from './read-buffer.ts'
+import { ReadStops } from './read-stops.ts'
 import { CheckedHeaders, type RequestHead, requestHead } from './request-head.ts'
 
 export interface TransportOptions {
@@ -68,6 +69,7 @@ export class Transport {
   readonly #open = new Set<Connection>()
   readonly #common: CheckedHeaders
   readonly #watch = new ExchangeWatch()
+  readonly #stops = new ReadStops()
   /** Where each registry was last reached, for rules about what it may point to. */
   readonly #addresses = new Map<string, string>()
   readonly #stop = new Stop()
@@ -232,6 +234,7 @@ export class Transport {
     const connection = new Connection({
       buffer,
       watch: this.#watch,
+      stops: this.#stops,
       onIdle: (idle, reusable) => {
         if (reusable) this.#keep(pool, idle)
         else if (this.#open.delete(idle)) pool.count -= 1
