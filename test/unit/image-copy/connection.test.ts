@@ -31,7 +31,7 @@ beforeEach(async () => {
     onread: {
       buffer: buffer.current,
       callback: (length, bytes) => {
-        const goOn = connection.onBytes(bytes as Buffer, length)
+        const goOn = connection.onBytes(length, bytes as Buffer)
         if (!goOn) stops += 1
         return goOn
       },
@@ -125,7 +125,7 @@ describe('a connection', () => {
 
   test('is given up when it was read over what a sink was lent', async () => {
     const { whole } = await getStopped()
-    connection.onBytes(Buffer.from('over it'), 7)
+    connection.onBytes(7, Buffer.from('over it'))
     await assert.rejects(whole, /nobody had asked for/)
     assert.equal(connection.closed, true)
   })

@@ -3,8 +3,11 @@ import { test } from 'node:test'
 import type { Exchange } from '../../../src/image-copy/src/http/exchange.ts'
 import { ExchangeWatch } from '../../../src/image-copy/src/http/exchange-watch.ts'
 
+/** Looked at every 10 ms. */
+const limits = { answerMs: 20, stallMs: 60_000 }
+
 function exchange(look: () => void): Exchange {
-  return { lookMs: 10, look } as unknown as Exchange
+  return { look } as unknown as Exchange
 }
 
 test('every exchange is looked at each time until it ends, though another ends meanwhile, or twice', async () => {
@@ -23,8 +26,8 @@ test('every exchange is looked at each time until it ends, though another ends m
     watch.delete(slow)
     resolve()
   })
-  watch.add(ended)
-  watch.add(slow)
+  watch.add(ended, limits)
+  watch.add(slow, limits)
   await promise
   assert.deepEqual(seen, ['ended', 'slow', 'all were looked at', 'slow'])
 })
@@ -35,7 +38,7 @@ test('an exchange that is under way keeps the process alive, and one that has en
   const watch = new ExchangeWatch()
   const one = exchange(() => {})
   for (const round of ['first', 'second']) {
-    watch.add(one)
+    watch.add(one, limits)
     assert.equal(timers(), before + 1, round)
     watch.delete(one)
     assert.equal(timers(), before, round)

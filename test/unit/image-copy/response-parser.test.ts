@@ -43,10 +43,8 @@ function parse(
       at = step.at
       if (step.kind === 'head') status = step.head.status
       else if (step.kind === 'body') body += buffer.toString('latin1', step.from, step.at)
-      else {
-        whole = true
-        stray += piece.length - at
-      }
+      whole = step.last
+      if (whole) stray += piece.length - at
     }
   }
   if (!whole && closes) whole = parser.finish()

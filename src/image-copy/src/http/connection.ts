@@ -7,7 +7,7 @@ import { ConnectionLostError, ProtocolError } from './protocol-error.ts'
 import type { ReadBuffer } from './read-buffer.ts'
 import type { ReadStops } from './read-stops.ts'
 import type { RequestHead } from './request-head.ts'
-import { ResponseParser } from './response-parser.ts'
+import { type ParserStep, ResponseParser } from './response-parser.ts'
 
 const nothing = Buffer.alloc(0)
 /** Node's own mark from which on it tells of a write's end anyway. */
@@ -98,7 +98,7 @@ export class Connection implements Carrier {
       exchange.fail(new ConnectionLostError('the connection was closed', true, this.#closed))
       return exchange
     }
-    this.#watch.add(exchange)
+    this.#watch.add(exchange, options.limits)
     if (head.bodyBytes === 0) socket.write(head.text)
     else this.#head = head.text
     if (body !== undefined && body.length > 0) exchange.write(body)
@@ -108,7 +108,7 @@ export class Connection implements Carrier {
   /** @returns whether the kernel took all of it already; else `done` is called when it has */
   write(bytes: Uint8Array, done: () => void): boolean {
     const socket = this.#socket
-    if (socket === undefined || socket.destroyed) return false
+    if (socket === undefined || this.#closed !== undefined) return false
     const head = this.#head
     if (head !== undefined) {
       this.#head = undefined
@@ -131,7 +131,7 @@ export class Connection implements Carrier {
   }
 
   /** For the dialer: bytes from the socket, the first `length` of `buffer`. @returns false to stop reading */
-  readonly onBytes = (buffer: Buffer, length: number): boolean => {
+  readonly onBytes = (length: number, buffer: Buffer): boolean => {
     const exchange = this.#exchange
     if (exchange === undefined) {
       this.destroy(new ProtocolError('bytes came without a request'))
@@ -209,19 +209,9 @@ export class Connection implements Carrier {
         const step = this.#parser.read(input, at, length)
         if (step.kind === 'more') return true
         at = step.at
-        if (step.kind === 'end') {
-          this.#finish(exchange, at === length)
-          return true
-        }
-        const { bodyBytes } = this.#parser
-        if (step.kind === 'head') this.#buffer.expect(bodyBytes)
-        const goOn =
-          step.kind === 'head'
-            ? exchange.takeHead(step.head, bodyBytes)
-            : exchange.takeBody(
-                step.from === 0 && at === input.length ? input : input.subarray(step.from, at),
-              )
-        if (!goOn && this.#exchange !== undefined) {
+        const goOn = step.kind === 'end' || this.#take(exchange, input, step)
+        if (this.#exchange === undefined) return true
+        if (!goOn) {
           this.#paused = true
           if (at < length) {
             const rest = input.subarray(at, length)
@@ -229,11 +219,26 @@ export class Connection implements Carrier {
           } else this.#rest = undefined
           return false
         }
+        if (step.last) {
+          this.#finish(exchange, at === length)
+          return true
+        }
       }
     } catch (error) {
       this.destroy(error as Error)
       return true
     }
+  }
+
+  /** @returns whether to go on reading */
+  #take(exchange: Exchange, input: Buffer, step: ParserStep & { kind: 'head' | 'body' }): boolean {
+    if (step.kind === 'body') {
+      const { from, at } = step
+      return exchange.takeBody(from === 0 && at === input.length ? input : input.subarray(from, at))
+    }
+    const { bodyBytes } = this.#parser
+    if (bodyBytes > 0) this.#buffer.expect(bodyBytes)
+    return exchange.takeHead(step.head, bodyBytes)
   }
 
   #finish(exchange: Exchange, clean: boolean): void {

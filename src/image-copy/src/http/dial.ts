@@ -23,7 +23,7 @@ export interface Receiver {
    */
   readonly buffer: () => Buffer
   /** Takes the first `length` bytes of a buffer; `false` stops reading until the socket is resumed. */
-  readonly onBytes: (buffer: Buffer, length: number) => boolean
+  readonly onBytes: (length: number, buffer: Buffer) => boolean
 }
 
 export interface DialedSocket {
@@ -83,11 +83,9 @@ export class Dialer {
     receiver: Receiver,
     signal: StopSignal,
   ): Promise<DialedSocket> {
-    const onread = {
-      buffer: receiver.buffer,
-      // The buffer is the one that was given.
-      callback: (n: number, buffer: Uint8Array) => receiver.onBytes(buffer as Buffer, n),
-    }
+    // The buffer that comes back is the one that was given.
+    const callback = receiver.onBytes as (length: number, buffer: Uint8Array) => boolean
+    const onread = { buffer: receiver.buffer, callback }
     if (origin.proxy !== undefined)
       return this.#dialThroughProxy(origin, origin.proxy, purpose, receiver, signal)
     const where = {
@@ -140,7 +138,7 @@ export class Dialer {
       socket = secure
     }
     socket.on('data', (bytes: Buffer) => {
-      if (!receiver.onBytes(bytes, bytes.length)) socket.pause()
+      if (!receiver.onBytes(bytes.length, bytes)) socket.pause()
     })
     return { socket, stable: false }
   }

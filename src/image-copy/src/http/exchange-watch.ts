@@ -1,4 +1,4 @@
-import type { Exchange } from './exchange.ts'
+import type { Exchange, ExchangeLimits } from './exchange.ts'
 
 /**
  * Holds the exchanges of a transport to their limits, all by one timer, since most end long before it looks. The timer is also
@@ -7,16 +7,22 @@ import type { Exchange } from './exchange.ts'
 export class ExchangeWatch {
   /** No Set, for the reason that {@link onAbort} has none. */
   readonly #exchanges: Exchange[] = []
+  /** Seen last. */
+  #limits: ExchangeLimits | undefined
   #timer: NodeJS.Timeout | undefined
   #lookMs = Number.POSITIVE_INFINITY
 
-  add(exchange: Exchange): void {
+  add(exchange: Exchange, limits: ExchangeLimits): void {
     this.#exchanges.push(exchange)
-    if (exchange.lookMs < this.#lookMs) {
-      clearInterval(this.#timer)
-      this.#lookMs = exchange.lookMs
-      this.#timer = setInterval(() => this.#look(), this.#lookMs)
-    } else if (this.#exchanges.length === 1) this.#timer?.ref()
+    if (this.#exchanges.length === 1) this.#timer?.ref()
+    // Those of one registry share their limits.
+    if (limits === this.#limits) return
+    this.#limits = limits
+    const lookMs = lookMsOf(limits)
+    if (lookMs >= this.#lookMs) return
+    clearInterval(this.#timer)
+    this.#lookMs = lookMs
+    this.#timer = setInterval(() => this.#look(), lookMs)
   }
 
   delete(exchange: Exchange): void {
@@ -32,6 +38,16 @@ export class ExchangeWatch {
     if (this.#exchanges.length > 0) return
     clearInterval(this.#timer)
     this.#timer = undefined
+    this.#limits = undefined
     this.#lookMs = Number.POSITIVE_INFINITY
   }
+}
+
+/** How often to look, in milliseconds: each limit is noticed at most half the smallest late. */
+function lookMsOf({
+  answerMs,
+  stallMs,
+  totalMs = Number.POSITIVE_INFINITY,
+}: ExchangeLimits): number {
+  return Math.min(answerMs, stallMs, totalMs) / 2
 }

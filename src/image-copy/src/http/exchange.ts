@@ -262,12 +262,6 @@ export class Exchange {
     offAbort(this.#options.signal, this.#onAbort)
   }
 
-  /** How often {@link look} wants to be called, in milliseconds: each limit is noticed at most half the smallest late. */
-  get lookMs(): number {
-    const { answerMs, stallMs, totalMs = Number.POSITIVE_INFINITY } = this.#options.limits
-    return Math.min(answerMs, stallMs, totalMs) / 2
-  }
-
   /** Holds the limits. */
   look(): void {
     const why = this.#overrun(now())

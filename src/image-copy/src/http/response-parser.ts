@@ -7,15 +7,23 @@ export interface ResponseHead {
   readonly headers: HeaderFields
 }
 
-/** What {@link ResponseParser.read} found at the front of its input. Offsets are into that input. */
+/**
+ * What {@link ResponseParser.read} found at the front of its input. Offsets are into that input; with the `last` step the answer
+ * is whole, and bytes from `at` on belong to nothing that was asked for.
+ */
 export type ParserStep =
   /** All of the input was taken; the answer goes on. */
   | { readonly kind: 'more' }
-  | { readonly kind: 'head'; readonly head: ResponseHead; readonly at: number }
+  | {
+      readonly kind: 'head'
+      readonly head: ResponseHead
+      readonly at: number
+      readonly last: boolean
+    }
   /** Bytes of the body from `from` up to `at`. */
-  | { readonly kind: 'body'; readonly from: number; readonly at: number }
-  /** The answer is whole; bytes from `at` on belong to nothing that was asked for. */
-  | { readonly kind: 'end'; readonly at: number }
+  | { readonly kind: 'body'; readonly from: number; readonly at: number; readonly last: boolean }
+  /** Nothing was left but the end. */
+  | { readonly kind: 'end'; readonly at: number; readonly last: true }
 
 /** 32 KiB of head is four times what nginx and Go's defaults send at most in practice (CDN cookies included). */
 const maxHeadBytes = 32 * 1024
@@ -27,6 +35,7 @@ const maxTrailerBytes = 8 * 1024
 
 /** Registries' heads have 200 to 600 bytes. */
 const usualHeadBytes = 1024
+const more: ParserStep = { kind: 'more' }
 const headEnd = Buffer.from('\r\n\r\n')
 const statusLine = /^HTTP\/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?$/
 const chunkSize = /^([0-9A-Fa-f]{1,13})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/
@@ -88,12 +97,11 @@ export class ResponseParser {
       case 'head':
         return this.#readHead(input, at, end)
       case 'fixed':
-        if (this.#left === 0) return this.#end(at)
-        return this.#body(at, end, 'fixed')
+        return this.#body(at, end)
       case 'until-close':
-        return at < end ? { kind: 'body', from: at, at: end } : { kind: 'more' }
+        return at < end ? { kind: 'body', from: at, at: end, last: false } : more
       case 'done':
-        return { kind: 'end', at }
+        return { kind: 'end', at, last: true }
       case 'idle':
         throw new ProtocolError('bytes came without a request')
       default:
@@ -107,17 +115,15 @@ export class ResponseParser {
     return this.#state === 'done'
   }
 
-  #end(at: number): ParserStep {
-    this.#state = 'done'
-    return { kind: 'end', at }
-  }
-
-  #body(from: number, end: number, state: 'fixed' | 'chunk-data'): ParserStep {
-    if (from >= end) return { kind: 'more' }
+  /** Of a length that is known. */
+  #body(from: number, end: number): ParserStep {
+    if (from >= end) return more
     const at = Math.min(end, from + this.#left)
     this.#left -= at - from
-    if (state === 'chunk-data' && this.#left === 0) this.#state = 'chunk-end'
-    return { kind: 'body', from, at }
+    if (this.#left > 0) return { kind: 'body', from, at, last: false }
+    const last = this.#state === 'fixed'
+    this.#state = last ? 'done' : 'chunk-end'
+    return { kind: 'body', from, at, last }
   }
 
   #readHead(input: Buffer, start: number, stop: number): ParserStep {
@@ -138,12 +144,15 @@ export class ResponseParser {
         // Refuse early what can never become an answer, so that a peer of another protocol is named at once.
         if (text.length >= 5 && !text.startsWith('HTTP/')) throw notHttp(text)
         this.#partial = text
-        return { kind: 'more' }
+        return more
       }
       this.#partial = ''
       from += end + 4 - known
       const head = this.#interpret(text.slice(0, end))
-      if (head !== undefined) return { kind: 'head', head, at: from }
+      if (head === undefined) continue
+      const last = this.#state === 'fixed' && this.#left === 0
+      if (last) this.#state = 'done'
+      return { kind: 'head', head, at: from, last }
     }
   }
 
@@ -200,9 +209,9 @@ export class ResponseParser {
   #readChunked(input: Buffer, start: number, end: number): ParserStep {
     let at = start
     for (;;) {
-      if (this.#state === 'chunk-data') return this.#body(at, end, 'chunk-data')
+      if (this.#state === 'chunk-data') return this.#body(at, end)
       const line = this.#readLine(input, at, end)
-      if (line === undefined) return { kind: 'more' }
+      if (line === undefined) return more
       at = line.at
       if (this.#state === 'chunk-end') {
         if (line.text !== '') throw new ProtocolError('a chunk is longer than its size')
@@ -213,7 +222,10 @@ export class ResponseParser {
         this.#left = Number.parseInt(size, 16)
         this.#state = this.#left === 0 ? 'trailer' : 'chunk-data'
       } else {
-        if (line.text === '') return this.#end(at)
+        if (line.text === '') {
+          this.#state = 'done'
+          return { kind: 'end', at, last: true }
+        }
         this.#trailerBytes += line.text.length + 2
         if (this.#trailerBytes > maxTrailerBytes) throw new ProtocolError('trailers are too large')
         requireFields(`\r\n${line.text}`)

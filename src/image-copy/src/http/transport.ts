@@ -40,6 +40,11 @@ interface Pool {
   count: number
 }
 
+/** Where a registry is, for rules about what it may point to. */
+interface Whereabouts {
+  address: string | undefined
+}
+
 /** A request that was sent. */
 interface Opened {
   readonly exchange: Exchange
@@ -70,8 +75,7 @@ export class Transport {
   readonly #common: CheckedHeaders
   readonly #watch = new ExchangeWatch()
   readonly #stops = new ReadStops()
-  /** Where each registry was last reached, for rules about what it may point to. */
-  readonly #addresses = new Map<string, string>()
+  readonly #whereabouts = new Map<string, Whereabouts>()
   readonly #stop = new Stop()
   #sweeper: NodeJS.Timeout | undefined
   #sweeps = 0
@@ -85,9 +89,14 @@ export class Transport {
     })
   }
 
-  /** The address at which the registry `host` was reached last. */
-  addressOf(host: string): string | undefined {
-    return this.#addresses.get(host)
+  /** Where the registry `host` was reached last. */
+  whereabouts(host: string): Readonly<Whereabouts> {
+    let whereabouts = this.#whereabouts.get(host)
+    if (whereabouts === undefined) {
+      whereabouts = { address: undefined }
+      this.#whereabouts.set(host, whereabouts)
+    }
+    return whereabouts
   }
 
   /**
@@ -255,7 +264,8 @@ export class Transport {
     }
     this.#open.add(connection)
     if (!purpose.derived && connection.remoteAddress !== undefined && origin.proxy === undefined) {
-      this.#addresses.set(purpose.registry, connection.remoteAddress)
+      const whereabouts: Whereabouts = this.whereabouts(purpose.registry)
+      whereabouts.address = connection.remoteAddress
     }
     return connection
   }

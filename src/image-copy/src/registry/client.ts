@@ -292,7 +292,7 @@ export class Client implements RegistryClient {
         purpose: {
           registry: registry.host,
           derived: url.host !== registry.host,
-          registryAddress: this.#transport.addressOf(registry.host),
+          registryAddress: this.#transport.whereabouts(registry.host).address,
         },
         method,
         path: url.pathname + url.search,

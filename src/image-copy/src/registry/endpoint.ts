@@ -79,6 +79,8 @@ export class Endpoint {
   readonly #auth: Authenticator | undefined
   readonly #limits: ExchangeLimits
   readonly #requestLimits: ExchangeLimits
+  readonly #uploadLimits: ExchangeLimits
+  readonly #whereabouts: ReturnType<Transport['whereabouts']>
   /** For what the caller named. */
   #ownPeer: Peer | undefined
   #notBefore = 0
@@ -90,13 +92,15 @@ export class Endpoint {
     this.base = options.base
     this.host = options.base.host
     this.timeouts = options.timeouts
-    const { answerMs, stallMs, requestMs } = options.timeouts
+    const { answerMs, commitMs, stallMs, requestMs } = options.timeouts
     this.#limits = { answerMs, stallMs }
     this.#requestLimits = { answerMs, stallMs, totalMs: requestMs }
+    this.#uploadLimits = { answerMs: commitMs, stallMs }
     const limits = { start: Math.min(6, options.maxRequests), max: options.maxRequests }
     this.requests = new Window({ start: options.maxRequests, max: options.maxRequests })
     this.pulls = new Window(limits)
     this.pushes = new Window(limits)
+    this.#whereabouts = options.transport.whereabouts(options.namedBy ?? this.host)
     this.#auth =
       options.auth &&
       new Authenticator({
@@ -194,7 +198,7 @@ export class Endpoint {
         const shown = direct ? grant?.authorization : undefined
         const answer = await this.#send(request, { resource, direct }, shown, context, limits)
         const { status, headers, body, exchange } = answer
-        if (direct) this.#noteRateLimit(headers, context)
+        if (direct && isRead(request)) this.#noteRateLimit(headers, context)
         if (request.expect.includes(status)) return { status, headers, body, exchange, resource }
         if (redirects.has(status)) {
           const destination = requireRedirect(request.method, resource, answer, hops)
@@ -239,7 +243,7 @@ export class Endpoint {
     const resource = new Resource(this.base, request.url, request.query)
     const granted = resource.own ? this.#auth?.grant(request, signal) : undefined
     const grant = granted instanceof Promise ? await granted : granted
-    const limits = { ...this.#limits, answerMs: this.timeouts.commitMs }
+    const limits = this.#uploadLimits
     const headers = authorized(request.headers, grant?.authorization)
     const { origin, purpose } = this.#peer(resource, resource.own)
     const path = resource.target
@@ -288,12 +292,12 @@ export class Endpoint {
 
   /** Whom a request goes to; `direct`: because the caller named it, and not an answer. */
   #peer(resource: Resource, direct: boolean): Peer {
-    const { transport, namedBy, originOf } = this.#options
-    const registry = namedBy ?? this.host
-    const registryAddress = transport.addressOf(registry)
+    const registryAddress = this.#whereabouts.address
     const own = this.#ownPeer
     // The same objects as long as they say the same: a connection remembers which purpose it was judged by.
     if (direct && resource.own && own && own.purpose.registryAddress === registryAddress) return own
+    const { namedBy, originOf } = this.#options
+    const registry = namedBy ?? this.host
     const derived = !direct || namedBy !== undefined
     const origin = resource.own ? (own?.origin ?? originOf(this.base)) : originOf(resource.url)
     const peer = { origin, purpose: { registry, derived, registryAddress } }
@@ -329,7 +333,7 @@ function requireRedirect(
   { status, headers }: ResponseHead,
   hops: number,
 ): ReturnType<typeof resolveLocation> {
-  if (hops < maxRedirects && (method === 'GET' || method === 'HEAD'))
+  if (hops < maxRedirects && isRead({ method }))
     return resolveLocation(resource, headers.get('location'))
   const why =
     hops >= maxRedirects
@@ -339,4 +343,9 @@ function requireRedirect(
     host: resource.host,
     status,
   })
+}
+
+/** Only reads are redirected, and only of those do registries count how many are left. */
+function isRead({ method }: { readonly method: string }): boolean {
+  return method === 'GET' || method === 'HEAD'
 }

@@ -17,7 +17,8 @@ export class Repository {
   readonly name: string
   readonly route: Route
   readonly access: 'pull' | 'pull,push'
-  #write: Place | undefined
+  /** Where it is written. */
+  readonly write: Place
   #reads: readonly Place[] | undefined
 
   constructor({
@@ -30,12 +31,7 @@ export class Repository {
     this.name = name
     this.route = route
     this.access = access
-  }
-
-  /** Where it is written. */
-  get write(): Place {
-    this.#write ??= { endpoint: this.route.main, path: this.name, scopes: [this.#scope] }
-    return this.#write
+    this.write = { endpoint: route.main, path: name, scopes: [this.#scope] }
   }
 
   /** The same, for a mount from another repository of the registry, which must be readable. */

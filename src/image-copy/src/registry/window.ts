@@ -18,18 +18,21 @@ export class Window {
   readonly #max: number
   readonly #waiting: { go: () => void }[] = []
   #size: number
+  /** The whole part of it. */
+  #places: number
   #active = 0
   #steady = false
   #lastCut = Number.NEGATIVE_INFINITY
 
   constructor({ start, max }: WindowLimits) {
     this.#size = Math.min(start, max)
+    this.#places = Math.floor(this.#size)
     this.#max = max
   }
 
   /** Requests allowed at a time now. */
   get size(): number {
-    return Math.floor(this.#size)
+    return this.#places
   }
 
   get active(): number {
@@ -38,7 +41,7 @@ export class Window {
 
   /** Takes a place, which is to be given back by {@link leave}. @returns when there is one; undefined: at once */
   enter(signal: StopSignal): Promise<void> | undefined {
-    if (this.#active >= this.size || this.#waiting.length > 0) return this.#wait(signal)
+    if (this.#active >= this.#places || this.#waiting.length > 0) return this.#wait(signal)
     this.#active += 1
     return undefined
   }
@@ -52,6 +55,7 @@ export class Window {
     if (this.#size >= this.#max) return
     const step = this.#steady ? 1 / this.#size : 1
     this.#size = Math.min(this.#max, this.#size + step)
+    this.#places = Math.floor(this.#size)
     this.#admit()
   }
 
@@ -60,10 +64,11 @@ export class Window {
     this.#lastCut = now
     this.#steady = true
     this.#size = Math.max(1, this.#size / 2)
+    this.#places = Math.floor(this.#size)
   }
 
   #admit(): void {
-    while (this.#active < this.size) {
+    while (this.#active < this.#places) {
       const next = this.#waiting.shift()
       if (next === undefined) return
       this.#active += 1
