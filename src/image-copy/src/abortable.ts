@@ -10,8 +10,8 @@ export class Stop {
   readonly #above: readonly StopSignal[]
   /** For {@link onAbort}. */
   readonly callbacks: (() => void)[] = []
-  #aborted = false
-  #reason: unknown
+  aborted = false
+  reason: unknown
 
   /** @param above followed until {@link end} */
   constructor(...above: readonly StopSignal[]) {
@@ -22,23 +22,15 @@ export class Stop {
     }
   }
 
-  get aborted(): boolean {
-    return this.#aborted
-  }
-
-  get reason(): unknown {
-    return this.#reason
-  }
-
   throwIfAborted(): void {
-    if (this.#aborted) throw this.#reason
+    if (this.aborted) throw this.reason
   }
 
   /** The first call counts. */
   abort(reason: unknown): void {
-    if (this.#aborted) return
-    this.#aborted = true
-    this.#reason = reason
+    if (this.aborted) return
+    this.aborted = true
+    this.reason = reason
     callAll(this.callbacks)
   }
 

@@ -17,6 +17,7 @@ export type Way = { readonly chunk: number } | undefined
 
 /** Answers to an upload that say "not this way". */
 const notThisWay = new Set([404, 405, 411, 413, 415, 416, 501])
+const plainBytes = { 'Content-Type': 'application/octet-stream' }
 /** One for all: an error made for each transfer, with its stack, takes longer than its requests. */
 const ended = new Error('the transfer ended')
 
@@ -141,12 +142,11 @@ export class Attempt {
     const { target, way, blob } = this.#parts
     const { path, scopes } = target.write
     const ranged = count > 0 && (offset > 0 || (way !== undefined && count < blob.size))
-    const headers = {
-      'Content-Type': 'application/octet-stream',
-      ...(ranged ? { 'Content-Range': `${offset}-${offset + count - 1}` } : {}),
-    }
+    const headers = ranged
+      ? { ...plainBytes, 'Content-Range': `${offset}-${offset + count - 1}` }
+      : plainBytes
     const expect = method === 'PATCH' ? [202, 204] : [201, 204]
-    const query = method === 'PUT' ? `digest=${encodeURIComponent(blob.digest)}` : ''
+    const query = method === 'PUT' ? `digest=${blob.digest.replace(':', '%3A')}` : ''
     const request = { method, url, query, headers, repository: path, scopes, expect }
     const upload = await this.#endpoint.startUpload({ ...request, bodyBytes: count }, context)
     const { exchange, resource } = upload

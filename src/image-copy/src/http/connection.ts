@@ -41,7 +41,8 @@ export class Connection implements Carrier {
   #paused = false
   /** The socket is not read: what the kernel holds for it stays there. */
   #stopped = false
-  #closed: Error | undefined
+  /** Why it can carry no more. */
+  closed: Error | undefined
   /** The purpose for which the address was found right last. */
   allowedFor: DialPurpose | undefined
   /** For the pool: which of its sweeps was the last before the connection became idle. */
@@ -78,10 +79,6 @@ export class Connection implements Carrier {
     return this.#stable
   }
 
-  get closed(): boolean {
-    return this.#closed !== undefined
-  }
-
   get remoteAddress(): string | undefined {
     return this.#socket?.remoteAddress
   }
@@ -94,8 +91,8 @@ export class Connection implements Carrier {
     this.#parser.begin(head.method)
     const exchange = new Exchange({ connection: this, head, options })
     this.#exchange = exchange
-    if (this.#closed !== undefined) {
-      exchange.fail(new ConnectionLostError('the connection was closed', true, this.#closed))
+    if (this.closed !== undefined) {
+      exchange.fail(new ConnectionLostError('the connection was closed', true, this.closed))
       return exchange
     }
     this.#watch.add(exchange, options.limits)
@@ -108,7 +105,7 @@ export class Connection implements Carrier {
   /** @returns whether the kernel took all of it already; else `done` is called when it has */
   write(bytes: Uint8Array, done: () => void): boolean {
     const socket = this.#socket
-    if (socket === undefined || this.#closed !== undefined) return false
+    if (socket === undefined || this.closed !== undefined) return false
     const head = this.#head
     if (head !== undefined) {
       this.#head = undefined
@@ -178,12 +175,12 @@ export class Connection implements Carrier {
     this.#rest = undefined
     const flows = this.#advance(rest ?? nothing, rest?.length ?? 0)
     if (!flows) return
-    if (this.#closed !== undefined) this.#conclude(this.#closed)
+    if (this.closed !== undefined) this.#conclude(this.closed)
     else this.#readOn()
   }
 
   destroy(error?: Error): void {
-    this.#closed ??= error ?? new Error('closed')
+    this.closed ??= error ?? new Error('closed')
     const exchange = this.#exchange
     this.#exchange = undefined
     this.#head = undefined
@@ -236,9 +233,9 @@ export class Connection implements Carrier {
       const { from, at } = step
       return exchange.takeBody(from === 0 && at === input.length ? input : input.subarray(from, at))
     }
-    const { bodyBytes } = this.#parser
+    const { head, bodyBytes } = step
     if (bodyBytes > 0) this.#buffer.expect(bodyBytes)
-    return exchange.takeHead(step.head, bodyBytes)
+    return exchange.takeHead(head, bodyBytes)
   }
 
   #finish(exchange: Exchange, clean: boolean): void {
@@ -250,9 +247,9 @@ export class Connection implements Carrier {
       this.#readOn()
     }
     const reusable =
-      clean && this.#parser.keepAlive && exchange.requestSent && this.#closed === undefined
+      clean && this.#parser.keepAlive && exchange.requestSent && this.closed === undefined
     if (!reusable) {
-      this.#closed ??= new Error('not reusable')
+      this.closed ??= new Error('not reusable')
       this.#socket?.destroy()
     }
     this.#onIdle(this, reusable)
@@ -260,10 +257,10 @@ export class Connection implements Carrier {
   }
 
   #lost(error: Error | undefined): void {
-    if (this.#closed !== undefined) return
-    this.#closed = error ?? new Error('the peer closed the connection')
+    if (this.closed !== undefined) return
+    this.closed = error ?? new Error('the peer closed the connection')
     if (this.#paused) return
-    this.#conclude(this.#closed)
+    this.#conclude(this.closed)
   }
 
   #conclude(error: Error): void {

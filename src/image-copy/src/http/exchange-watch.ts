@@ -18,7 +18,9 @@ export class ExchangeWatch {
     // Those of one registry share their limits.
     if (limits === this.#limits) return
     this.#limits = limits
-    const lookMs = lookMsOf(limits)
+    const { answerMs, stallMs, totalMs = Number.POSITIVE_INFINITY } = limits
+    // Each limit is noticed at most half the smallest late.
+    const lookMs = Math.min(answerMs, stallMs, totalMs) / 2
     if (lookMs >= this.#lookMs) return
     clearInterval(this.#timer)
     this.#lookMs = lookMs
@@ -41,13 +43,4 @@ export class ExchangeWatch {
     this.#limits = undefined
     this.#lookMs = Number.POSITIVE_INFINITY
   }
-}
-
-/** How often to look, in milliseconds: each limit is noticed at most half the smallest late. */
-function lookMsOf({
-  answerMs,
-  stallMs,
-  totalMs = Number.POSITIVE_INFINITY,
-}: ExchangeLimits): number {
-  return Math.min(answerMs, stallMs, totalMs) / 2
 }

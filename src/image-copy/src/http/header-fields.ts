@@ -19,7 +19,7 @@ export class HeaderFields {
 
   /** @param text every field with a line break before it @throws ProtocolError */
   constructor(text: string) {
-    requireFields(text)
+    if (!wellFormed.test(text)) throw malformed(text)
     this.#text = text
     this.#lower = text.toLowerCase()
     if (text.length > maxFields * leastFieldBytes && text.split('\n').length > maxFields + 1)
@@ -48,11 +48,14 @@ export class HeaderFields {
 
 /** Refuses lines of fields, each with a line break before it, that are not well formed. @throws ProtocolError */
 export function requireFields(text: string): void {
-  if (wellFormed.test(text)) return
-  for (const line of text.split('\r\n').slice(1)) {
-    if (!wellNamed.test(line)) throw new ProtocolError('a malformed header name')
-  }
-  throw new ProtocolError('a control character in a header')
+  if (!wellFormed.test(text)) throw malformed(text)
+}
+
+function malformed(text: string): ProtocolError {
+  const lines = text.split('\r\n').slice(1)
+  if (lines.every((line) => wellNamed.test(line)))
+    return new ProtocolError('a control character in a header')
+  return new ProtocolError('a malformed header name')
 }
 
 /** Without blanks around it. String.trim takes away more, non-breaking spaces among it. */

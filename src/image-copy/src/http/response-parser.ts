@@ -17,6 +17,8 @@ export type ParserStep =
   | {
       readonly kind: 'head'
       readonly head: ResponseHead
+      /** Bytes of its body, as far as their number was announced; else 0. */
+      readonly bodyBytes: number
       readonly at: number
       readonly last: boolean
     }
@@ -37,7 +39,8 @@ const maxTrailerBytes = 8 * 1024
 const usualHeadBytes = 1024
 const more: ParserStep = { kind: 'more' }
 const headEnd = Buffer.from('\r\n\r\n')
-const statusLine = /^HTTP\/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?$/
+/** Its version ends in the 8th character, and its status takes the 10th to 12th. */
+const statusLine = /^HTTP\/1\.[01] [1-5][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?$/
 const chunkSize = /^([0-9A-Fa-f]{1,13})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/
 
 /** `close` among the options of Connection (RFC 9110 §7.6.1). */
@@ -69,7 +72,8 @@ export class ResponseParser {
   #left = 0
   #interim = 0
   #trailerBytes = 0
-  #keepAlive = false
+  /** Whether the connection may carry another request once this answer is whole. */
+  keepAlive = false
 
   /** Makes ready for the answer to a request of this method. */
   begin(method: string): void {
@@ -78,17 +82,7 @@ export class ResponseParser {
     this.#partial = ''
     this.#interim = 0
     this.#trailerBytes = 0
-    this.#keepAlive = false
-  }
-
-  /** Whether the connection may carry another request once this answer is whole. */
-  get keepAlive(): boolean {
-    return this.#state === 'done' && this.#keepAlive
-  }
-
-  /** Bytes of the body that are still to come, as far as its length was announced; else 0. */
-  get bodyBytes(): number {
-    return this.#state === 'fixed' ? this.#left : 0
+    this.keepAlive = false
   }
 
   /** Takes what it can of `input` from `at` up to `end`. @throws ProtocolError */
@@ -150,9 +144,11 @@ export class ResponseParser {
       from += end + 4 - known
       const head = this.#interpret(text.slice(0, end))
       if (head === undefined) continue
-      const last = this.#state === 'fixed' && this.#left === 0
+      const counted = this.#state === 'fixed'
+      const bodyBytes = counted ? this.#left : 0
+      const last = counted && bodyBytes === 0
       if (last) this.#state = 'done'
-      return { kind: 'head', head, at: from, last }
+      return { kind: 'head', head, bodyBytes, at: from, last }
     }
   }
 
@@ -160,17 +156,16 @@ export class ResponseParser {
   #interpret(text: string): ResponseHead | undefined {
     const end = text.indexOf('\r\n')
     const first = end < 0 ? text : text.slice(0, end)
-    const status = statusLine.exec(first)
-    if (status === null) throw notHttp(first)
+    if (!statusLine.test(first)) throw notHttp(first)
     const headers = new HeaderFields(text.slice(first.length))
-    const code = Number(status[2])
+    const code = Number(first.slice(9, 12))
     if (code < 200) {
       if (code === 101) throw new ProtocolError('101 Switching Protocols was not asked for')
       this.#interim += 1
       if (this.#interim > maxInterim) throw new ProtocolError('too many interim (1xx) answers')
       return undefined
     }
-    this.#frame(code, headers, status[1] === '0')
+    this.#frame(code, headers, first[7] === '0')
     return { status: code, headers }
   }
 
@@ -179,7 +174,7 @@ export class ResponseParser {
     const coding = headers.get('transfer-encoding')
     const length = headers.get('content-length')
     const connection = headers.get('connection')
-    this.#keepAlive = !http10 && (connection === undefined || !closing.test(connection))
+    this.keepAlive = !http10 && (connection === undefined || !closing.test(connection))
     if (coding !== undefined && length !== undefined) {
       throw new ProtocolError('both Content-Length and Transfer-Encoding')
     }
@@ -202,7 +197,7 @@ export class ResponseParser {
       this.#left = size
     } else {
       this.#state = 'until-close'
-      this.#keepAlive = false
+      this.keepAlive = false
     }
   }
 

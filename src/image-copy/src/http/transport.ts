@@ -108,7 +108,7 @@ export class Transport {
   open(request: TransportRequest, fresh = false): Opened | Promise<Opened> {
     const { origin, body } = request
     const bodyBytes = body?.length ?? request.bodyBytes ?? 0
-    const pool = this.#pool(origin)
+    const pool = this.#poolOf.get(origin) ?? this.#pool(origin)
     const head = requestHead({
       origin,
       host: pool.host,
@@ -119,7 +119,7 @@ export class Transport {
       bodyBytes,
     })
     if (this.#closed) throw new Error('the registry client is closed')
-    request.signal.throwIfAborted()
+    if (request.signal.aborted) throw request.signal.reason
     const idle = fresh ? undefined : this.#takeIdle(pool, request)
     if (idle !== undefined) return { exchange: idle.start(head, body, request), reused: true }
     return this.#openNew(pool, request, head, fresh)
@@ -164,7 +164,7 @@ export class Transport {
    * requests. Those that are open already count. A failure is left to the request that meets it.
    */
   warm(peer: TransportPeer, count: number): void {
-    const pool = this.#pool(peer.origin)
+    const pool = this.#poolOf.get(peer.origin) ?? this.#pool(peer.origin)
     while (!this.#closed && pool.count < count) {
       const warming = this.#connect(pool, peer)
       pool.warming.push(warming)
@@ -189,7 +189,8 @@ export class Transport {
 
   #takeIdle(pool: Pool, request: TransportRequest): Connection | undefined {
     for (let idle = pool.idle.pop(); idle !== undefined; idle = pool.idle.pop())
-      if (!idle.closed) return this.#allowed(idle, request)
+      if (idle.closed === undefined)
+        return idle.allowedFor === request.purpose ? idle : this.#allowed(idle, request)
     return undefined
   }
 
@@ -203,7 +204,7 @@ export class Transport {
         warming.catch(() => undefined),
         signal,
       )
-      if (connection === undefined || connection.closed) return undefined
+      if (connection === undefined || connection.closed !== undefined) return undefined
       return this.#allowed(connection, request)
     } catch (error) {
       if (signal.aborted) warming.then((connection) => this.#keep(pool, connection)).catch(() => {})
@@ -213,7 +214,6 @@ export class Transport {
 
   /** Holds a connection's address against the rule for what it is taken for. */
   #allowed(connection: Connection, { origin, purpose }: TransportRequest): Connection {
-    if (connection.allowedFor === purpose) return connection
     try {
       this.#options.dialer.require(connection.remoteAddress, origin, purpose)
     } catch (error) {
@@ -225,8 +225,6 @@ export class Transport {
   }
 
   #pool(origin: Origin): Pool {
-    const known = this.#poolOf.get(origin)
-    if (known !== undefined) return known
     const key = originKey(origin)
     let pool = this.#pools.get(key)
     if (pool === undefined) {

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { algorithmOf, digestOf, isDigest } from '../digest.ts'
 import { printable, RegistryError } from '../errors.ts'
 import {
@@ -74,7 +75,8 @@ export function parseManifest(
     new RegistryError('COPY_MANIFEST_INVALID', `manifest ${where}: ${why}`, { host })
   let root: unknown
   try {
-    root = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+    if (!isUtf8(bytes)) throw new TypeError('not UTF-8')
+    root = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString())
   } catch (cause) {
     throw new RegistryError('COPY_MANIFEST_INVALID', `manifest ${where}: is not JSON in UTF-8`, {
       host,

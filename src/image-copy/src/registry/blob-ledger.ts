@@ -55,9 +55,7 @@ export class KnownBlob {
   /** A repository that holds it, to mount it from. */
   get holder(): string | undefined {
     if (this.#repositories.size === 0) return undefined
-    const time = now()
-    for (const [repository, seen] of this.#repositories)
-      if (time - seen < knowledgeMs) return repository
+    for (const repository of this.#repositories.keys()) if (this.isIn(repository)) return repository
     return undefined
   }
 
