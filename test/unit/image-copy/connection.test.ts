@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Stop } from '../../../src/image-copy/src/abortable.ts'
 import { Connection } from '../../../src/image-copy/src/http/connection.ts'
+import type { BodySink, Exchange } from '../../../src/image-copy/src/http/exchange.ts'
 import { ExchangeWatch } from '../../../src/image-copy/src/http/exchange-watch.ts'
 import { ReadBuffer } from '../../../src/image-copy/src/http/read-buffer.ts'
 import { ReadStops } from '../../../src/image-copy/src/http/read-stops.ts'
@@ -104,50 +105,48 @@ describe('a connection', () => {
   })
 
   test('reads on without a stop where the sink takes more within the turn', async () => {
-    const exchange = get()
-    peer.write(`HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n${'x'.repeat(50)}`)
-    await exchange.answer()
     let received = 0
-    const whole = exchange.pipe((bytes) => {
+    const exchange = get((bytes) => {
       received += bytes.length
       queueMicrotask(() => exchange.resume())
       return false
     })
+    peer.write(`HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n${'x'.repeat(50)}`)
+    await exchange.answer()
     socket.pause = () => {
       stops += 1
       return socket
     }
     peer.write('y'.repeat(50))
-    await whole
+    await exchange.whole()
     await sleep(1)
     assert.deepEqual({ received, stops }, { received: 100, stops: 0 })
   })
 
   test('is given up when it was read over what a sink was lent', async () => {
-    const { whole } = await getStopped()
+    const { exchange } = await getStopped()
     connection.onBytes(7, Buffer.from('over it'))
-    await assert.rejects(whole, /nobody had asked for/)
+    await assert.rejects(exchange.whole(), /nobody had asked for/)
     assert.match(String(connection.closed), /nobody had asked for/)
   })
 })
 
-function get() {
+function get(sink: BodySink): Exchange {
   const head = { method: 'GET', text: 'GET / HTTP/1.1\r\n\r\n', bodyBytes: 0 }
-  const options = { limits, signal: new Stop(), expect: [200], streamed: true }
+  const options = { limits, signal: new Stop(), expect: [200], sink: () => sink }
   return connection.start(head, undefined, options)
 }
 
 /** Half of an answer has come, and its sink takes no more; `lent` stays as the sink got it, views of the read buffer. */
 async function getStopped() {
-  const exchange = get()
-  peer.write(`HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n`)
-  await exchange.answer()
   const lent: Buffer[] = []
-  const whole = exchange.pipe((bytes) => {
+  const exchange = get((bytes) => {
     lent.push(bytes)
     return false
   })
+  peer.write(`HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n`)
+  await exchange.answer()
   peer.write('x'.repeat(50))
   while (lent.length === 0) await sleep(1)
-  return { exchange, lent, whole }
+  return { exchange, lent }
 }

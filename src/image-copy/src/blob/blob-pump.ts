@@ -1,5 +1,5 @@
 import { RegistryError } from '../errors.ts'
-import type { Exchange } from '../http/exchange.ts'
+import type { BodySink, Exchange } from '../http/exchange.ts'
 import type { CheckpointedHash } from './checkpointed-hash.ts'
 
 export interface BlobPumpOptions {
@@ -61,16 +61,17 @@ export class BlobPump {
     return this.#options.hash.position + this.#gathered
   }
 
-  /** Lets a download flow, after `skip` bytes of it. @returns when it has ended */
-  async feed(source: Exchange, skip: number): Promise<void> {
+  /** Takes what a download brings, after `skip` bytes of it. */
+  sink(source: Exchange, skip: number): BodySink {
     let left = skip
     this.#source = source
     this.#sourceStopped = false
-    await source.pipe((bytes) => {
+    return (bytes) => {
       const from = Math.min(left, bytes.length)
       left -= from
-      return from === bytes.length ? true : this.#take(bytes.subarray(from), source)
-    })
+      if (from === bytes.length) return true
+      return this.#take(from === 0 ? bytes : bytes.subarray(from), source)
+    }
   }
 
   /** Hands the next `count` bytes, one at least, to an upload request; its answer tells that they came. */

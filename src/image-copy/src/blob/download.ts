@@ -1,9 +1,11 @@
 import { printable, RegistryError } from '../errors.ts'
+import type { ResponseHead } from '../http/response-parser.ts'
 import type { Descriptor } from '../image/manifest.ts'
 import type { Context } from '../registry/context.ts'
 import { failureOfExchange } from '../registry/failure.ts'
 import type { Place, Repository } from '../registry/repository.ts'
 import type { OpenAnswer } from '../registry/requests.ts'
+import type { Resource } from '../registry/resource.ts'
 import type { BlobPump } from './blob-pump.ts'
 
 /** Broken downloads in a row, without a worthwhile stretch of bytes between them, after which the blob is given up. */
@@ -63,15 +65,15 @@ async function feedFrom(
         repository: path,
         scopes,
         expect: offset === 0 ? [200] : [200, 206],
-        streamed: true,
+        sink: (head, exchange, resource) =>
+          pump.sink(exchange, requireHead(head, resource, blob, offset)),
       },
       context,
     )
   // Before the first byte a failure is one of the request, with its back-off; afterwards one of the transfer.
   const answer = offset === 0 ? await endpoint.retrying(context, open) : await open()
   try {
-    const skip = checkHead(answer, blob, offset)
-    await pump.feed(answer.exchange, skip)
+    await answer.exchange.whole()
   } catch (error) {
     if (error instanceof RegistryError) {
       answer.exchange.abort(error)
@@ -89,9 +91,10 @@ async function feedFrom(
   endpoint.pulls.succeeded()
 }
 
-/** @returns bytes of the answer that come before the offset asked for */
-function checkHead(
-  { status, headers, resource }: OpenAnswer,
+/** @returns bytes of the answer that come before the offset asked for @throws RegistryError */
+function requireHead(
+  { status, headers }: ResponseHead,
+  resource: Resource,
   blob: Descriptor,
   offset: number,
 ): number {

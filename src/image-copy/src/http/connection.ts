@@ -141,8 +141,8 @@ export class Connection implements Carrier {
       return true
     }
     // Only sockets that are not stable deliver after they were stopped; at most what one TLS read holds. A sink copies those
-    // bytes anyway; without one they are kept here.
-    if (!this.#paused || (this.#rest === undefined && exchange.flowing)) {
+    // bytes anyway; behind others that it has not seen yet they are kept here.
+    if (!this.#paused || this.#rest === undefined) {
       if (this.#advance(buffer, length)) return true
       // A buffer that was not filled is not read into again in this turn of the event loop, at whose end most sinks go on.
       this.#stopped = !this.#stable || length === buffer.length
@@ -167,7 +167,7 @@ export class Connection implements Carrier {
     this.#socket?.resume()
   }
 
-  /** Goes on reading after a sink said `false`, or after a sink was set. */
+  /** Goes on reading after a sink said `false`. */
   resume(): void {
     if (!this.#paused) return
     this.#paused = false
@@ -235,7 +235,8 @@ export class Connection implements Carrier {
     }
     const { head, bodyBytes } = step
     if (bodyBytes > 0) this.#buffer.expect(bodyBytes)
-    return exchange.takeHead(head, bodyBytes)
+    exchange.takeHead(head, bodyBytes)
+    return true
   }
 
   #finish(exchange: Exchange, clean: boolean): void {

@@ -20,11 +20,11 @@ export interface Reading {
   readonly expect: readonly number[]
   /** Largest body of a status that was hoped for, in bytes. */
   readonly maxBytes?: number | undefined
-  /** The body of a status that was hoped for is not read: it waits for {@link Exchange.pipe}. */
-  readonly streamed?: boolean | undefined
+  /** Where the body of a status that was hoped for goes, instead of being kept: asked when its head has come. */
+  readonly sink?: ((head: ResponseHead, exchange: Exchange) => BodySink) | undefined
 }
 
-/** An answer with its body, which is empty while it waits for {@link Exchange.pipe}. */
+/** An answer with its body; of one that goes into a sink, nothing. */
 export interface Answer extends ResponseHead {
   readonly body: Buffer
   readonly exchange: Exchange
@@ -72,7 +72,7 @@ export interface ExchangeOptions extends Reading {
   readonly signal: StopSignal
 }
 
-/** One request and its answer. A body that is streamed waits in the connection's buffer until {@link Exchange.pipe} takes it. */
+/** One request and its answer. */
 export class Exchange {
   readonly #connection: Carrier
   readonly #options: ExchangeOptions
@@ -126,16 +126,11 @@ export class Exchange {
     return this.#received
   }
 
-  /** Whether there is a sink, which takes what comes even after it said `false`. */
-  get flowing(): boolean {
-    return this.#sink !== undefined
-  }
-
   get settled(): boolean {
     return this.#settled
   }
 
-  /** The final answer. @throws AnswerTooLargeError */
+  /** The final answer, before the end of a body that goes into a sink. @throws AnswerTooLargeError, or what the sink threw */
   answer(): Promise<Answer> {
     if (this.#answer !== undefined) return Promise.resolve(this.#answer)
     if (this.#failure !== undefined) return Promise.reject(this.#failure)
@@ -143,13 +138,11 @@ export class Exchange {
     return this.#promised.promise
   }
 
-  /** Lets a streamed body flow into `sink`. @returns when the answer is whole */
-  pipe(sink: BodySink): Promise<void> {
+  /** When the answer is whole, and its sink has all of it. */
+  whole(): Promise<void> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure)
-    this.#sink = sink
-    this.#end = Promise.withResolvers<void>()
-    this.#end.promise.catch(() => {})
-    this.resume()
+    if (this.#settled) return Promise.resolve()
+    this.#end ??= Promise.withResolvers()
     return this.#end.promise
   }
 
@@ -194,19 +187,18 @@ export class Exchange {
     this.#moves += bytes
   }
 
-  /** For the connection; `bodyBytes` as far as announced. @returns whether to go on reading */
-  takeHead(head: ResponseHead, bodyBytes: number): boolean {
-    const { expect, streamed, maxBytes = defaultMaxBytes } = this.#options
+  /** For the connection; `bodyBytes` as far as announced. */
+  takeHead(head: ResponseHead, bodyBytes: number): void {
+    const { expect, sink, maxBytes = defaultMaxBytes } = this.#options
     this.#head = head
     const expected = expect.includes(head.status)
-    if (expected && streamed === true) {
-      this.#readPaused = true
+    if (expected && sink !== undefined) {
+      this.#sink = sink(head, this)
       this.#give(head, nothing)
-      return false
+      return
     }
     this.#maxBytes = expected ? maxBytes : defaultMaxBytes
     this.#holdTo(bodyBytes)
-    return true
   }
 
   /** For the connection. @returns whether to go on reading */
@@ -230,7 +222,7 @@ export class Exchange {
   /** For the connection: the answer is whole. */
   complete(): void {
     this.#settle()
-    if (this.#end !== undefined) this.#end.resolve()
+    if (this.#sink !== undefined) this.#end?.resolve()
     else if (this.#head !== undefined) {
       const parts = this.#parts
       const body = parts.length > 1 ? Buffer.concat(parts) : (parts[0] ?? nothing)

@@ -267,7 +267,7 @@ export class Endpoint {
   }
 
   #send(
-    { method, headers, body, expect, maxBytes, streamed }: RegistryRequest,
+    { method, headers, body, expect, maxBytes, sink }: RegistryRequest,
     { resource, direct }: { readonly resource: Resource; readonly direct: boolean },
     authorization: string | undefined,
     { signal }: Context,
@@ -284,7 +284,7 @@ export class Endpoint {
       body,
       expect,
       maxBytes,
-      streamed,
+      sink: sink && ((head, exchange) => sink(head, exchange, resource)),
       limits,
       signal,
     })

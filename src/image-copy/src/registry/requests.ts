@@ -1,4 +1,4 @@
-import type { Answer, Exchange, Reading } from '../http/exchange.ts'
+import type { Answer, BodySink, Exchange, Reading } from '../http/exchange.ts'
 import type { ResponseHead } from '../http/response-parser.ts'
 import type { Resource } from './resource.ts'
 
@@ -37,7 +37,7 @@ export interface Learned {
 }
 
 /** One request to a registry. */
-export interface RegistryRequest extends Reading {
+export interface RegistryRequest extends Omit<Reading, 'sink'> {
   readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   /** Path with query below the registry, or where an answer of it pointed to. */
   readonly url: string | URL
@@ -45,6 +45,8 @@ export interface RegistryRequest extends Reading {
   readonly query?: string
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: Uint8Array
+  /** {@link Reading.sink}, told which resource gave the answer in the end. */
+  readonly sink?: (head: ResponseHead, exchange: Exchange, resource: Resource) => BodySink
   /** Credentials are chosen by it. */
   readonly repository: string
   readonly scopes: readonly string[]
@@ -55,7 +57,7 @@ export interface RegistryAnswer extends Omit<Answer, 'exchange'> {
   readonly resource: Resource
 }
 
-/** An answer whose body may be streamed. */
+/** An answer whose body may have gone, or be going, into a sink. */
 export interface OpenAnswer extends RegistryAnswer {
   readonly exchange: Exchange
 }
