@@ -198,7 +198,7 @@ export class Exchange {
       return
     }
     this.#maxBytes = expected ? maxBytes : defaultMaxBytes
-    this.#holdTo(bodyBytes)
+    if (bodyBytes > this.#maxBytes) this.#tooLarge()
   }
 
   /** For the connection. @returns whether to go on reading */
@@ -211,12 +211,12 @@ export class Exchange {
   #gather(bytes: Buffer): true {
     this.#parts.push(Buffer.from(bytes))
     this.#gathered += bytes.length
-    this.#holdTo(this.#gathered)
+    if (this.#gathered > this.#maxBytes) this.#tooLarge()
     return true
   }
 
-  #holdTo(bytes: number): void {
-    if (bytes > this.#maxBytes) this.abort(new AnswerTooLargeError(this.#maxBytes))
+  #tooLarge(): void {
+    this.abort(new AnswerTooLargeError(this.#maxBytes))
   }
 
   /** For the connection: the answer is whole. */

@@ -181,9 +181,15 @@ export function readDescriptor(value: unknown, field: string, invalid: Invalid):
     mediaType: text(value, 'mediaType', field, invalid) ?? '',
     digest,
     size,
-    platform: readPlatform(value.platform, `${field}.platform`, invalid),
+    platform:
+      value.platform === undefined
+        ? undefined
+        : readPlatform(value.platform, `${field}.platform`, invalid),
     artifactType: text(value, 'artifactType', field, invalid),
-    annotations: readAnnotations(value.annotations, `${field}.annotations`, invalid),
+    annotations:
+      value.annotations === undefined
+        ? undefined
+        : readAnnotations(value.annotations, `${field}.annotations`, invalid),
     ...(Array.isArray(urls) ? { urls: urls as string[] } : {}),
   }
 }

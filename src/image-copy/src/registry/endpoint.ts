@@ -50,6 +50,8 @@ type Peer = Pick<TransportPeer, 'origin' | 'purpose'>
 const maxRedirects = 5
 /** Answers to one request that ask for another token or credential. */
 const maxTurns = 16
+/** Only these are redirected, and only of these do registries count how many are left. */
+const reads: ReadonlySet<string> = new Set(['GET', 'HEAD'])
 const redirects = new Set([301, 302, 303, 307, 308])
 /** Windows begin at six, and more would mostly be opened in vain where an image turns out to be there. */
 const maxWarm = 6
@@ -198,7 +200,7 @@ export class Endpoint {
         const shown = direct ? grant?.authorization : undefined
         const answer = await this.#send(request, { resource, direct }, shown, context, limits)
         const { status, headers, body, exchange } = answer
-        if (direct && isRead(request)) this.#noteRateLimit(headers, context)
+        if (direct && reads.has(request.method)) this.#noteRateLimit(headers, context)
         if (request.expect.includes(status)) return { status, headers, body, exchange, resource }
         if (redirects.has(status)) {
           const destination = requireRedirect(request.method, resource, answer, hops)
@@ -333,7 +335,7 @@ function requireRedirect(
   { status, headers }: ResponseHead,
   hops: number,
 ): ReturnType<typeof resolveLocation> {
-  if (hops < maxRedirects && isRead({ method }))
+  if (hops < maxRedirects && reads.has(method))
     return resolveLocation(resource, headers.get('location'))
   const why =
     hops >= maxRedirects
@@ -343,9 +345,4 @@ function requireRedirect(
     host: resource.host,
     status,
   })
-}
-
-/** Only reads are redirected, and only of those do registries count how many are left. */
-function isRead({ method }: { readonly method: string }): boolean {
-  return method === 'GET' || method === 'HEAD'
 }
