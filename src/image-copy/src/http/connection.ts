@@ -7,7 +7,7 @@ import { ConnectionLostError, ProtocolError } from './protocol-error.ts'
 import type { ReadBuffer } from './read-buffer.ts'
 import type { ReadStops } from './read-stops.ts'
 import type { RequestHead } from './request-head.ts'
-import { type ParserStep, ResponseParser } from './response-parser.ts'
+import { ResponseParser } from './response-parser.ts'
 
 const nothing = Buffer.alloc(0)
 /** Node's own mark from which on it tells of a write's end anyway. */
@@ -206,7 +206,14 @@ export class Connection implements Carrier {
         const step = this.#parser.read(input, at, length)
         if (step.kind === 'more') return true
         at = step.at
-        const goOn = step.kind === 'end' || this.#take(exchange, input, step)
+        let goOn = true
+        if (step.kind === 'head') {
+          if (step.bodyBytes > 0) this.#buffer.expect(step.bodyBytes)
+          exchange.takeHead(step.head, step.bodyBytes)
+        } else if (step.kind === 'body') {
+          const whole = step.from === 0 && at === input.length
+          goOn = exchange.takeBody(whole ? input : input.subarray(step.from, at))
+        }
         if (this.#exchange === undefined) return true
         if (!goOn) {
           this.#paused = true
@@ -225,18 +232,6 @@ export class Connection implements Carrier {
       this.destroy(error as Error)
       return true
     }
-  }
-
-  /** @returns whether to go on reading */
-  #take(exchange: Exchange, input: Buffer, step: ParserStep & { kind: 'head' | 'body' }): boolean {
-    if (step.kind === 'body') {
-      const { from, at } = step
-      return exchange.takeBody(from === 0 && at === input.length ? input : input.subarray(from, at))
-    }
-    const { head, bodyBytes } = step
-    if (bodyBytes > 0) this.#buffer.expect(bodyBytes)
-    exchange.takeHead(head, bodyBytes)
-    return true
   }
 
   #finish(exchange: Exchange, clean: boolean): void {

@@ -80,7 +80,7 @@ export class Exchange {
   #promised: PromiseWithResolvers<Answer> | undefined
   #answer: Answer | undefined
   #head: ResponseHead | undefined
-  readonly #parts: Buffer[] = []
+  #parts: Buffer[] | undefined
   #gathered = 0
   #maxBytes = 0
   #end: PromiseWithResolvers<void> | undefined
@@ -209,6 +209,7 @@ export class Exchange {
   }
 
   #gather(bytes: Buffer): true {
+    this.#parts ??= []
     this.#parts.push(Buffer.from(bytes))
     this.#gathered += bytes.length
     if (this.#gathered > this.#maxBytes) this.#tooLarge()
@@ -225,7 +226,8 @@ export class Exchange {
     if (this.#sink !== undefined) this.#end?.resolve()
     else if (this.#head !== undefined) {
       const parts = this.#parts
-      const body = parts.length > 1 ? Buffer.concat(parts) : (parts[0] ?? nothing)
+      const body =
+        parts !== undefined && parts.length > 1 ? Buffer.concat(parts) : (parts?.[0] ?? nothing)
       this.#give(this.#head, body)
     }
   }

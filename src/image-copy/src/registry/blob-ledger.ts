@@ -38,13 +38,10 @@ export class BlobLedger {
 export class KnownBlob {
   /** Repositories that hold it, each with the time it was seen there, in milliseconds. */
   readonly #repositories = new Map<string, number>()
-  /** An upload that is under way; settles when it ended either way. */
-  #leader: Promise<void> | undefined
-
+  /** For those who wait: settles when the upload under way has ended, either way. */
+  #ended: PromiseWithResolvers<void> | undefined
   /** Whether an upload is under way. */
-  get led(): boolean {
-    return this.#leader !== undefined
-  }
+  led = false
 
   /** Whether `repository` was seen to hold it lately. */
   isIn(repository: string): boolean {
@@ -80,19 +77,22 @@ export class KnownBlob {
     signal: StopSignal,
     work: () => Promise<T>,
   ): Promise<T | undefined> {
-    while (this.#leader !== undefined && this.holder === undefined)
-      await abortable(this.#leader, signal)
+    while (this.led && this.holder === undefined) {
+      this.#ended ??= Promise.withResolvers()
+      await abortable(this.#ended.promise, signal)
+    }
     if (this.isIn(repository)) return undefined
-    const turn = this.#leader === undefined ? Promise.withResolvers<void>() : undefined
-    if (turn !== undefined) this.#leader = turn.promise
+    const leads = !this.led
+    this.led = true
     try {
       const done = await work()
       this.add(repository)
       return done
     } finally {
-      if (turn !== undefined) {
-        this.#leader = undefined
-        turn.resolve()
+      if (leads) {
+        this.led = false
+        this.#ended?.resolve()
+        this.#ended = undefined
       }
     }
   }

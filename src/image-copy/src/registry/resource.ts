@@ -2,14 +2,15 @@ import { sameOrigin } from '../http/origin.ts'
 
 /** What a request is about. */
 export class Resource {
+  // Only declared, since each request makes one: fields of their own would first be made empty, by a call.
   /** Root of the registry that is asked. */
-  readonly base: URL
+  declare readonly base: URL
   /** A URL at the server that is asked. */
-  readonly origin: URL
+  declare readonly origin: URL
   /** Path and query. */
-  readonly target: string
+  declare readonly target: string
   /** At the server that the request was made for, and not where an answer sent it. */
-  readonly own: boolean
+  declare readonly own: boolean
 
   /**
    * @param base root of the registry
