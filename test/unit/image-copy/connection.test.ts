@@ -92,6 +92,21 @@ describe('a connection', () => {
     const [bytes] = await once(peer, 'data')
     assert.equal(String(bytes), 'PUT / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello')
   })
+  test('tells when an answer has ended that is kept, and one that is not', async () => {
+    const exchange = put(1)
+    exchange.write(Buffer.from('x'))
+    const [whole, answer] = [exchange.whole(), exchange.answer()]
+    peer.write('HTTP/1.1 201 Created\r\nContent-Length: 4\r\n\r\nkept')
+    await whole
+    assert.equal(String((await answer).body), 'kept')
+    const sunk: Buffer[] = []
+    const next = get((bytes) => sunk.push(Buffer.from(bytes)) > 0)
+    peer.write('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nsunk')
+    await next.whole()
+    assert.equal(String(Buffer.concat(sunk)), 'sunk')
+    assert.equal((await next.answer()).body.length, 0)
+  })
+
   test('reads nothing over what a sink was lent that takes no more', async () => {
     const { exchange, lent } = await getStopped()
     peer.write('y'.repeat(50))

@@ -138,7 +138,7 @@ export class Exchange {
     return this.#promised.promise
   }
 
-  /** When the answer is whole, and its sink has all of it. */
+  /** When the answer has ended, and its sink has all of it. */
   whole(): Promise<void> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure)
     if (this.#settled) return Promise.resolve()
@@ -223,8 +223,8 @@ export class Exchange {
   /** For the connection: the answer is whole. */
   complete(): void {
     this.#settle()
-    if (this.#sink !== undefined) this.#end?.resolve()
-    else if (this.#head !== undefined) {
+    this.#end?.resolve()
+    if (this.#sink === undefined && this.#head !== undefined) {
       const parts = this.#parts
       const body =
         parts !== undefined && parts.length > 1 ? Buffer.concat(parts) : (parts?.[0] ?? nothing)
