@@ -81,7 +81,7 @@ export function createJob<T>(
   let readers: readonly EventQueue[] = []
   const emit = (event: CopyEvent): void => {
     onEvent?.(event)
-    for (const reader of readers) reader.push(event)
+    if (readers.length > 0) for (const reader of readers) reader.push(event)
   }
   // The work starts a turn later, so that a reader that is made at once misses nothing.
   const result = Promise.resolve().then(() => work(emit))
