@@ -323,6 +323,10 @@ describe('manifests', () => {
       'COPY_MANIFEST_INVALID',
     ],
     'that are no object': ['[]', ociManifest],
+    'with a byte order mark before them': [
+      `\ufeff${JSON.stringify({ config: descriptor, layers: [] })}`,
+      ociManifest,
+    ],
     'of media type HTML': ['<html>', 'text/html', 'COPY_MANIFEST_INVALID'],
   }
   for (const [what, [fields, type, code]] of Object.entries(cases)) {
