@@ -10,6 +10,7 @@ export class Stop {
   readonly #above: readonly StopSignal[]
   /** For {@link onAbort}. */
   readonly callbacks: (() => void)[] = []
+  /** Set by {@link abort} only, as the next; read for each request, and so no getters. */
   aborted = false
   reason: unknown
 

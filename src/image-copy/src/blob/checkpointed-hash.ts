@@ -15,8 +15,7 @@ export class CheckpointedHash {
   readonly #interval: number
   #marks: { readonly position: number; readonly hash: Hash }[] = []
   #hash: Hash | undefined
-  /** Bytes hashed so far. */
-  position = 0
+  #position = 0
   /** The digest of a blob that came in one piece: a running one costs more than most of them have bytes. */
   #whole: string | undefined
 
@@ -26,29 +25,34 @@ export class CheckpointedHash {
     this.#interval = Math.max(minInterval, Math.ceil(size / checkpoints))
   }
 
+  /** Bytes hashed so far. */
+  get position(): number {
+    return this.#position
+  }
+
   update(bytes: Uint8Array): void {
-    if (this.position === 0 && bytes.length === this.#size) {
+    if (this.#position === 0 && bytes.length === this.#size) {
       this.#whole = digestOf(bytes, algorithmOf(this.#digest))
-      this.position = bytes.length
+      this.#position = bytes.length
       return
     }
     this.#hash ??= createDigester(this.#digest)
     this.#hash.update(bytes)
-    this.position += bytes.length
-    if (this.position - (this.#marks.at(-1)?.position ?? 0) >= this.#interval) {
-      this.#marks.push({ position: this.position, hash: this.#hash.copy() })
+    this.#position += bytes.length
+    if (this.#position - (this.#marks.at(-1)?.position ?? 0) >= this.#interval) {
+      this.#marks.push({ position: this.#position, hash: this.#hash.copy() })
     }
   }
 
   /** Goes back to the last known state at or before `position`. @returns where that is */
   rewind(position: number): number {
-    if (this.position === 0) return 0
+    if (this.#position === 0) return 0
     this.#whole = undefined
     this.#marks = this.#marks.filter((mark) => mark.position <= position)
     const last = this.#marks.at(-1)
     this.#hash = last?.hash.copy()
-    this.position = last?.position ?? 0
-    return this.position
+    this.#position = last?.position ?? 0
+    return this.#position
   }
 
   /** The digest of what was hashed; nothing can be added afterwards without {@link rewind}. */

@@ -17,7 +17,7 @@ export type Way = { readonly chunk: number } | undefined
 
 /** Answers to an upload that say "not this way". */
 const notThisWay = new Set([404, 405, 411, 413, 415, 416, 501])
-const plainBytes = { 'Content-Type': 'application/octet-stream' }
+const octetStream = { 'Content-Type': 'application/octet-stream' }
 /** One for all: an error made for each transfer, with its stack, takes longer than its requests. */
 const ended = new Error('the transfer ended')
 
@@ -143,10 +143,10 @@ export class Attempt {
     const { path, scopes } = target.write
     const ranged = count > 0 && (offset > 0 || (way !== undefined && count < blob.size))
     const headers = ranged
-      ? { ...plainBytes, 'Content-Range': `${offset}-${offset + count - 1}` }
-      : plainBytes
+      ? { ...octetStream, 'Content-Range': `${offset}-${offset + count - 1}` }
+      : octetStream
     const expect = method === 'PATCH' ? [202, 204] : [201, 204]
-    const query = method === 'PUT' ? `digest=${blob.digest.replace(':', '%3A')}` : ''
+    const query = method === 'PUT' ? `digest=${encodeURIComponent(blob.digest)}` : ''
     const request = { method, url, query, headers, repository: path, scopes, expect }
     const upload = await this.#endpoint.startUpload({ ...request, bodyBytes: count }, context)
     const { exchange, resource } = upload

@@ -105,7 +105,7 @@ export class Connection implements Carrier {
   /** @returns whether the kernel took all of it already; else `done` is called when it has */
   write(bytes: Uint8Array, done: () => void): boolean {
     const socket = this.#socket
-    if (socket === undefined || this.closed !== undefined) return false
+    if (socket === undefined || socket.destroyed) return false
     const head = this.#head
     if (head !== undefined) {
       this.#head = undefined

@@ -108,7 +108,7 @@ export class Transport {
   open(request: TransportRequest, fresh = false): Opened | Promise<Opened> {
     const { origin, body } = request
     const bodyBytes = body?.length ?? request.bodyBytes ?? 0
-    const pool = this.#poolOf.get(origin) ?? this.#pool(origin)
+    const pool = this.#pool(origin)
     const head = requestHead({
       origin,
       host: pool.host,
@@ -140,7 +140,7 @@ export class Transport {
     }
   }
 
-  /** Sends a request and waits for its answer. */
+  /** Sends a request and waits for its answer. @throws at once what {@link open} throws */
   send(request: TransportRequest): Promise<Answer> {
     const opened = this.open(request)
     if (opened instanceof Promise) return opened.then((it) => this.#answerOf(it, request))
@@ -164,7 +164,7 @@ export class Transport {
    * requests. Those that are open already count. A failure is left to the request that meets it.
    */
   warm(peer: TransportPeer, count: number): void {
-    const pool = this.#poolOf.get(peer.origin) ?? this.#pool(peer.origin)
+    const pool = this.#pool(peer.origin)
     while (!this.#closed && pool.count < count) {
       const warming = this.#connect(pool, peer)
       pool.warming.push(warming)
@@ -189,8 +189,7 @@ export class Transport {
 
   #takeIdle(pool: Pool, request: TransportRequest): Connection | undefined {
     for (let idle = pool.idle.pop(); idle !== undefined; idle = pool.idle.pop())
-      if (idle.closed === undefined)
-        return idle.allowedFor === request.purpose ? idle : this.#allowed(idle, request)
+      if (idle.closed === undefined) return this.#allowed(idle, request)
     return undefined
   }
 
@@ -214,6 +213,7 @@ export class Transport {
 
   /** Holds a connection's address against the rule for what it is taken for. */
   #allowed(connection: Connection, { origin, purpose }: TransportRequest): Connection {
+    if (connection.allowedFor === purpose) return connection
     try {
       this.#options.dialer.require(connection.remoteAddress, origin, purpose)
     } catch (error) {
@@ -225,6 +225,8 @@ export class Transport {
   }
 
   #pool(origin: Origin): Pool {
+    const known = this.#poolOf.get(origin)
+    if (known !== undefined) return known
     const key = originKey(origin)
     let pool = this.#pools.get(key)
     if (pool === undefined) {

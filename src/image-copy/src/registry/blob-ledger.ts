@@ -40,8 +40,12 @@ export class KnownBlob {
   readonly #repositories = new Map<string, number>()
   /** For those who wait: settles when the upload under way has ended, either way. */
   #ended: PromiseWithResolvers<void> | undefined
+  #led = false
+
   /** Whether an upload is under way. */
-  led = false
+  get led(): boolean {
+    return this.#led
+  }
 
   /** Whether `repository` was seen to hold it lately. */
   isIn(repository: string): boolean {
@@ -77,20 +81,20 @@ export class KnownBlob {
     signal: StopSignal,
     work: () => Promise<T>,
   ): Promise<T | undefined> {
-    while (this.led && this.holder === undefined) {
+    while (this.#led && this.holder === undefined) {
       this.#ended ??= Promise.withResolvers()
       await abortable(this.#ended.promise, signal)
     }
     if (this.isIn(repository)) return undefined
-    const leads = !this.led
-    this.led = true
+    const leads = !this.#led
+    this.#led = true
     try {
       const done = await work()
       this.add(repository)
       return done
     } finally {
       if (leads) {
-        this.led = false
+        this.#led = false
         this.#ended?.resolve()
         this.#ended = undefined
       }

@@ -2,15 +2,14 @@ import { sameOrigin } from '../http/origin.ts'
 
 /** What a request is about. */
 export class Resource {
-  // Only declared, since each request makes one: fields of their own would first be made empty, by a call.
   /** Root of the registry that is asked. */
-  declare readonly base: URL
+  readonly base: URL
   /** A URL at the server that is asked. */
-  declare readonly origin: URL
+  readonly origin: URL
   /** Path and query. */
-  declare readonly target: string
+  readonly target: string
   /** At the server that the request was made for, and not where an answer sent it. */
-  declare readonly own: boolean
+  readonly own: boolean
 
   /**
    * @param base root of the registry
