@@ -141,8 +141,8 @@ describe('a connection', () => {
   test('is given up when it was read over what a sink was lent', async () => {
     const { exchange } = await getStopped()
     connection.onBytes(7, Buffer.from('over it'))
-    await assert.rejects(exchange.whole(), /nobody had asked for/)
     assert.match(String(connection.closed), /nobody had asked for/)
+    await assert.rejects(exchange.whole(), /nobody had asked for/)
   })
 })
 
