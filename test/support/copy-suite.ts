@@ -210,6 +210,18 @@ export function copySuite(world: () => SuiteWorld): void {
       assert.deepEqual(await world().targetLog(), [`HEAD /v2/copy/${name}/manifests/v1 200`])
     }))
 
+  test('copies a tag that moved, having seen it unmoved', () =>
+    withClient(async (client) => {
+      const { name, from, to } = fresh()
+      await world().source.client.push(sampleImage({ layers: [noise('first', 1000)] }), name, 'v1')
+      // From the fourth on its source is asked by HEAD, and from the fifth on for a change only.
+      for (let turn = 0; turn < 6; turn += 1) await copyImage(client, from('v1'), to('v1'))
+      const moved = sampleImage({ layers: [noise('moved', 1000)] })
+      await world().source.client.push(moved, name, 'v1')
+      assert.equal((await copyImage(client, from('v1'), to('v1'))).digest, moved.digest)
+      await requireSame(moved, `copy/${name}`, 'v1')
+    }))
+
   test('gives content that is there a new tag without asking for its blobs', () =>
     withClient(async (client) => {
       const { name, from, to } = fresh()

@@ -224,6 +224,8 @@ export class FakeRegistry implements AsyncDisposable {
       return end(response, 201, { 'docker-content-digest': digest, ...subject })
     }
     const digest = found.tags.get(reference) ?? reference
+    // As distribution does: without a look at the manifest.
+    if (request.headers['if-none-match'] === `"${digest}"`) return end(response, 304)
     const manifest = found.manifests.get(digest)
     if (manifest === undefined) return fail(response, 404, 'MANIFEST_UNKNOWN')
     if (request.method === 'DELETE') {
@@ -235,6 +237,7 @@ export class FakeRegistry implements AsyncDisposable {
     const headers = {
       'content-type': mediaType,
       'docker-content-digest': digest,
+      etag: `"${digest}"`,
       'content-length': bytes.length,
     }
     const body = this.mangle?.(bytes, 'manifest') ?? bytes

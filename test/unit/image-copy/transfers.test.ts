@@ -801,6 +801,87 @@ describe('requests', () => {
   })
 })
 
+describe('a source’s tag that was seen before', () => {
+  const image = sampleImage({ layers: [noise('seen', 300)] })
+  const seen = 'HEAD /v2/a/b/manifests/v1 200'
+
+  /** Copies until the target counts as up to date, so that sources are asked by HEAD, and then once more. */
+  async function copyUntilSeen(): Promise<void> {
+    await source.client.push(image, 'a/b', 'v1')
+    await target.client.push(image, 'c/d', 'v1')
+    for (let turn = 0; turn < 3; turn += 1) await copyImage(client, from(), to())
+    source.takeLog()
+    await copyImage(client, from(), to())
+    assert.deepEqual(source.takeLog(), [seen])
+    target.takeLog()
+  }
+
+  test('is asked for by what it was, and the target’s in full', async () => {
+    await copyUntilSeen()
+    const { digest, mediaType, bytes } = await copyImage(client, from(), to())
+    assert.deepEqual([digest, bytes], [image.digest, 0])
+    assert.equal(mediaType, 'application/vnd.oci.image.manifest.v1+json')
+    assert.deepEqual(source.takeLog(), ['HEAD /v2/a/b/manifests/v1 304'])
+    assert.deepEqual(target.takeLog(), ['HEAD /v2/c/d/manifests/v1 200'])
+  })
+
+  test('is copied when it moved, and seen as what it moved to', async () => {
+    await copyUntilSeen()
+    const moved = sampleImage({ layers: [noise('moved', 300)] })
+    await source.client.push(moved, 'a/b', 'v1')
+    source.takeLog()
+    assert.equal((await copyImage(client, from(), to())).digest, moved.digest)
+    await requireCopied(moved)
+    assert.equal(source.takeLog()[0], seen)
+  })
+
+  test('is copied again when the target lost it', async () => {
+    await copyUntilSeen()
+    target.repository('c/d').manifests.clear()
+    assert.equal((await copyImage(client, from(), to())).digest, image.digest)
+    await requireCopied(image)
+  })
+
+  test('is forgotten when it is gone', async () => {
+    await copyUntilSeen()
+    const { tags } = source.repository('a/b')
+    tags.delete('v1')
+    await assert.rejects(copyImage(client, from(), to()), { code: 'COPY_NOT_FOUND' })
+    tags.set('v1', image.digest)
+    for (let turn = 0; turn < 3; turn += 1) await copyImage(client, from(), to())
+    source.takeLog()
+    await copyImage(client, from(), to())
+    assert.deepEqual(source.takeLog(), [seen])
+  })
+
+  test('is asked for in full where the entity tag is not the digest', async () => {
+    source.interceptor = ({ method, url = '' }, response) => {
+      if (method !== 'HEAD' || !url.includes('/manifests/')) return false
+      const headers = { etag: '"1"', 'docker-content-digest': image.digest, 'content-length': 1 }
+      response.writeHead(200, headers).end()
+      return true
+    }
+    await copyUntilSeen()
+    await copyImage(client, from(), to())
+    const [asked] = source.requests
+    assert.deepEqual([asked?.method, asked?.headers['if-none-match']], ['HEAD', undefined])
+  })
+
+  test('is not believed to be the same where nobody asked that', async () => {
+    await copyUntilSeen()
+    await source.client.push(image, 'a/b', 'v2')
+    await target.client.push(image, 'c/d', 'v2')
+    source.interceptor = (_request, response) => {
+      response.writeHead(304).end()
+      return true
+    }
+    await assert.rejects(copyImage(client, from('v2'), to('v2')), {
+      code: 'COPY_PROTOCOL',
+      message: /manifests\/v2: 304; no such answer was expected/,
+    })
+  })
+})
+
 describe('a new tag on content that is there', () => {
   const image = sampleImage({ layers: [noise('renamed', 300)] })
   const asked = (name: string): string[] => [

@@ -9,6 +9,7 @@ import type { Context } from '../registry/context.ts'
 import {
   getManifest,
   headManifest,
+  headTag,
   type ManifestBytes,
   type ManifestHead,
   type OfferedManifest,
@@ -247,7 +248,7 @@ async function firstLook(
   const byHead = counted(from) || (looked === 'yes' && learned.rightTags >= enough)
   const [target, head, fetched] = await Promise.all([
     tag === undefined ? undefined : headManifest(to, tag, context),
-    source.digest === undefined && byHead ? headManifest(from, wanted, context) : undefined,
+    source.digest === undefined && byHead ? headTag(from, wanted, context) : undefined,
     source.digest === undefined && !byHead ? offerManifest(from, wanted, context) : undefined,
   ])
   const absent = target === undefined

@@ -27,6 +27,7 @@ import type {
 } from './requests.ts'
 import { Resource } from './resource.ts'
 import { backoffMs, delay, type RetryOptions } from './retry.ts'
+import { SeenTags } from './seen-tags.ts'
 import { Window } from './window.ts'
 
 export interface EndpointOptions {
@@ -72,6 +73,7 @@ export class Endpoint {
     rightTags: 0,
     absentNamesakes: 0,
   }
+  readonly seenTags: SeenTags = new SeenTags()
   /** Short requests, blob downloads, and blob uploads, each with a window of its own so that none starves another. */
   readonly requests: Window
   readonly pulls: Window

@@ -66,10 +66,43 @@ async function headManifestAt(
   reference: string,
   context: Context,
 ): Promise<ManifestHead | undefined> {
-  const answer = await place.endpoint.fetch(
-    manifestRequest('HEAD', place, reference, [200, 404]),
-    context,
+  return headOf(
+    await place.endpoint.fetch(manifestRequest('HEAD', place, reference, [200, 404]), context),
   )
+}
+
+/**
+ * What a tag is, where it is mostly what it was: then a registry need only say so, which takes it half the work. Not for
+ * finding out whether an image is there: of an unchanged tag, registries do not look whether its manifest still is.
+ */
+export function headTag(
+  repository: Repository,
+  tag: string,
+  context: Context,
+): Promise<ManifestHead | undefined> {
+  return readFirst(repository, context, (place, inner) => headTagAt(place, tag, inner))
+}
+
+async function headTagAt(
+  place: Place,
+  tag: string,
+  context: Context,
+): Promise<ManifestHead | undefined> {
+  const { seenTags } = place.endpoint
+  const name = `${place.path}:${tag}`
+  const seen = seenTags.get(name)
+  const request = manifestRequest('HEAD', place, tag, seen ? [200, 304, 404] : [200, 404])
+  const headers = seen && { ...request.headers, 'If-None-Match': `"${seen.digest}"` }
+  const answer = await place.endpoint.fetch(headers ? { ...request, headers } : request, context)
+  if (answer.status === 304) return seen
+  const head = headOf(answer)
+  // An entity tag that is not the digest could stay while the digest changes.
+  const tellable = head?.digest !== undefined && answer.headers.get('etag') === `"${head.digest}"`
+  seenTags.set(name, tellable ? head : undefined)
+  return head
+}
+
+function headOf(answer: RegistryAnswer): ManifestHead | undefined {
   if (answer.status === 404) return undefined
   const length = answer.headers.get('content-length')
   return {
