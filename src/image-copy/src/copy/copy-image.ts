@@ -1,4 +1,5 @@
 import { Stop } from '../abortable.ts'
+import { loadCryptoMeanwhile } from '../crypto-module.ts'
 import { RegistryError } from '../errors.ts'
 import { type CopyEvent, createJob, type Job } from '../events.ts'
 import { type Manifest, parseManifest } from '../image/manifest.ts'
@@ -246,11 +247,13 @@ async function firstLook(
   const tag = looked === 'yes' ? goal : asksNamesake ? own : undefined
   if (tag === undefined) to.route.main.warm(1, context)
   const byHead = counted(from) || (looked === 'yes' && learned.rightTags >= enough)
-  const [target, head, fetched] = await Promise.all([
+  const answers = Promise.all([
     tag === undefined ? undefined : headManifest(to, tag, context),
     source.digest === undefined && byHead ? headTag(from, wanted, context) : undefined,
     source.digest === undefined && !byHead ? offerManifest(from, wanted, context) : undefined,
   ])
+  if (!byHead) loadCryptoMeanwhile(answers)
+  const [target, head, fetched] = await answers
   const absent = target === undefined
   const right = !absent && target.digest === (head ?? fetched ?? source).digest
   if (looked === 'yes') learned.absentTags = absent ? learned.absentTags + 1 : 0
