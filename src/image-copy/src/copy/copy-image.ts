@@ -252,7 +252,8 @@ async function firstLook(
     source.digest === undefined && byHead ? headTag(from, wanted, context) : undefined,
     source.digest === undefined && !byHead ? offerManifest(from, wanted, context) : undefined,
   ])
-  if (!byHead) loadCryptoMeanwhile(answers)
+  // Where the target's tag may be right already, the bytes mostly need no verifying.
+  if (looked !== 'yes') loadCryptoMeanwhile(answers)
   const [target, head, fetched] = await answers
   const absent = target === undefined
   const right = !absent && target.digest === (head ?? fetched ?? source).digest
