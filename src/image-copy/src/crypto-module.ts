@@ -19,6 +19,7 @@ export function loadCryptoMeanwhile(answers: Promise<unknown>): void {
   setImmediate(() => setTimeout(load, farMs).unref())
 }
 
+/** A registry in the same data centre mostly answers sooner. */
 const farMs = 5
 
 let loaded: typeof import('node:crypto') | undefined

@@ -92,6 +92,7 @@ describe('a connection', () => {
     const [bytes] = await once(peer, 'data')
     assert.equal(String(bytes), 'PUT / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello')
   })
+
   test('tells when an answer has ended that is kept, and one that is not', async () => {
     const exchange = put(1)
     exchange.write(Buffer.from('x'))
