@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs'
 import manifest from '../package.json' with { type: 'json' }
 import type { Invocation, Subcommand } from './cli/invocation.ts'
 import { stopSignal } from './stop-signal.ts'
+import { readText, readTextFile } from './text-file.ts'
 
 interface Command {
   readonly summary: string
@@ -97,7 +97,7 @@ async function readInput(signal: AbortSignal): Promise<string> {
   signal.throwIfAborted()
   const { stdin } = process
   signal.addEventListener('abort', () => stdin.destroy(signal.reason), { once: true })
-  return (await stdin.setEncoding('utf8').toArray()).join('')
+  return await readText(stdin)
 }
 
 const output = new LateOutput('stdout')
@@ -113,7 +113,11 @@ function leaveUnoptimised(): void {
 }
 
 async function main(): Promise<number> {
-  const signal = stopSignal()
+  let stop: AbortSignal | undefined
+  const signal = (): AbortSignal => {
+    stop ??= stopSignal()
+    return stop
+  }
   const complain = (text: string) => errors.stream.write(`${text}\n`)
   const { name, rest } = choose(process.argv.slice(2))
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined
@@ -127,14 +131,17 @@ async function main(): Promise<number> {
   return await run({
     argv: rest,
     env: process.env,
-    readFile: (path) => readFileSync(path, 'utf8'),
-    readInput: () => readInput(signal),
+    readFile: readTextFile,
+    readInput: () => readInput(signal()),
     print: (text) => output.stream.write(`${text}\n`),
     complain,
     terminal: process.getBuiltinModule('node:tty').isatty(2) ? errors.stream : undefined,
     program: import.meta.filename,
     version: manifest.version,
-    signal,
+    // With handlers, neither signal would end a process that waits for a named pipe's other end.
+    get signal() {
+      return signal()
+    },
   })
 }
 

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import type { Invocation } from './cli/invocation.ts'
 import { clusterNetworks } from './cluster-networks.ts'
 import { createMapping } from './images/mapping.ts'
@@ -16,6 +15,7 @@ import { createClusterStore } from './state/cluster-store.ts'
 /** The copying half of the mirror, in a child process of the leader; told by IPC what to do. */
 export async function mirrorWorker({
   env,
+  readFile,
   complain,
   version,
   signal,
@@ -36,7 +36,7 @@ export async function mirrorWorker({
   const client = await connectCluster({ kubeconfig: settings.kubeconfig, env, signal: stop.signal })
   const registry = createRegistries({
     settings,
-    readFile: (path) => readFileSync(path, 'utf8'),
+    readFile,
     clusterNetworks: await clusterNetworks(client, env, stop.signal),
     userAgent: `kip/${version}`,
     writeBackup: true,

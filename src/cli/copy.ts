@@ -3,6 +3,7 @@ import {
   type CopyOptions,
   copyImage,
   createRegistryClient,
+  faultOfAuthorities,
   planCopy,
   proxyFromVariables,
   type RegistryClient,
@@ -35,15 +36,16 @@ export async function copy(invocation: Invocation): Promise<number> {
 }
 
 async function copyPairs(args: CopyArguments, invocation: Invocation): Promise<number> {
-  const { signal } = invocation
+  const { env, readFile, readInput } = invocation
   const [pairs, authorities, credentialsFor] = await allUsable([
     readPairs(args, invocation),
     readAuthorities(args, invocation),
-    copyCredentials({ ...args, ...invocation }),
+    copyCredentials({ ...args, env, readFile, readInput }),
   ])
   const credentials = credentialsFor(pairs)
   const client = createClient(args, invocation, pairs, { ...authorities, credentials })
   const reporter = new Reporter({ invocation, output: args.output, images: pairs.length })
+  const { signal } = invocation
   const started = process.uptime()
   const outcomes: Outcome[] = []
   const waiting = pairs.values()
@@ -105,8 +107,8 @@ async function readAuthorities(
 ): Promise<Pick<RegistryClientOptions, 'ca'>> {
   if (file === undefined) return {}
   const ca = readNamed('--ca', file, readFile)
-  if (!ca.includes('-----BEGIN CERTIFICATE-----'))
-    throw new UsageError([`--ca ${file}: holds no PEM certificate`])
+  const fault = faultOfAuthorities(ca)
+  if (fault !== undefined) throw new UsageError([`--ca ${file}: ${fault}`])
   return { ca }
 }
 

@@ -15,7 +15,7 @@ export interface Invocation {
   /** The program's own module, for a child process that runs another subcommand. */
   readonly program: string
   readonly version: string
-  /** Aborted by SIGTERM and SIGINT. */
+  /** Aborted by SIGTERM and SIGINT, which until it is first asked for end the process as they do any other. */
   readonly signal: AbortSignal
 }
 

@@ -1,3 +1,4 @@
+import { faultOfAuthorities } from '@containers/image-copy'
 import type { Settings } from './settings.ts'
 
 export interface NamedFilesOptions {
@@ -38,10 +39,8 @@ export function readNamedFiles(options: NamedFilesOptions): NamedFiles {
   }
 
   const { caFile, credentialsFile } = settings.registries
-  const faultOfBundle = (text: string): string | undefined =>
-    text.includes('-----BEGIN CERTIFICATE-----') ? undefined : 'holds no PEM certificate'
-  read('registries.caFile', caFile, faultOfBundle)
-  read('multiCluster.caFile', settings.multiCluster.caFile, faultOfBundle)
+  read('registries.caFile', caFile, faultOfAuthorities)
+  read('multiCluster.caFile', settings.multiCluster.caFile, faultOfAuthorities)
   read('registries.credentialsFile', credentialsFile, (text) =>
     isJsonObject(text) ? undefined : 'is no Docker config.json (a JSON object)',
   )

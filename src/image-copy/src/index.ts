@@ -31,6 +31,7 @@ export {
   defaultAddressPolicy,
   publicAddressesOnly,
 } from './http/address.ts'
+export { faultOfAuthorities } from './http/authorities.ts'
 export { type ProxyChoice, type ProxyVariables, proxyFromVariables } from './http/proxy.ts'
 export {
   formatReference,

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises'
 import { createServer, request as httpRequest } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { promisify } from 'node:util'
 import { largeImage } from '../../cluster/images/large.ts'
 import { tinyImage } from '../../cluster/images/tiny.ts'
 import { kipCopy as kip } from '../../support/copy-command.ts'
@@ -116,6 +118,10 @@ describe('kip copy in adversity', { skip, timeout: 120_000 }, () => {
       ],
       /no image\n.*\/status: holds no PEM.*\n.* \/nonexistent: ENOENT.*\n.* \/proc: EISDIR/,
     ],
+    'a list that never ends': [
+      ['--from-file', '/dev/zero'],
+      /^kip copy: --from-file \/dev\/zero: more than 64 MiB/,
+    ],
     'a proxy of a kind that nobody speaks': [
       ['a.test/a', 'b.test/b'],
       /HTTPS_PROXY: proxies of kind socks5:/,
@@ -148,6 +154,16 @@ describe('kip copy in adversity', { skip, timeout: 120_000 }, () => {
       assert.match(run.stderr, /stopped by SIGINT/)
     })
   }
+
+  test('Ctrl-C ends it while it waits for what a named pipe brings', async () => {
+    const pipe = join(folder, 'list')
+    await promisify(execFile)('mkfifo', [pipe])
+    // Opened only when somebody reads.
+    const writer = open(pipe, 'w')
+    const run = await kip(['--from-file', pipe], { interruptAt: writer })
+    await (await writer).close()
+    assert.deepEqual([run.killedBy, run.stdout, run.stderr], ['SIGINT', '', ''])
+  })
 
   test('where only a proxy leads to the source, it is taken, and not for what NO_PROXY names', async () => {
     const asked: string[] = []

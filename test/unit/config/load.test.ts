@@ -303,7 +303,7 @@ describe('files that settings name', () => {
       '--mirror.registry=b.test',
     ]
     assert.deepEqual(faults({ argv, files: { '/ca.pem': 'x', '/config.json': '[]' } }), [
-      '--registries.caFile: /ca.pem holds no PEM certificate',
+      '--registries.caFile: /ca.pem holds no PEM certificate (-----BEGIN CERTIFICATE-----)',
       '--registries.credentialsFile: /config.json is no Docker config.json (a JSON object)',
       '--mirror.passwordFile: cannot read /none (ENOENT)',
     ])

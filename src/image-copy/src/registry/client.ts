@@ -10,6 +10,7 @@ import {
 } from '../auth/token-client.ts'
 import type { RateLimit } from '../events.ts'
 import { type AllowAddress, defaultAddressPolicy } from '../http/address.ts'
+import { faultOfAuthorities } from '../http/authorities.ts'
 import { Dialer } from '../http/dial.ts'
 import type { Origin } from '../http/origin.ts'
 import { type ProxyChoice, parseProxy } from '../http/proxy.ts'
@@ -103,10 +104,9 @@ export function createRegistryClient(options: RegistryClientOptions = {}): Regis
   return new Client(options)
 }
 
-/** Node passes over a text without certificates, and then nothing is trusted that should be. */
-function requireCertificates(pem: string): void {
-  if (pem.includes('-----BEGIN CERTIFICATE-----')) return
-  throw new TypeError('ca holds no certificate in PEM (-----BEGIN CERTIFICATE-----)')
+function requireAuthorities(pem: string): void {
+  const fault = faultOfAuthorities(pem)
+  if (fault !== undefined) throw new TypeError(`ca ${fault}`)
 }
 
 /** The inside of a client. @throws TypeError for an object that {@link createRegistryClient} did not make */
@@ -144,7 +144,7 @@ export class Client implements RegistryClient {
   readonly #identities = new Map<string, ReturnType<typeof tlsIdentity>>()
 
   constructor(options: RegistryClientOptions) {
-    if (options.ca !== undefined) requireCertificates(options.ca)
+    if (options.ca !== undefined) requireAuthorities(options.ca)
     this.#options = options
     this.#timeouts = { ...defaultTimeouts, ...options.timeouts }
     const allowAddress = options.allowAddress ?? defaultAddressPolicy
@@ -270,11 +270,13 @@ export class Client implements RegistryClient {
   }
 
   #tls({ ca, cert, key }: HostOptions): ReturnType<typeof tlsIdentity> {
-    if (ca !== undefined) requireCertificates(ca)
     const trusted = [this.#options.ca, ca].filter((pem) => pem !== undefined)
     const material = { ca: trusted.length === 0 ? undefined : trusted.join('\n'), cert, key }
     const name = JSON.stringify(material)
-    if (!this.#identities.has(name)) this.#identities.set(name, tlsIdentity(material))
+    if (!this.#identities.has(name)) {
+      if (ca !== undefined) requireAuthorities(ca)
+      this.#identities.set(name, tlsIdentity(material))
+    }
     return this.#identities.get(name)
   }
 
