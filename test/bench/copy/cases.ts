@@ -29,12 +29,14 @@ export const cases: readonly Case<World>[] = [
     name: 'large',
     title: 'image of 1.5 GiB (1 GiB + 8 x 64 MiB), cold, http',
     contenders: singles('http', 'bench/large', ['crane', 'regctl', 'oras', 'podman-image']),
+    warmUp: true,
     goals: [wall(['crane'], 0.92), cpu(['crane'], 0.97), rss(64)],
   },
   {
     name: 'large-tls',
     title: 'image of 1.5 GiB, cold, TLS',
     contenders: singles('tls', 'bench/large', ['crane', 'podman-image']),
+    warmUp: true,
     goals: [wall(['crane'], 0.8), cpu(['podman-image'], 1), rss(68)],
   },
   {

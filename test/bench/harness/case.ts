@@ -1,7 +1,7 @@
 import type { BenchOptions } from '../bench.ts'
 import { type Goal, judge } from './goals.ts'
 import type { CaseResult } from './report.ts'
-import { type Contender, runRounds } from './rounds.ts'
+import { type Contender, type RoundsOptions, runRounds } from './rounds.ts'
 
 /** One comparison, in a world of a bench's own that outlives it. */
 export interface Case<World> {
@@ -11,6 +11,8 @@ export interface Case<World> {
   readonly contenders: (world: World, signal: AbortSignal) => Promise<readonly Contender[]>
   readonly goals: readonly Goal[]
   readonly leaveOutBeyond?: number
+  /** One run before the rounds does not count: see {@link RoundsOptions.warmUp}. */
+  readonly warmUp?: boolean
   /** No more rounds than these, where each is a long one. */
   readonly mostRounds?: number
 }
@@ -50,6 +52,7 @@ export async function runCase<World>(
     ours: OURS,
     keep: besides,
     ...(one.leaveOutBeyond !== undefined && { leaveOutBeyond: one.leaveOutBeyond }),
+    ...(one.warmUp && { warmUp: true }),
   })
   const judged = goals.map((goal) => judge(name, goal, rounds))
   return { name, title, ours: OURS, rounds, leftOut, goals: judged }

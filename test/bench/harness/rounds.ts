@@ -3,7 +3,7 @@ import { formatMeasurement, type Measurement, type Round } from './measurement.t
 /** A program that is measured beside others. */
 export interface Contender {
   readonly name: string
-  /** One run, with all that goes before and after it unmeasured. */
+  /** One run, with all that goes before and after it unmeasured. The rounds are 0 and up; -1 is one that warms up. */
   readonly run: (round: number, signal: AbortSignal) => Promise<Measurement>
 }
 
@@ -21,6 +21,8 @@ export interface RoundsOptions {
   readonly leaveOutBeyond?: number
   /** Peers that are measured in every round, however slow. */
   readonly keep: readonly string[]
+  /** One run of the first contender comes before the rounds and does not count: memory that was never used costs the first who does. */
+  readonly warmUp?: boolean
   readonly report: (line: string) => void
   readonly signal: AbortSignal
 }
@@ -43,6 +45,10 @@ export async function runRounds(options: RoundsOptions): Promise<Rounds> {
   const { name, report, signal } = options
   const rounds: Round[] = []
   const leftOut = new Set<string>()
+  const [first] = options.contenders
+  if (options.warmUp && first) {
+    report(`${name}, warming up: ${formatMeasurement(await first.run(-1, signal))}`)
+  }
   for (let number = 0; number < options.rounds; number += 1) {
     const measured: Record<string, Measurement> = {}
     for (const contender of rotated(options.contenders, number)) {

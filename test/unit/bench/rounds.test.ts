@@ -35,6 +35,16 @@ describe('rounds', () => {
     )
   })
 
+  test('the first contender may warm up, which does not count', async () => {
+    const order: string[] = []
+    const contenders = ['a', 'b'].map((name) => contender(name, 10, order))
+    const { rounds } = await runRounds({
+      ...{ name: 'case', ours: 'a', contenders, rounds: 1, keep: [], warmUp: true },
+      ...{ report: quiet, signal: never },
+    })
+    assert.deepEqual([order.join(''), rounds.length], ['aab', 1])
+  })
+
   test('a peer far behind is left out after the first round, unless it has to stay', async () => {
     const order: string[] = []
     const contenders = [
