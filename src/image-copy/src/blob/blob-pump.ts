@@ -119,7 +119,9 @@ export class BlobPump {
 
   /** @returns whether the kernel has taken all of it */
   #lend(bytes: Buffer, source: Exchange): boolean {
-    this.#hash(bytes)
+    // The target works on them while they are hashed, but it is given no last byte of a blob that may be wrong.
+    const last = this.position + bytes.length === this.#options.size
+    if (last) this.#hash(bytes)
     let freed = false
     let waited = false
     this.#queue.push({
@@ -130,6 +132,7 @@ export class BlobPump {
       },
     })
     this.#push()
+    if (!last) this.#hash(bytes)
     if (freed) return true
     waited = true
     return false

@@ -7,12 +7,9 @@ import type { Origin } from './origin.ts'
 const plainBytes = 64 * 1024
 /** For longer bodies 256 KiB a read measured well on plain TCP. */
 const longBytes = 256 * 1024
-/** For large ones still longer reads take a sixth less CPU; smaller ones never fill them. */
+/** For large ones still longer reads take a sixth less CPU; smaller ones never fill them, and beyond this nothing is gained. */
 const largeBytes = 768 * 1024
 const largeBodyBytes = 4 * 1024 * 1024
-/** For huge ones a tenth less again; few come at a time, and of 16 from one host these buffers take 48 MiB. */
-const hugeBytes = 3 * 1024 * 1024
-const hugeBodyBytes = 256 * 1024 * 1024
 /** A TLS record holds 16 KiB, and a read never brings more than one. */
 const tlsBytes = 16 * 1024
 
@@ -41,6 +38,5 @@ export class ReadBuffer {
 }
 
 function bytesFor(bodyBytes: number): number {
-  if (bodyBytes < largeBodyBytes) return longBytes
-  return bodyBytes < hugeBodyBytes ? largeBytes : hugeBytes
+  return bodyBytes < largeBodyBytes ? longBytes : largeBytes
 }
