@@ -14,11 +14,16 @@ export function readTextFile(path: string): string {
   const file = openSync(path, 'r')
   try {
     const parts: Buffer[] = []
+    let part = Buffer.alloc(0)
     for (let size = 0; size <= MAX_TEXT_BYTES; ) {
-      const part = Buffer.allocUnsafeSlow(READ_BYTES)
-      const count = readSync(file, part)
-      if (count === 0) return Buffer.concat(parts).toString()
-      parts.push(part.subarray(0, count))
+      // A pipe may bring a line at a time, and none of them is worth a buffer of its own.
+      const at = size % READ_BYTES
+      if (at === 0) {
+        part = Buffer.allocUnsafeSlow(READ_BYTES)
+        parts.push(part)
+      }
+      const count = readSync(file, part, at, READ_BYTES - at, null)
+      if (count === 0) return Buffer.concat(parts, size).toString()
       size += count
     }
     throw tooMuchText()

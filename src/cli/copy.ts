@@ -12,7 +12,7 @@ import {
 import { type CopyArguments, copyUsage, parseCopyArguments } from './copy/arguments.ts'
 import { copyCredentials } from './copy/credentials.ts'
 import { type CopyPair, parseCopyList, parseCopyPair } from './copy/items.ts'
-import { readNamed } from './copy/named-file.ts'
+import { readNamed, readNamedInput } from './copy/named-file.ts'
 import { type Outcome, summarize } from './copy/outcome.ts'
 import { Reporter } from './copy/reporter.ts'
 import { allUsable, UsageError } from './errors.ts'
@@ -72,7 +72,7 @@ async function readPairs(
   { readFile, readInput }: Invocation,
 ): Promise<readonly CopyPair[]> {
   if (pair !== undefined) return [parseCopyPair(pair)]
-  if (list === '-') return parseCopyList(await readInput(), 'standard input')
+  if (list === '-') return parseCopyList(await readNamedInput(readInput), 'standard input')
   return parseCopyList(readNamed('--from-file', list, readFile), list)
 }
 

@@ -7,7 +7,7 @@ import {
 } from '@containers/image-copy'
 import { allUsable, UsageError } from '../errors.ts'
 import type { CopyPair } from './items.ts'
-import { readNamed } from './named-file.ts'
+import { readNamed, readNamedInput } from './named-file.ts'
 
 export interface CopyCredentialsOptions {
   readonly sourceAuthFile: string | undefined
@@ -52,7 +52,8 @@ async function named(
   { readFile, readInput }: CopyCredentialsOptions,
   file: string,
 ): Promise<DockerConfig> {
-  const text = file === '-' ? await readInput() : readNamed('credentials', file, readFile)
+  const text =
+    file === '-' ? await readNamedInput(readInput) : readNamed('credentials', file, readFile)
   return parse(file === '-' ? 'standard input' : file, text)
 }
 

@@ -14,3 +14,13 @@ export function readNamed(what: string, file: string, readFile: (path: string) =
     throw new UsageError([`${what} ${file}: ${why}`])
   }
 }
+
+/** Reads standard input, where somebody named that. @throws UsageError when it holds too much; else as `readInput` */
+export async function readNamedInput(readInput: () => Promise<string>): Promise<string> {
+  try {
+    return await readInput()
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    throw new UsageError([`standard input: ${error.message}`])
+  }
+}

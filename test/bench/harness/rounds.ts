@@ -21,7 +21,10 @@ export interface RoundsOptions {
   readonly leaveOutBeyond?: number
   /** Peers that are measured in every round, however slow. */
   readonly keep: readonly string[]
-  /** One run of the first contender comes before the rounds and does not count: memory that was never used costs the first who does. */
+  /**
+   * One run of the first contender comes before the rounds and does not count: whoever is first pays for memory that was never
+   * used before.
+   */
   readonly warmUp?: boolean
   readonly report: (line: string) => void
   readonly signal: AbortSignal

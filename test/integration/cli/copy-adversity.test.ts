@@ -155,6 +155,17 @@ describe('kip copy in adversity', { skip, timeout: 120_000 }, () => {
     })
   }
 
+  for (const args of [
+    ['--from-file', '-'],
+    ['--authfile', '-', 'a.test/a', 'b.test/b'],
+  ]) {
+    test(`standard input without an end is told as such: ${args.join(' ')}`, async () => {
+      const run = await kip(args, { input: '#'.repeat(70 * 2 ** 20) })
+      assert.equal(run.code, 2)
+      assert.match(run.stderr, /^kip copy: standard input: more than 64 MiB/)
+    })
+  }
+
   test('Ctrl-C ends it while it waits for what a named pipe brings', async () => {
     const pipe = join(folder, 'list')
     await promisify(execFile)('mkfifo', [pipe])

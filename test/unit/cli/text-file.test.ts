@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
 import { MAX_TEXT_BYTES, readText, readTextFile } from '../../../src/text-file.ts'
 
 /** Three bytes each, so that reads of any power of two cut one. */
@@ -26,6 +30,18 @@ describe('a text', () => {
 
   it('comes out of files that tell no size', () => {
     assert.match(readTextFile('/proc/self/status'), /^Name:/)
+  })
+
+  it('comes whole out of a pipe that brings it in pieces', async () => {
+    const pipe = join(folder, 'pipe')
+    const script =
+      'mkfifo "$0"; { seq 20000; seq 3 | while read -r line; do echo "$line"; done; } > "$0"'
+    const child = spawn('sh', ['-c', script, pipe], { stdio: 'inherit' })
+    while (!existsSync(pipe)) await setTimeout(1)
+    const numbers = (count: number): string =>
+      Array.from({ length: count }, (_, i) => `${i + 1}\n`).join('')
+    assert.equal(readTextFile(pipe), numbers(20_000) + numbers(3))
+    await once(child, 'close')
   })
 
   it('that never ends is told from one', async () => {

@@ -7,7 +7,7 @@ import type { Origin } from './origin.ts'
 const plainBytes = 64 * 1024
 /** For longer bodies 256 KiB a read measured well on plain TCP. */
 const longBytes = 256 * 1024
-/** For large ones still longer reads take a sixth less CPU; smaller ones never fill them, and beyond this nothing is gained. */
+/** For large ones still longer reads take a sixth less CPU; smaller ones never fill them, and more than this gains nothing. */
 const largeBytes = 768 * 1024
 const largeBodyBytes = 4 * 1024 * 1024
 /** A TLS record holds 16 KiB, and a read never brings more than one. */
