@@ -9,6 +9,7 @@ import type { BodySink, Exchange } from '../../../src/image-copy/src/http/exchan
 import { ExchangeWatch } from '../../../src/image-copy/src/http/exchange-watch.ts'
 import { ReadBuffer } from '../../../src/image-copy/src/http/read-buffer.ts'
 import { ReadStops } from '../../../src/image-copy/src/http/read-stops.ts'
+import { seededRandom } from '../../support/random.ts'
 
 const limits = { answerMs: 60_000, stallMs: 60_000 }
 const server = createServer({ pauseOnConnect: true })
@@ -23,16 +24,16 @@ beforeEach(async () => {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const address = server.address()
-  const buffer = new ReadBuffer('http')
+  const buffer = new ReadBuffer(false)
   const parts = { buffer, watch: new ExchangeWatch(), stops: new ReadStops() }
   connection = new Connection({ ...parts, onIdle: () => {} })
   socket = connect({
     host: '127.0.0.1',
     port: typeof address === 'object' ? (address?.port ?? 0) : 0,
     onread: {
-      buffer: buffer.current,
-      callback: (length, bytes) => {
-        const goOn = connection.onBytes(length, bytes as Buffer)
+      buffer: buffer.room,
+      callback: (length) => {
+        const goOn = connection.onBytes(length)
         if (!goOn) stops += 1
         return goOn
       },
@@ -40,7 +41,7 @@ beforeEach(async () => {
   })
   const [[accepted]] = await Promise.all([once(server, 'connection'), once(socket, 'connect')])
   peer = accepted as Socket
-  connection.attach({ socket, stable: true })
+  connection.attach(socket)
 })
 afterEach(async () => {
   connection.destroy()
@@ -141,11 +142,201 @@ describe('a connection', () => {
 
   test('is given up when it was read over what a sink was lent', async () => {
     const { exchange } = await getStopped()
-    connection.onBytes(7, Buffer.from('over it'))
+    connection.onBytes(7)
     assert.match(String(connection.closed), /nobody had asked for/)
     await assert.rejects(exchange.whole(), /nobody had asked for/)
   })
 })
+
+/** As {@link connection}, for a socket whose reads are small and may come after it was stopped. */
+describe('a connection that gathers', () => {
+  const pattern = (bytes: number) =>
+    Buffer.from(Array.from({ length: bytes }, (_, n) => (n * 7) % 251))
+  let feed: (bytes: Uint8Array) => boolean
+  let gathering: Connection
+
+  beforeEach(() => {
+    const buffer = new ReadBuffer(true)
+    const parts = { buffer, watch: new ExchangeWatch(), stops: new ReadStops() }
+    gathering = new Connection({ ...parts, onIdle: () => {} })
+    gathering.attach(socket)
+    // As the platform does: it asks where the next read goes right after each.
+    let room = buffer.room()
+    feed = (bytes) => {
+      let goOn = true
+      for (let from = 0; from < bytes.length; ) {
+        const length = Math.min(room.length, bytes.length - from)
+        room.set(bytes.subarray(from, from + length))
+        from += length
+        goOn = gathering.onBytes(length)
+        room = buffer.room()
+      }
+      return goOn
+    }
+  })
+
+  afterEach(() => gathering.destroy())
+
+  function getHere(sink: BodySink): Exchange {
+    const head = { method: 'GET', text: 'GET / HTTP/1.1\r\n\r\n', bodyBytes: 0 }
+    const options = { limits, signal: new Stop(), expect: [200], sink: () => sink }
+    return gathering.start(head, undefined, options)
+  }
+
+  function feedSmall(bytes: Buffer): boolean {
+    let goOn = true
+    for (let from = 0; from < bytes.length && goOn; from += 1000)
+      goOn = feed(bytes.subarray(from, from + 1000))
+    return goOn
+  }
+
+  const head = (bytes: number) => Buffer.from(`HTTP/1.1 200 OK\r\nContent-Length: ${bytes}\r\n\r\n`)
+
+  test('makes few pieces of many small reads', async () => {
+    const pieces: Buffer[] = []
+    const exchange = getHere((bytes) => pieces.push(Buffer.from(bytes)) > 0)
+    const body = pattern(300_000)
+    feed(head(body.length))
+    feedSmall(body)
+    await exchange.whole()
+    assert.ok(Buffer.concat(pieces).equals(body))
+    assert.equal(pieces.length, 3)
+    assert.equal(gathering.closed, undefined)
+  })
+
+  test('gives chunks to their end, and does not wait for more', async () => {
+    const pieces: string[] = []
+    const exchange = getHere((bytes) => pieces.push(String(bytes)) > 0)
+    feed(Buffer.from('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'))
+    feed(Buffer.from('5\r\nhe'))
+    feed(Buffer.from('llo\r\n'))
+    assert.equal(pieces.join(''), 'hello')
+    feed(Buffer.from('0\r\n\r\n'))
+    await exchange.whole()
+  })
+
+  test('reads on while its sink takes no more, until it has enough', async () => {
+    let pieces = 0
+    getHere(() => {
+      pieces += 1
+      return false
+    })
+    feed(head(1_000_000))
+    feed(pattern(200_000).subarray(0, 131_072))
+    assert.equal(pieces, 1)
+    assert.equal(feed(pattern(50_000)), true)
+    assert.equal(feed(pattern(50_000)), false)
+    assert.equal(pieces, 1)
+  })
+
+  test('gives every byte once and lets what it lent alone, however reads and stops fall', async () => {
+    const blocks = new Set<ArrayBufferLike>()
+    for (let seed = 0; seed < 20; seed += 1) {
+      const random = seededRandom(seed)
+      const upTo = (most: number) => 1 + Math.floor(random() * most)
+      const body = pattern(400_000 + upTo(400_000))
+      const taken: Buffer[] = []
+      let lent: Buffer | undefined
+      const exchange = getHere((bytes) => {
+        assert.equal(lent, undefined)
+        taken.push(Buffer.from(bytes))
+        if (random() < 0.3) return true
+        lent = bytes
+        blocks.add(bytes.buffer)
+        return false
+      })
+      const answer =
+        seed % 2 === 1 ? inChunks(body, upTo) : Buffer.concat([head(body.length), body])
+      /** Bytes that came although reading was stopped: only those that were on their way. */
+      let late: number | undefined
+      socket.resume = () => {
+        late = undefined
+        return socket
+      }
+      const goOn = () => {
+        assert.ok(lent === undefined || taken.at(-1)?.equals(lent))
+        lent = undefined
+        exchange.resume()
+      }
+      for (let from = 0; from < answer.length; ) {
+        const most = Math.min(random() < 0.7 ? 16 * 1024 : 99, 64 * 1024 - (late ?? 0))
+        if (most === 0 || random() < 0.2) {
+          goOn()
+          continue
+        }
+        const bytes = answer.subarray(from, from + upTo(most))
+        from += bytes.length
+        const flows = feed(bytes)
+        if (late !== undefined) late += bytes.length
+        else if (!flows) late = 0
+      }
+      while (lent !== undefined) goOn()
+      await exchange.whole()
+      assert.ok(Buffer.concat(taken).equals(body), `seed ${seed}`)
+      assert.equal(gathering.closed, undefined)
+    }
+    // The first, and two that go round since a body was announced.
+    assert.ok(blocks.size <= 3, `${blocks.size} blocks`)
+  })
+
+  test('gives what came before its end', async () => {
+    const pieces: Buffer[] = []
+    const exchange = getHere((bytes) => pieces.push(Buffer.from(bytes)) > 0)
+    feed(head(100_000))
+    feedSmall(pattern(50_000))
+    assert.equal(bytesOf(pieces), 0)
+    peer.destroy()
+    await assert.rejects(exchange.whole(), /broke inside the answer/)
+    assert.ok(Buffer.concat(pieces).equals(pattern(50_000)))
+  })
+
+  test('gives what came before its end once its sink goes on', async () => {
+    const pieces: Buffer[] = []
+    const exchange = getHere((bytes) => {
+      pieces.push(Buffer.from(bytes))
+      return pieces.length > 1
+    })
+    feed(head(300_000))
+    feedSmall(pattern(150_000))
+    peer.destroy()
+    await new Promise((resolve) => socket.once('close', resolve))
+    assert.equal(pieces.length, 1)
+    exchange.resume()
+    await assert.rejects(exchange.whole(), /broke inside the answer/)
+    assert.ok(Buffer.concat(pieces).equals(pattern(150_000)))
+  })
+
+  test('is not used again when bytes came behind the answer while its sink took no more', async () => {
+    const exchange = getHere(() => false)
+    feed(Buffer.concat([head(10), Buffer.from('0123456789')]))
+    feed(Buffer.from('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'))
+    exchange.resume()
+    await exchange.whole()
+    assert.match(String(gathering.closed), /not reusable/)
+  })
+
+  test('is given up when more comes after a stop than is ever on its way', async () => {
+    const exchange = getHere(() => false)
+    feed(head(10_000_000))
+    for (let n = 0; n < 1000 && gathering.closed === undefined; n += 1) feed(pattern(16 * 1024))
+    assert.match(String(gathering.closed), /nobody had asked for/)
+    await assert.rejects(exchange.whole(), /nobody had asked for/)
+  })
+})
+
+function inChunks(body: Buffer, upTo: (most: number) => number): Buffer {
+  const parts = [Buffer.from('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n')]
+  for (let from = 0; from < body.length; ) {
+    const chunk = Buffer.from(body.subarray(from, from + upTo(70_000)))
+    from += chunk.length
+    parts.push(Buffer.from(`${chunk.length.toString(16)}\r\n`), chunk, Buffer.from('\r\n'))
+  }
+  return Buffer.concat([...parts, Buffer.from('0\r\n\r\n')])
+}
+
+function bytesOf(buffers: readonly Buffer[]): number {
+  return buffers.reduce((bytes, buffer) => bytes + buffer.length, 0)
+}
 
 function get(sink: BodySink): Exchange {
   const head = { method: 'GET', text: 'GET / HTTP/1.1\r\n\r\n', bodyBytes: 0 }

@@ -37,6 +37,27 @@ async function resolve(registry: FakeRegistry, options: RegistryClientOptions): 
   }
 }
 
+async function copiesLargeBlobs(
+  source: FakeRegistry,
+  target: FakeRegistry,
+  options: RegistryClientOptions,
+): Promise<void> {
+  const layers = [noise('large', 9_000_001), noise('x', 16_384), noise('y', 65_537)]
+  const large = sampleImage({ layers })
+  await source.client.push(large, 'a/b', 'v1')
+  const client = createRegistryClient(options)
+  try {
+    const to = { registry: target.host, repository: 'a/b', tag: 'v1' }
+    await copyImage(client, { registry: source.host, repository: 'a/b', tag: 'v1' }, to)
+  } finally {
+    await client.close()
+  }
+  for (const blob of large.blobs) {
+    const arrived = target.repository('a/b').blobs.get(blob.digest)
+    assert.ok(arrived?.equals(await blob.read()))
+  }
+}
+
 describe('TLS', () => {
   let folder: string
   let ca: string
@@ -83,25 +104,17 @@ describe('TLS', () => {
   test('carries large blobs, with back-pressure, byte for byte', async () => {
     await using source = await FakeRegistry.start({ tls: server })
     await using target = await FakeRegistry.start({ tls: server })
-    const large = sampleImage({
-      layers: [noise('tls large', 9_000_001), noise('x', 16_384), noise('y', 65_537)],
-    })
-    await source.client.push(large, 'a/b', 'v1')
-    const client = createRegistryClient({ ca })
-    try {
-      const to = { registry: target.host, repository: 'a/b', tag: 'v1' }
-      await copyImage(client, { registry: source.host, repository: 'a/b', tag: 'v1' }, to)
-    } finally {
-      await client.close()
-    }
-    for (const blob of large.blobs) {
-      assert.ok(
-        target
-          .repository('a/b')
-          .blobs.get(blob.digest)
-          ?.equals(await blob.read()),
-      )
-    }
+    await copiesLargeBlobs(source, target, { ca })
+  })
+
+  test('carries them through a proxy as well', async () => {
+    await using source = await FakeRegistry.start({ tls: server })
+    await using target = await FakeRegistry.start({ tls: server })
+    await using proxy = await TestProxy.start('kip', 'secret')
+    const options = { ca, proxy: () => `http://kip:secret@127.0.0.1:${proxy.port}` }
+    await copiesLargeBlobs(source, target, options)
+    assert.ok(proxy.seen.includes(`CONNECT ${source.host}`))
+    assert.ok(proxy.seen.includes(`CONNECT ${target.host}`))
   })
 
   test('that breaks in both directions loses no byte, and asks for none twice', async () => {
@@ -283,6 +296,17 @@ test('plain http goes through a proxy as a whole URL', async () => {
   }
   assert.equal(await resolve(registry, options), image.digest)
   assert.deepEqual(proxy.seen, [`HEAD http://${registry.host}/v2/a/b/manifests/v1`])
+})
+
+test('plain http carries large blobs through a proxy, byte for byte', async () => {
+  await using source = await FakeRegistry.start()
+  await using target = await FakeRegistry.start()
+  await using proxy = await TestProxy.start('kip', 'secret')
+  await copiesLargeBlobs(source, target, {
+    hosts: () => ({ http: true }),
+    proxy: () => `http://kip:secret@127.0.0.1:${proxy.port}`,
+  })
+  assert.ok(proxy.seen.some((request) => request.startsWith(`PUT http://${target.host}/v2/a/b/`)))
 })
 
 test('connections are kept and taken again', async () => {
@@ -475,7 +499,10 @@ class TestProxy implements AsyncDisposable {
         const lines = Object.entries({ ...headers, connection: 'close' }).map(
           ([name, value]) => `${name}: ${value}`,
         )
-        up.write(`${request.method} ${url.pathname} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`)
+        up.write(
+          `${request.method} ${url.pathname}${url.search} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`,
+        )
+        request.pipe(up, { end: false })
       })
       this.#keep(up)
       up.pipe(request.socket)

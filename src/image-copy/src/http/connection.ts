@@ -1,6 +1,5 @@
 import type { Socket } from 'node:net'
 import type { DialPurpose } from './address.ts'
-import type { DialedSocket } from './dial.ts'
 import { type Carrier, Exchange, type ExchangeOptions } from './exchange.ts'
 import type { ExchangeWatch } from './exchange-watch.ts'
 import { ConnectionLostError, ProtocolError } from './protocol-error.ts'
@@ -24,15 +23,15 @@ export interface ConnectionParts {
 /**
  * One socket and the exchange that is under way on it.
  *
- * All reads of a plain socket go to a buffer that lives as long as the connection. A body's bytes are lent to the
- * exchange's sink out of that buffer; a sink that cannot take more says `false`, reading stops, and the bytes stay where
- * they are until {@link Connection.resume}. Nothing is allocated per read.
+ * All reads go to a buffer that lives as long as the connection. A body's bytes are lent to the exchange's sink out of it; a
+ * sink that cannot take more says `false`, and the bytes stay where they are until {@link Connection.resume}. Meanwhile a plain
+ * socket is not read, and others fill a second block of the buffer before they are stopped. Nothing is copied or allocated per
+ * read.
  */
 export class Connection implements Carrier {
   readonly #parser = new ResponseParser()
   readonly #buffer: ReadBuffer
   #socket: Socket | undefined
-  #stable = false
   #exchange: Exchange | undefined
   /** Of a request whose body has not begun to come: until then the peer could do nothing with it, and so both leave together. */
   #head: string | undefined
@@ -59,9 +58,8 @@ export class Connection implements Carrier {
   }
 
   /** Takes over a connected socket. */
-  attach({ socket, stable }: DialedSocket): void {
+  attach(socket: Socket): void {
     this.#socket = socket
-    this.#stable = stable
     // Of heads, which then need not say it each.
     socket.setDefaultEncoding('latin1')
     // Exchanges keep the process alive, by their watch; an idle socket does not.
@@ -69,14 +67,8 @@ export class Connection implements Carrier {
     socket.on('error', (error) => this.#lost(error))
     socket.on('end', () => this.#lost(undefined))
     socket.on('close', () => this.#lost(undefined))
-    if (stable) return
-    // A TLS socket with its own read buffer has to be told to flow.
-    socket.resume()
-  }
-
-  /** Bytes given to a sink stay valid until resume(); otherwise only during the call. */
-  get stable(): boolean {
-    return this.#stable
+    // A TLS socket that is read into a buffer of ours has to be told to flow.
+    if (this.#buffer.gathers) socket.resume()
   }
 
   get remoteAddress(): string | undefined {
@@ -117,7 +109,7 @@ export class Connection implements Carrier {
       if (!error && !taken) done()
     }
     // What is small the kernel mostly takes at once, and to be told so costs a turn of its own.
-    const small = this.#stable && bytes.length < smallBytes
+    const small = !this.#buffer.gathers && bytes.length < smallBytes
     if (small) socket.write(bytes)
     else socket.write(bytes, told)
     if (head !== undefined) socket.uncork()
@@ -127,31 +119,46 @@ export class Connection implements Carrier {
     return taken
   }
 
-  /** For the dialer: bytes from the socket, the first `length` of `buffer`. @returns false to stop reading */
-  readonly onBytes = (length: number, buffer: Buffer): boolean => {
+  /** For the dialer: so many bytes came to the room that the buffer gave. @returns false to stop reading */
+  readonly onBytes = (length: number): boolean => {
     const exchange = this.#exchange
     if (exchange === undefined) {
       this.destroy(new ProtocolError('bytes came without a request'))
       return true
     }
     exchange.moved(length)
-    if (this.#paused && this.#stable) {
-      // They lie where those lay that the sink was lent. It cannot be: reading stops before.
+    const buffer = this.#buffer
+    buffer.brought(length)
+    if (!this.#paused) return this.#worthATurn() ? this.#handOn() : true
+    // A plain socket reads into what the sink was lent. It cannot be: reading stops before.
+    if (!buffer.gathers || buffer.overflows) {
       this.destroy(new ConnectionLostError('bytes came that nobody had asked for', false))
       return true
     }
-    // Only sockets that are not stable deliver after they were stopped; at most what one TLS read holds. A sink copies those
-    // bytes anyway; behind others that it has not seen yet they are kept here.
-    if (!this.#paused || this.#rest === undefined) {
-      if (this.#advance(buffer, length)) return true
-      // A buffer that was not filled is not read into again in this turn of the event loop, at whose end most sinks go on.
-      this.#stopped = !this.#stable || length === buffer.length
-      if (!this.#stopped) this.#stops.add(this)
-      return !this.#stopped
+    this.#stopped = buffer.nearlyEnough
+    return !this.#stopped
+  }
+
+  /** Of a body whose bytes come in small reads, many make one piece. */
+  #worthATurn(): boolean {
+    const buffer = this.#buffer
+    return !buffer.gathers || buffer.enough || this.#parser.bodyLeft <= buffer.filled
+  }
+
+  /** @returns whether to read on */
+  #handOn(): boolean {
+    const buffer = this.#buffer
+    const length = buffer.filled
+    const block = buffer.take()
+    if (this.#advance(block, length)) return true
+    if (buffer.gathers) {
+      buffer.lend()
+      return true
     }
-    const bytes = buffer.subarray(0, length)
-    this.#rest = this.#rest === undefined ? Buffer.from(bytes) : Buffer.concat([this.#rest, bytes])
-    return false
+    // A buffer that was not filled is not read into again in this turn of the event loop, at whose end most sinks go on.
+    this.#stopped = length === block.length
+    if (!this.#stopped) this.#stops.add(this)
+    return !this.#stopped
   }
 
   /** At the end of a turn: does not read on, if the sink still takes no more. */
@@ -173,10 +180,11 @@ export class Connection implements Carrier {
     this.#paused = false
     const rest = this.#rest
     this.#rest = undefined
-    const flows = this.#advance(rest ?? nothing, rest?.length ?? 0)
-    if (!flows) return
+    if (!this.#advance(rest ?? nothing, rest?.length ?? 0)) return
+    const buffer = this.#buffer
+    buffer.reclaim()
     if (this.closed !== undefined) this.#conclude(this.closed)
-    else this.#readOn()
+    else if (buffer.filled === 0 || !this.#worthATurn() || this.#handOn()) this.#readOn()
   }
 
   destroy(error?: Error): void {
@@ -217,14 +225,11 @@ export class Connection implements Carrier {
         if (this.#exchange === undefined) return true
         if (!goOn) {
           this.#paused = true
-          if (at < length) {
-            const rest = input.subarray(at, length)
-            this.#rest = this.#stable ? rest : Buffer.from(rest)
-          } else this.#rest = undefined
+          this.#rest = at < length ? input.subarray(at, length) : undefined
           return false
         }
         if (step.last) {
-          this.#finish(exchange, at === length)
+          this.#finish(exchange, at === length && this.#buffer.filled === 0)
           return true
         }
       }
@@ -237,11 +242,6 @@ export class Connection implements Carrier {
   #finish(exchange: Exchange, clean: boolean): void {
     this.#exchange = undefined
     this.#watch.delete(exchange)
-    if (this.#paused) {
-      // The answer ended in what came after its sink stopped: whoever is next has to be read.
-      this.#paused = false
-      this.#readOn()
-    }
     const reusable =
       clean && this.#parser.keepAlive && exchange.requestSent && this.closed === undefined
     if (!reusable) {
@@ -260,6 +260,9 @@ export class Connection implements Carrier {
   }
 
   #conclude(error: Error): void {
+    // What came before the end counts.
+    if (this.#exchange !== undefined && this.#buffer.filled > 0) this.#handOn()
+    if (this.#paused) return
     const exchange = this.#exchange
     this.#socket?.destroy()
     if (exchange === undefined) {

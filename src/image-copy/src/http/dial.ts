@@ -17,22 +17,18 @@ export interface DialerOptions {
 
 /** Where the bytes of a new socket go. */
 export interface Receiver {
-  /**
-   * Gives the buffer that is read straight into where the platform can; asked at first and after each read. See
-   * {@link DialedSocket.stable}.
-   */
-  readonly buffer: () => Buffer
-  /** Takes the first `length` bytes of a buffer; `false` stops reading until the socket is resumed. */
-  readonly onBytes: (length: number, buffer: Buffer) => boolean
+  /** Gives the memory that the next bytes go to; asked at first and after each read. */
+  readonly room: () => Buffer
+  /** Takes the first `length` bytes of the memory given last; `false` stops reading until the socket is resumed. */
+  readonly onBytes: (length: number) => boolean
 }
 
-export interface DialedSocket {
-  readonly socket: Socket
-  /**
-   * Bytes handed to the receiver stay as they are while reading is stopped. So it is on plain TCP; a TLS socket decrypts
-   * what it already holds into the same buffer even after it was stopped, so there the receiver must copy.
-   */
-  readonly stable: boolean
+/**
+ * Whether nothing stands between the receiver and the kernel: a read brings as much as there is room for, and none comes after
+ * reading was stopped. TLS brings a record at a time, and decrypts what it holds already even then.
+ */
+export function readsStraight(origin: Origin): boolean {
+  return origin.scheme === 'http' && origin.proxy === undefined
 }
 
 /**
@@ -59,7 +55,7 @@ export class Dialer {
     purpose: DialPurpose,
     receiver: Receiver,
     signals: readonly StopSignal[],
-  ): Promise<DialedSocket> {
+  ): Promise<Socket> {
     const { connectMs } = this.#options
     for (const signal of signals) signal.throwIfAborted()
     const limit = new Stop(...signals)
@@ -82,10 +78,8 @@ export class Dialer {
     purpose: DialPurpose,
     receiver: Receiver,
     signal: StopSignal,
-  ): Promise<DialedSocket> {
-    // The buffer that comes back is the one that was given.
-    const callback = receiver.onBytes as (length: number, buffer: Uint8Array) => boolean
-    const onread = { buffer: receiver.buffer, callback }
+  ): Promise<Socket> {
+    const onread = { buffer: receiver.room, callback: receiver.onBytes }
     if (origin.proxy !== undefined)
       return this.#dialThroughProxy(origin, origin.proxy, purpose, receiver, signal)
     const where = {
@@ -97,7 +91,7 @@ export class Dialer {
     if (origin.scheme === 'http') {
       const socket = connectTcp({ ...where, onread })
       await settled(socket, 'connect', origin, signal)
-      return { socket, stable: true }
+      return socket
     }
     // Documented for tls.connect and missing in its type.
     const options: ConnectionOptions & { onread: typeof onread } = {
@@ -107,7 +101,7 @@ export class Dialer {
     }
     const socket = tlsModule().connect(options)
     await this.#secured(socket, origin, signal)
-    return { socket, stable: false }
+    return socket
   }
 
   /** Through CONNECT for https; for http the proxy is simply the peer, and the request names the whole URL. */
@@ -117,7 +111,7 @@ export class Dialer {
     purpose: DialPurpose,
     receiver: Receiver,
     signal: StopSignal,
-  ): Promise<DialedSocket> {
+  ): Promise<Socket> {
     // The proxy resolves names; what can be judged here is an address written in place of a name.
     if (isIP(origin.hostname) > 0) this.#requireLiteral(origin, purpose)
     const where = { host: proxy.hostname, port: proxy.port, noDelay: true }
@@ -138,9 +132,13 @@ export class Dialer {
       socket = secure
     }
     socket.on('data', (bytes: Buffer) => {
-      if (!receiver.onBytes(bytes.length, bytes)) socket.pause()
+      for (let from = 0; from < bytes.length; ) {
+        const length = bytes.copy(receiver.room(), 0, from)
+        from += length
+        if (!receiver.onBytes(length)) socket.pause()
+      }
     })
-    return { socket, stable: false }
+    return socket
   }
 
   #tlsOptions(origin: Origin): ConnectionOptions {

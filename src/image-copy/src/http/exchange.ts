@@ -46,15 +46,11 @@ const nothing = Buffer.alloc(0)
 /** Less in one stall time is no transfer but a trickle: 1 KiB in a minute would take two years for a gigabyte. */
 const leastBytes = 1024
 
-/**
- * Takes a body's bytes; `false` stops reading until {@link Exchange.resume}. What a socket that is not stable holds already may
- * come all the same. See {@link Exchange.stable}.
- */
+/** Takes a body's bytes. After `false` they stay as they are, and no more come, until {@link Exchange.resume}. */
 export type BodySink = (bytes: Buffer) => boolean
 
 /** What an exchange needs of the connection that carries it. */
 export interface Carrier {
-  readonly stable: boolean
   write(bytes: Uint8Array, flushed: () => void): boolean
   resume(): void
   destroy(error: Error): void
@@ -105,11 +101,6 @@ export class Exchange {
     this.#unsent = head.bodyBytes
     onAbort(options.signal, this.#onAbort)
     if (this.#unsent === 0) this.#askedAt = this.#started
-  }
-
-  /** Whether bytes given to a sink stay valid until resume(), or only during the call. */
-  get stable(): boolean {
-    return this.#connection.stable
   }
 
   /** Whether the request went out whole. */

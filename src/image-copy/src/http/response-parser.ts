@@ -103,6 +103,12 @@ export class ResponseParser {
     }
   }
 
+  /** Bytes up to which all that comes is body: of the answer, or of its chunk. */
+  get bodyLeft(): number {
+    if (this.#state === 'until-close') return Number.POSITIVE_INFINITY
+    return this.#state === 'fixed' || this.#state === 'chunk-data' ? this.#left : 0
+  }
+
   /** Tells that the connection ended. @returns whether the answer is whole by that */
   finish(): boolean {
     if (this.#state === 'until-close') this.#state = 'done'

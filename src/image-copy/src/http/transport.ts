@@ -1,7 +1,7 @@
 import { abortable, Stop } from '../abortable.ts'
 import type { DialPurpose } from './address.ts'
 import { Connection } from './connection.ts'
-import type { Dialer } from './dial.ts'
+import { type Dialer, readsStraight } from './dial.ts'
 import type { Answer, Exchange, ExchangeOptions } from './exchange.ts'
 import { ExchangeWatch } from './exchange-watch.ts'
 import { hostOf, type Origin, originKey } from './origin.ts'
@@ -239,7 +239,7 @@ export class Transport {
 
   async #connect(pool: Pool, request: TransportPeer): Promise<Connection> {
     const { origin, purpose } = request
-    const buffer = new ReadBuffer(origin.scheme)
+    const buffer = new ReadBuffer(!readsStraight(origin))
     const connection = new Connection({
       buffer,
       watch: this.#watch,
@@ -251,13 +251,13 @@ export class Transport {
     })
     pool.count += 1
     try {
-      const dialed = await this.#options.dialer.dial(
+      const socket = await this.#options.dialer.dial(
         origin,
         purpose,
-        { buffer: buffer.current, onBytes: connection.onBytes },
+        { room: buffer.room, onBytes: connection.onBytes },
         [request.signal, this.#stop],
       )
-      connection.attach(dialed)
+      connection.attach(socket)
     } catch (error) {
       pool.count -= 1
       throw error
