@@ -177,12 +177,6 @@ describe('a connection that gathers', () => {
 
   afterEach(() => gathering.destroy())
 
-  function getHere(sink: BodySink): Exchange {
-    const head = { method: 'GET', text: 'GET / HTTP/1.1\r\n\r\n', bodyBytes: 0 }
-    const options = { limits, signal: new Stop(), expect: [200], sink: () => sink }
-    return gathering.start(head, undefined, options)
-  }
-
   function feedSmall(bytes: Buffer): boolean {
     let goOn = true
     for (let from = 0; from < bytes.length && goOn; from += 1000)
@@ -194,7 +188,7 @@ describe('a connection that gathers', () => {
 
   test('makes few pieces of many small reads', async () => {
     const pieces: Buffer[] = []
-    const exchange = getHere((bytes) => pieces.push(Buffer.from(bytes)) > 0)
+    const exchange = get((bytes) => pieces.push(Buffer.from(bytes)) > 0, gathering)
     const body = pattern(300_000)
     feed(head(body.length))
     feedSmall(body)
@@ -206,7 +200,7 @@ describe('a connection that gathers', () => {
 
   test('gives chunks to their end, and does not wait for more', async () => {
     const pieces: string[] = []
-    const exchange = getHere((bytes) => pieces.push(String(bytes)) > 0)
+    const exchange = get((bytes) => pieces.push(String(bytes)) > 0, gathering)
     feed(Buffer.from('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'))
     feed(Buffer.from('5\r\nhe'))
     feed(Buffer.from('llo\r\n'))
@@ -217,10 +211,10 @@ describe('a connection that gathers', () => {
 
   test('reads on while its sink takes no more, until it has enough', async () => {
     let pieces = 0
-    getHere(() => {
+    get(() => {
       pieces += 1
       return false
-    })
+    }, gathering)
     feed(head(1_000_000))
     feed(pattern(200_000).subarray(0, 131_072))
     assert.equal(pieces, 1)
@@ -237,14 +231,14 @@ describe('a connection that gathers', () => {
       const body = pattern(400_000 + upTo(400_000))
       const taken: Buffer[] = []
       let lent: Buffer | undefined
-      const exchange = getHere((bytes) => {
+      const exchange = get((bytes) => {
         assert.equal(lent, undefined)
         taken.push(Buffer.from(bytes))
         if (random() < 0.3) return true
         lent = bytes
         blocks.add(bytes.buffer)
         return false
-      })
+      }, gathering)
       const answer =
         seed % 2 === 1 ? inChunks(body, upTo) : Buffer.concat([head(body.length), body])
       /** Bytes that came although reading was stopped: only those that were on their way. */
@@ -281,7 +275,7 @@ describe('a connection that gathers', () => {
 
   test('gives what came before its end', async () => {
     const pieces: Buffer[] = []
-    const exchange = getHere((bytes) => pieces.push(Buffer.from(bytes)) > 0)
+    const exchange = get((bytes) => pieces.push(Buffer.from(bytes)) > 0, gathering)
     feed(head(100_000))
     feedSmall(pattern(50_000))
     assert.equal(bytesOf(pieces), 0)
@@ -292,10 +286,10 @@ describe('a connection that gathers', () => {
 
   test('gives what came before its end once its sink goes on', async () => {
     const pieces: Buffer[] = []
-    const exchange = getHere((bytes) => {
+    const exchange = get((bytes) => {
       pieces.push(Buffer.from(bytes))
       return pieces.length > 1
-    })
+    }, gathering)
     feed(head(300_000))
     feedSmall(pattern(150_000))
     peer.destroy()
@@ -307,7 +301,7 @@ describe('a connection that gathers', () => {
   })
 
   test('is not used again when bytes came behind the answer while its sink took no more', async () => {
-    const exchange = getHere(() => false)
+    const exchange = get(() => false, gathering)
     feed(Buffer.concat([head(10), Buffer.from('0123456789')]))
     feed(Buffer.from('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'))
     exchange.resume()
@@ -316,7 +310,7 @@ describe('a connection that gathers', () => {
   })
 
   test('is given up when more comes after a stop than is ever on its way', async () => {
-    const exchange = getHere(() => false)
+    const exchange = get(() => false, gathering)
     feed(head(10_000_000))
     for (let n = 0; n < 1000 && gathering.closed === undefined; n += 1) feed(pattern(16 * 1024))
     assert.match(String(gathering.closed), /nobody had asked for/)
@@ -338,10 +332,10 @@ function bytesOf(buffers: readonly Buffer[]): number {
   return buffers.reduce((bytes, buffer) => bytes + buffer.length, 0)
 }
 
-function get(sink: BodySink): Exchange {
+function get(sink: BodySink, on = connection): Exchange {
   const head = { method: 'GET', text: 'GET / HTTP/1.1\r\n\r\n', bodyBytes: 0 }
   const options = { limits, signal: new Stop(), expect: [200], sink: () => sink }
-  return connection.start(head, undefined, options)
+  return on.start(head, undefined, options)
 }
 
 /** Half of an answer has come, and its sink takes no more; `lent` stays as the sink got it, views of the read buffer. */

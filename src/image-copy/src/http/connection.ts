@@ -25,8 +25,8 @@ export interface ConnectionParts {
  *
  * All reads go to a buffer that lives as long as the connection. A body's bytes are lent to the exchange's sink out of it; a
  * sink that cannot take more says `false`, and the bytes stay where they are until {@link Connection.resume}. Meanwhile a plain
- * socket is not read, and others fill a second block of the buffer before they are stopped. Nothing is copied or allocated per
- * read.
+ * socket is not read, and others fill a second block of the buffer before they are stopped. Reads are not copied, but for what
+ * comes through a proxy, and a read that was under way when its block was lent.
  */
 export class Connection implements Carrier {
   readonly #parser = new ResponseParser()

@@ -24,11 +24,11 @@ export interface Receiver {
 }
 
 /**
- * Whether nothing stands between the receiver and the kernel: a read brings as much as there is room for, and none comes after
- * reading was stopped. TLS brings a record at a time, and decrypts what it holds already even then.
+ * Whether more than the kernel stands before the receiver: TLS, or a proxy. Then a read brings what these hold, of TLS a record,
+ * and not all that there is room for; and what they hold already comes even after reading was stopped.
  */
-export function readsStraight(origin: Origin): boolean {
-  return origin.scheme === 'http' && origin.proxy === undefined
+export function needsGathering(origin: Origin): boolean {
+  return origin.scheme === 'https' || origin.proxy !== undefined
 }
 
 /**

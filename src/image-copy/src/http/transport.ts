@@ -1,7 +1,7 @@
 import { abortable, Stop } from '../abortable.ts'
 import type { DialPurpose } from './address.ts'
 import { Connection } from './connection.ts'
-import { type Dialer, readsStraight } from './dial.ts'
+import { type Dialer, needsGathering } from './dial.ts'
 import type { Answer, Exchange, ExchangeOptions } from './exchange.ts'
 import { ExchangeWatch } from './exchange-watch.ts'
 import { hostOf, type Origin, originKey } from './origin.ts'
@@ -239,7 +239,7 @@ export class Transport {
 
   async #connect(pool: Pool, request: TransportPeer): Promise<Connection> {
     const { origin, purpose } = request
-    const buffer = new ReadBuffer(!readsStraight(origin))
+    const buffer = new ReadBuffer(needsGathering(origin))
     const connection = new Connection({
       buffer,
       watch: this.#watch,
