@@ -14,12 +14,6 @@ export interface BlobPumpOptions {
   readonly onSent: (sent: number) => void
 }
 
-/** Bytes on their way, and what to do when their memory is free again. */
-interface Piece {
-  readonly bytes: Buffer
-  readonly release: () => void
-}
-
 /**
  * Moves a blob's bytes from a download to one upload request after another, and hashes them in between.
  *
@@ -30,7 +24,9 @@ interface Piece {
 export class BlobPump {
   readonly #options: BlobPumpOptions
   /** What waits to be written: nothing more comes before it is. */
-  #piece: Piece | undefined
+  #waiting: Buffer | undefined
+  /** Whose memory that is, and what is written out of: it goes on when none of it is needed any more. */
+  #stopped: Exchange | undefined
   #target: Exchange | undefined
   #writing = false
   #targetWants = 0
@@ -62,12 +58,14 @@ export class BlobPump {
     this.#target = target
     this.#targetWants = count
     this.#push()
+    this.#goOn()
   }
 
   /** Lets go of an upload request that failed. */
   detach(): void {
     this.#target = undefined
-    this.#piece = undefined
+    this.#waiting = undefined
+    this.#stopped = undefined
   }
 
   #take(bytes: Buffer, source: Exchange): boolean {
@@ -104,44 +102,45 @@ export class BlobPump {
     // The target works on them while they are hashed, but it is given no last byte of a blob that may be wrong.
     const last = this.position + bytes.length === this.#options.size
     if (last) this.#hash(bytes)
-    let freed = false
-    let waited = false
-    const release = (): void => {
-      freed = true
-      if (waited) source.resume()
-    }
-    this.#piece = { bytes, release }
+    this.#waiting = bytes
     this.#push()
     if (!last) this.#hash(bytes)
-    if (freed) return true
-    waited = true
+    if (this.#free) return true
+    this.#stopped = source
     return false
+  }
+
+  get #free(): boolean {
+    return this.#waiting === undefined && !this.#writing
+  }
+
+  #goOn(): void {
+    const source = this.#stopped
+    if (source === undefined || !this.#free) return
+    this.#stopped = undefined
+    source.resume()
   }
 
   /** Writes what waits, as far as the target's request goes. */
   #push(): void {
-    for (;;) {
+    while (!this.#writing) {
       const target = this.#target
-      const piece = this.#piece
-      if (target === undefined || piece === undefined || this.#targetWants === 0) return
-      if (this.#writing) return
-      const whole = piece.bytes.length <= this.#targetWants
-      const bytes = whole ? piece.bytes : piece.bytes.subarray(0, this.#targetWants)
-      this.#piece = whole ? undefined : { ...piece, bytes: piece.bytes.subarray(bytes.length) }
+      const waiting = this.#waiting
+      if (target === undefined || waiting === undefined || this.#targetWants === 0) return
+      const whole = waiting.length <= this.#targetWants
+      const bytes = whole ? waiting : waiting.subarray(0, this.#targetWants)
+      this.#waiting = whole ? undefined : waiting.subarray(bytes.length)
       this.#targetWants -= bytes.length
       this.#sent += bytes.length
-      const release = (): void => {
-        this.#writing = false
-        if (whole) piece.release()
-      }
-      this.#writing = true
-      const taken = target.write(bytes, () => {
-        release()
-        this.#push()
-      })
-      if (taken) release()
+      this.#writing = !target.write(bytes, this.#onWritten)
       this.#options.onSent(this.#sent)
     }
+  }
+
+  readonly #onWritten = (): void => {
+    this.#writing = false
+    this.#push()
+    this.#goOn()
   }
 
   #wrong(code: 'COPY_DIGEST_MISMATCH', why: string): RegistryError {

@@ -9,8 +9,6 @@ import type { RequestHead } from './request-head.ts'
 import { ResponseParser } from './response-parser.ts'
 
 const nothing = Buffer.alloc(0)
-/** Node's own mark from which on it tells of a write's end anyway. */
-const smallBytes = 64 * 1024
 
 export interface ConnectionParts {
   readonly buffer: ReadBuffer
@@ -104,19 +102,15 @@ export class Connection implements Carrier {
       socket.cork()
       socket.write(head)
     }
-    let taken = false
-    const told = (error: Error | null | undefined): void => {
-      if (!error && !taken) done()
-    }
-    // What is small the kernel mostly takes at once, and to be told so costs a turn of its own.
-    const small = !this.#buffer.gathers && bytes.length < smallBytes
-    if (small) socket.write(bytes)
-    else socket.write(bytes, told)
+    // The kernel mostly takes it at once, and to be told so costs a turn of its own.
+    socket.write(bytes)
     if (head !== undefined) socket.uncork()
-    taken = socket.writableLength === 0
+    if (socket.writableLength === 0) return true
     // Flushed after it.
-    if (small && !taken) socket.write(nothing, told)
-    return taken
+    socket.write(nothing, (error) => {
+      if (!error) done()
+    })
+    return false
   }
 
   /** For the dialer: so many bytes came to the room that the buffer gave. @returns false to stop reading */

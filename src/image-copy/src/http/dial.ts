@@ -1,4 +1,11 @@
-import { connect as connectTcp, isIP, type LookupFunction, type Socket } from 'node:net'
+import {
+  connect as connectTcp,
+  isIP,
+  type LookupFunction,
+  type Socket,
+  type TcpNetConnectOpts,
+} from 'node:net'
+import type { DuplexOptions } from 'node:stream'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import { Stop, type StopSignal } from '../abortable.ts'
 import type { AllowAddress, DialPurpose } from './address.ts'
@@ -36,6 +43,12 @@ export function needsGathering(origin: Origin): boolean {
  * Node's own list.
  */
 const preferredCipher = 'TLS_AES_128_GCM_SHA256'
+
+/**
+ * From on this many bytes a write costs a turn of its own, in which Node says that there is room again. Nobody listens: one piece
+ * of a body is written at a time, and it is smaller.
+ */
+const writableHighWaterMark = 1024 * 1024
 
 /** TLS sessions kept for resumption; one per origin. */
 const maxSessions = 256
@@ -89,7 +102,8 @@ export class Dialer {
       noDelay: true,
     }
     if (origin.scheme === 'http') {
-      const socket = connectTcp({ ...where, onread })
+      const options: TcpNetConnectOpts & DuplexOptions = { ...where, onread, writableHighWaterMark }
+      const socket = connectTcp(options)
       await settled(socket, 'connect', origin, signal)
       return socket
     }
