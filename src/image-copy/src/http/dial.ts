@@ -45,8 +45,9 @@ export function needsGathering(origin: Origin): boolean {
 const preferredCipher = 'TLS_AES_128_GCM_SHA256'
 
 /**
- * From on this many bytes a write costs a turn of its own, in which Node says that there is room again. Nobody listens: one piece
- * of a body is written at a time, and it is smaller.
+ * A write of so many bytes costs a turn of its own, in which Node says that there is room again. Nobody listens: one piece of a
+ * body is written at a time, and the largest is smaller. Where Node passes it not on from a socket's options to its stream, which
+ * is not documented, a write costs that turn, and no more.
  */
 const writableHighWaterMark = 1024 * 1024
 
