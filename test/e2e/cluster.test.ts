@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict'
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { testImages } from '../cluster/images/catalogue.ts'
 import { pushTestImages } from '../cluster/images/fill.ts'
@@ -8,7 +6,7 @@ import { tinyImage } from '../cluster/images/tiny.ts'
 import { type Cluster, downCluster, reportToStderr, upCluster } from '../cluster/index.ts'
 import { sleepProgram } from '../cluster/sleep-program.ts'
 import { noNodes } from '../support/cluster.ts'
-import { clusterTool, remainsOf, tracesOf } from '../support/cluster-tool.ts'
+import { clusterTool, hasStarted, remainsOf, tracesOf } from '../support/cluster-tool.ts'
 import { waitUntil } from '../support/wait-until.ts'
 
 const skip = noNodes()
@@ -149,8 +147,8 @@ describe('the tool, with nodes', { skip }, () => {
     const tool = await clusterTool()
     try {
       const up = tool.start(['up', '--nodes', '2', '--name', 'killed'])
-      const record = join(tool.folder('killed'), 'processes', 'kubelet-n1')
-      await waitUntil('a kubelet is starting', () => existsSync(record), START_MS)
+      const starting = () => hasStarted(tool.folder('killed'), 'kubelet-n1')
+      await waitUntil('a kubelet is starting', starting, START_MS)
       up.kill('SIGKILL')
       await up.ended
       const traces = tracesOf(tool.folder('killed'))

@@ -51,6 +51,11 @@ export async function clusterTool(): Promise<ClusterTool> {
   }
 }
 
+/** Whether a cluster that is coming up has this process on record. */
+export function hasStarted(folder: string, name: string): boolean {
+  return read(join(folder, 'processes', name)) !== ''
+}
+
 /** What a cluster can leave on a machine; taken while it runs, to be looked for when it is down. */
 export interface Traces {
   readonly folder: string
@@ -65,9 +70,10 @@ export interface Traces {
 export function tracesOf(folder: string): Traces {
   const records = join(folder, 'processes')
   const lines = readdirSync(records).flatMap((name) =>
-    readFileSync(join(records, name), 'utf8').trim().split('\n'),
+    readFileSync(join(records, name), 'utf8').split('\n'),
   )
-  const processes = lines.map(startedProcess)
+  // A record is empty until its process has written itself into it.
+  const processes = lines.filter((line) => line !== '').map(startedProcess)
   const own = networkOf('self')
   const networks = processes
     .flatMap((process) => networkOf(process.split(' ')[0] ?? '') ?? [])

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
@@ -7,7 +6,13 @@ import { after, before, describe, it } from 'node:test'
 import { reportToStderr } from '../../cluster/index.ts'
 import { kubernetesPrograms } from '../../cluster/programs.ts'
 import { kubernetesVersion } from '../../cluster/versions.ts'
-import { type ClusterTool, clusterTool, remainsOf, tracesOf } from '../../support/cluster-tool.ts'
+import {
+  type ClusterTool,
+  clusterTool,
+  hasStarted,
+  remainsOf,
+  tracesOf,
+} from '../../support/cluster-tool.ts'
 import { waitUntil } from '../../support/wait-until.ts'
 
 const START_MS = 60_000
@@ -26,9 +31,10 @@ describe('the tool of test clusters', () => {
   /** Starts `up` and waits until it has come as far as the API server. */
   const halfWayUp = async (name: string) => {
     const up = tool.start(['up', '--nodes', '0', '--name', name])
-    const record = join(tool.folder(name), 'processes', 'kube-apiserver')
-    await waitUntil('an API server is starting', () => existsSync(record), START_MS)
-    return { up, traces: tracesOf(tool.folder(name)) }
+    const folder = tool.folder(name)
+    const starting = () => hasStarted(folder, 'kube-apiserver')
+    await waitUntil('an API server is starting', starting, START_MS)
+    return { up, traces: tracesOf(folder) }
   }
 
   it('runs two clusters side by side, and leaves nothing of either', async () => {
