@@ -164,10 +164,10 @@ describe('decide, whatever it is asked', () => {
         )
         if (source.digest !== undefined) assert.equal(digest, source.digest)
       }),
-      runs,
+      // Of them some 244 rewrite, with a deviation of 16.
+      { numRuns: 2 * runs.numRuns },
     )
-    // Some 122, with a deviation of 11.
-    assert.ok(rewritten > 50, `only ${rewritten} of the drawn cases rewrite`)
+    assert.ok(rewritten > 100, `only ${rewritten} of the drawn cases rewrite`)
   })
 
   it('never touches what is excluded, opted out, static, its own, never pulled, or a copy', () => {
