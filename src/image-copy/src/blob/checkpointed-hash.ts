@@ -13,8 +13,6 @@ export class CheckpointedHash {
   readonly #digest: string
   readonly #size: number
   readonly #interval: number
-  /** From here on a state is kept again. */
-  #markFrom: number
   #marks: { readonly position: number; readonly hash: Hash }[] = []
   #hash: Hash | undefined
   #position = 0
@@ -25,7 +23,6 @@ export class CheckpointedHash {
     this.#digest = digest
     this.#size = size
     this.#interval = Math.max(minInterval, Math.ceil(size / checkpoints))
-    this.#markFrom = this.#interval
   }
 
   /** Bytes hashed so far. */
@@ -42,9 +39,9 @@ export class CheckpointedHash {
     this.#hash ??= createDigester(this.#digest)
     this.#hash.update(bytes)
     this.#position += bytes.length
-    if (this.#position < this.#markFrom) return
-    this.#marks.push({ position: this.#position, hash: this.#hash.copy() })
-    this.#markFrom = this.#position + this.#interval
+    if (this.#position - (this.#marks.at(-1)?.position ?? 0) >= this.#interval) {
+      this.#marks.push({ position: this.#position, hash: this.#hash.copy() })
+    }
   }
 
   /** Goes back to the last known state at or before `position`. @returns where that is */
@@ -55,7 +52,6 @@ export class CheckpointedHash {
     const last = this.#marks.at(-1)
     this.#hash = last?.hash.copy()
     this.#position = last?.position ?? 0
-    this.#markFrom = this.#position + this.#interval
     return this.#position
   }
 

@@ -12,6 +12,7 @@ import type { AllowAddress, DialPurpose } from './address.ts'
 import { AddressRefusedError, DialError } from './dial-errors.ts'
 import { hostOf, type Origin, originKey, type ProxyServer } from './origin.ts'
 import { openTunnel } from './proxy-tunnel.ts'
+import { largestReadBytes } from './read-buffer.ts'
 import { settled } from './socket-events.ts'
 import { tlsModule } from './tls-module.ts'
 
@@ -46,10 +47,9 @@ const preferredCipher = 'TLS_AES_128_GCM_SHA256'
 
 /**
  * A write of so many bytes costs a turn of its own, in which Node says that there is room again. Nobody listens: one piece of a
- * body is written at a time, and the largest is smaller. Where Node passes it not on from a socket's options to its stream, which
- * is not documented, a write costs that turn, and no more.
+ * body is written at a time, what one read brought, with a request's head before it at most.
  */
-const writableHighWaterMark = 1024 * 1024
+const writableHighWaterMark = 2 * largestReadBytes
 
 /** TLS sessions kept for resumption; one per origin. */
 const maxSessions = 256

@@ -6,7 +6,7 @@ const plainBytes = 64 * 1024
 /** For longer bodies 256 KiB a read measured well on plain TCP. */
 const longBytes = 256 * 1024
 /** For large ones still longer reads take a sixth less CPU; smaller ones never fill them, and more than this gains nothing. */
-const largeBytes = 768 * 1024
+export const largestReadBytes: number = 768 * 1024
 const largeBodyBytes = 4 * 1024 * 1024
 
 /** A TLS record. Answers that are kept, and bodies of no known length, are gathered no further. */
@@ -144,7 +144,7 @@ function blockFor(enough: number): number {
 
 function readFor(bodyBytes: number): number {
   if (bodyBytes <= plainBytes) return plainBytes
-  return bodyBytes < largeBodyBytes ? longBytes : largeBytes
+  return bodyBytes < largeBodyBytes ? longBytes : largestReadBytes
 }
 
 function gatheredFor(bodyBytes: number): number {
