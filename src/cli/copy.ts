@@ -36,11 +36,11 @@ export async function copy(invocation: Invocation): Promise<number> {
 }
 
 async function copyPairs(args: CopyArguments, invocation: Invocation): Promise<number> {
-  const { env, readFile, readInput } = invocation
+  const { env, readFile, readInput, complain } = invocation
   const [pairs, authorities, credentialsFor] = await allUsable([
     readPairs(args, invocation),
     readAuthorities(args, invocation),
-    copyCredentials({ ...args, env, readFile, readInput }),
+    copyCredentials({ ...args, env, readFile, readInput, complain }),
   ])
   const credentials = credentialsFor(pairs)
   const client = createClient(args, invocation, pairs, { ...authorities, credentials })

@@ -15,13 +15,14 @@ export interface CopyCredentialsOptions {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly readFile: (path: string) => string
   readonly readInput: () => Promise<string>
+  readonly complain: (text: string) => void
 }
 
 /**
  * Credentials for copies, which are told when it is known what is copied. A repository that is written to is asked for with
  * those of the target first, every other with those of the source.
  *
- * @throws UsageError when a file cannot be read; the default file need not exist
+ * @throws UsageError when a file that was named cannot be read; of a default one it is said, and the copy goes on without it
  */
 export async function copyCredentials(
   options: CopyCredentialsOptions,
@@ -58,14 +59,15 @@ async function named(
 }
 
 /** Where `podman login` is told to write; else where `docker login` does, and then where podman does by itself. */
-function defaultConfigs({ env, readFile }: CopyCredentialsOptions): readonly DockerConfig[] {
+function defaultConfigs(options: CopyCredentialsOptions): readonly DockerConfig[] {
+  const { env } = options
   const docker = env.DOCKER_CONFIG || (env.HOME && `${env.HOME}/.docker`)
   const podman = env.XDG_RUNTIME_DIR && `${env.XDG_RUNTIME_DIR}/containers`
   const files = env.REGISTRY_AUTH_FILE
     ? [env.REGISTRY_AUTH_FILE]
     : [docker && `${docker}/config.json`, podman && `${podman}/auth.json`]
   return files.flatMap((file) => {
-    const text = file && readIfThere(file, readFile)
+    const text = file && readIfThere(file, options)
     return file && text?.trim() ? [parse(file, text)] : []
   })
 }
@@ -78,10 +80,17 @@ function parse(name: string, text: string): DockerConfig {
   }
 }
 
-function readIfThere(file: string, readFile: (path: string) => string): string | undefined {
+/** Many images are public, and a home may well be somebody else's. */
+function readIfThere(
+  file: string,
+  { readFile, complain }: CopyCredentialsOptions,
+): string | undefined {
   try {
     return readFile(file)
-  } catch {
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    if (code !== 'ENOENT' && code !== 'ENOTDIR')
+      complain(`${file}: ${message}; going on without its credentials`)
     return undefined
   }
 }

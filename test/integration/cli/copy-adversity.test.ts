@@ -77,6 +77,19 @@ describe('kip copy in adversity', { skip, timeout: 120_000 }, () => {
     })
   }
 
+  test('a config.json that cannot be read is named, and stops no copy of a public image', async () => {
+    const home = await mkdtemp(join(folder, 'home-'))
+    const file = join(home, '.docker', 'config.json')
+    // What a container's runtime makes where the file that it was to mount is not there.
+    await mkdir(file, { recursive: true })
+    const run = await kip([...plain, ...pair('unread-config:1')], { env: { HOME: home } })
+    assert.equal(run.code, 0, run.stderr)
+    assert.equal(
+      run.stderr,
+      `${file}: EISDIR: illegal operation on a directory, read; going on without its credentials\n`,
+    )
+  })
+
   test('a HOME that is read-only, or not there, does not matter', async () => {
     const home = await mkdtemp(join(folder, 'read-only-'))
     await chmod(home, 0o500)
