@@ -42,7 +42,8 @@ export interface Rounds {
 
 /**
  * Measures contenders in turn, round after round, so that what changes on the machine in between changes for all of them. The
- * order moves by one each round, so that nobody always comes after the same other.
+ * order begins with the next one each round and every second round runs backwards, so that nobody always comes after the same
+ * other: a server is not at rest after a run of many processes, and what it has left to do falls to whoever is next.
  */
 export async function runRounds(options: RoundsOptions): Promise<Rounds> {
   const { name, report, signal } = options
@@ -54,7 +55,7 @@ export async function runRounds(options: RoundsOptions): Promise<Rounds> {
   }
   for (let number = 0; number < options.rounds; number += 1) {
     const measured: Record<string, Measurement> = {}
-    for (const contender of rotated(options.contenders, number)) {
+    for (const contender of inTurn(options.contenders, number)) {
       if (leftOut.has(contender.name)) continue
       signal.throwIfAborted()
       const place = `${name}, round ${number + 1} of ${options.rounds}: ${contender.name}`
@@ -103,7 +104,9 @@ async function runWithin(
   }
 }
 
-function rotated<T>(items: readonly T[], by: number): readonly T[] {
-  const start = items.length === 0 ? 0 : by % items.length
-  return [...items.slice(start), ...items.slice(0, start)]
+function inTurn<T>(items: readonly T[], round: number): readonly T[] {
+  const start = items.length === 0 ? 0 : round % items.length
+  const [first, ...others] = [...items.slice(start), ...items.slice(0, start)]
+  if (first === undefined) return []
+  return [first, ...(round % 2 === 0 ? others : others.reverse())]
 }
