@@ -425,6 +425,23 @@ describe('blobs', () => {
     })
   }
 
+  test('said to have no bytes, under another digest, fail their image and not the process', async (t) => {
+    const unhandled = t.mock.fn()
+    process.on('unhandledRejection', unhandled)
+    t.after(() => process.off('unhandledRejection', unhandled))
+    const mediaType = 'application/octet-stream'
+    const [config] = image.blobs
+    await serve({
+      mediaType: ociManifest,
+      config: { mediaType, digest: config?.digest, size: config?.size },
+      layers: [{ mediaType, digest: layer, size: 0 }],
+    })
+    await refused('COPY_DIGEST_MISMATCH')
+    await new Promise((resolve) => setImmediate(resolve))
+    assert.equal(unhandled.mock.callCount(), 0)
+    assert.equal(target.registry.uploads.size, 0, 'an upload was left open')
+  })
+
   test('with wrong bytes never reach the target whole', async () => {
     await push()
     source.body(blobPath, 'application/octet-stream', wrong)

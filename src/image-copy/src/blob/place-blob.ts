@@ -1,3 +1,4 @@
+import { algorithmOf, digestOf } from '../digest.ts'
 import { RegistryError } from '../errors.ts'
 import { type Descriptor, isForeign } from '../image/manifest.ts'
 import type { KnownBlob } from '../registry/blob-ledger.ts'
@@ -56,9 +57,20 @@ async function placeForeign(parts: PlaceBlobParts): Promise<BlobOutcome> {
 }
 
 async function place(parts: PlaceBlobParts): Promise<BlobOutcome> {
-  const { source, target, known, context } = parts
+  const { source, target, blob, known, context } = parts
+  requireEmptyDigest(blob, source)
   if (source.registry === target.registry && source.name === target.name) return 'present'
   return (await known.lead(target.name, context.signal, () => bring(parts))) ?? 'present'
+}
+
+/** A blob without bytes is never downloaded, so its digest is checked here. */
+function requireEmptyDigest(blob: Descriptor, source: Repository): void {
+  if (blob.size > 0 || digestOf(new Uint8Array(0), algorithmOf(blob.digest)) === blob.digest) return
+  throw new RegistryError(
+    'COPY_DIGEST_MISMATCH',
+    `blob ${blob.digest} is said to be empty, and its digest says otherwise`,
+    { host: source.registry },
+  )
 }
 
 async function bring(parts: PlaceBlobParts): Promise<BlobOutcome> {

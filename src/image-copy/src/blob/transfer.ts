@@ -1,4 +1,3 @@
-import { algorithmOf, digestOf } from '../digest.ts'
 import { RegistryError } from '../errors.ts'
 import type { Descriptor } from '../image/manifest.ts'
 import type { Context } from '../registry/context.ts'
@@ -49,7 +48,6 @@ export async function transferBlob({
   context,
   session: start,
 }: TransferParts): Promise<boolean> {
-  requireEmptyDigest(blob, source)
   const { endpoint } = target.write
   const hash = new CheckpointedHash(blob.digest, blob.size)
   let session: Promise<UploadSession | undefined> | UploadSession | undefined = start
@@ -130,17 +128,5 @@ function isMismatch(error: RegistryError): boolean {
   return (
     error.code === 'COPY_DIGEST_MISMATCH' ||
     (error.status === 400 && /DIGEST_INVALID/.test(error.message))
-  )
-}
-
-/** A blob without bytes is never downloaded, so its digest is checked here. */
-function requireEmptyDigest(blob: Descriptor, source: Repository): void {
-  if (blob.size > 0 || digestOf(new Uint8Array(0), algorithmOf(blob.digest)) === blob.digest) return
-  throw new RegistryError(
-    'COPY_DIGEST_MISMATCH',
-    `blob ${blob.digest} is said to be empty, and its digest says otherwise`,
-    {
-      host: source.registry,
-    },
   )
 }
