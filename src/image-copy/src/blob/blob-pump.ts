@@ -8,8 +8,6 @@ export interface BlobPumpOptions {
   readonly hash: CheckpointedHash
   /** The target holds the bytes before this; they are hashed where the hash lacks them, and not sent. */
   readonly sendFrom: number
-  /** For messages. */
-  readonly sourceHost: string
   /** Bytes of the blob that were handed to the target. */
   readonly onSent: (sent: number) => void
 }
@@ -31,6 +29,8 @@ export class BlobPump {
   #writing = false
   #targetWants = 0
   #sent: number
+  /** Whom the bytes come from, for messages. */
+  #from = ''
 
   constructor(options: BlobPumpOptions) {
     this.#options = options
@@ -42,8 +42,9 @@ export class BlobPump {
     return this.#options.hash.position
   }
 
-  /** Takes what a download brings, after `skip` bytes of it. */
-  sink(source: Exchange, skip: number): BodySink {
+  /** Takes what a download from a host brings, after `skip` bytes of it. */
+  sink(source: Exchange, skip: number, host: string): BodySink {
+    this.#from = host
     let left = skip
     return (bytes) => {
       const from = Math.min(left, bytes.length)
@@ -144,13 +145,11 @@ export class BlobPump {
   }
 
   #wrong(code: 'COPY_DIGEST_MISMATCH', why: string): RegistryError {
-    const { digest, sourceHost } = this.#options
+    const { digest } = this.#options
     return new RegistryError(
       code,
-      `blob ${digest} from ${sourceHost} ${why}; it was altered on the way or in the registry's storage`,
-      {
-        host: sourceHost,
-      },
+      `blob ${digest} from ${this.#from} ${why}; it was altered on the way or in the registry's storage`,
+      { host: this.#from },
     )
   }
 }

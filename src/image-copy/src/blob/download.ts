@@ -3,7 +3,7 @@ import type { ResponseHead } from '../http/response-parser.ts'
 import type { Descriptor } from '../image/manifest.ts'
 import type { Context } from '../registry/context.ts'
 import { failureOfExchange } from '../registry/failure.ts'
-import type { Place, Repository } from '../registry/repository.ts'
+import type { Place } from '../registry/repository.ts'
 import type { OpenAnswer } from '../registry/requests.ts'
 import type { Resource } from '../registry/resource.ts'
 import type { BlobPump } from './blob-pump.ts'
@@ -15,31 +15,43 @@ const worthwhileBytes = 1024 * 1024
 /**
  * Feeds a blob into a pump. A download that breaks is opened again by Range where it broke; what was hashed stays hashed.
  *
+ * @param places where it is read, best first; a mirror that fails is taken out
  * @throws RegistryError as the last try failed
  */
 export async function download(
-  source: Repository,
+  places: Place[],
   blob: Descriptor,
   pump: BlobPump,
   context: Context,
 ): Promise<void> {
-  const places = [...source.reads]
   for (let breaks = 0; ; ) {
     const place = places[0]
     if (place === undefined) return
     const before = pump.position
+    let answer: OpenAnswer | undefined
     try {
-      await feedFrom(place, blob, pump, places.length > 1 ? { ...context, tries: 1 } : context)
+      answer = await openAt(
+        place,
+        blob,
+        pump,
+        places.length > 1 ? { ...context, tries: 1 } : context,
+      )
+      await requireWhole(answer, blob, pump, context)
+      place.endpoint.pulls.succeeded()
       return
     } catch (error) {
       if (context.signal.aborted || !(error instanceof RegistryError)) throw error
-      if (error.code === 'COPY_DIGEST_MISMATCH') throw error
+      const mismatch = error.code === 'COPY_DIGEST_MISMATCH'
+      // All of it came and is right, and only the end of the answer was lost.
+      if (!mismatch && pump.position === blob.size) return
       // A mirror gets one try, and is not asked again for this blob.
-      if (places.length > 1) {
-        places.shift()
-        continue
-      }
-      if (!error.retryable) throw error
+      const mirror = places.length > 1
+      if (mirror) places.shift()
+      // What was hashed of wrong bytes stays hashed: another place can only begin anew.
+      if (mismatch) throw error
+      if (mirror) continue
+      // A request that brought nothing has had its own tries.
+      if (!error.retryable || (answer === undefined && pump.position === 0)) throw error
       breaks = pump.position - before >= worthwhileBytes ? 1 : breaks + 1
       if (breaks >= maxBreaks) throw error
       await place.endpoint.backOff(breaks, error, `blob ${blob.digest}`, context)
@@ -47,12 +59,12 @@ export async function download(
   }
 }
 
-async function feedFrom(
+function openAt(
   place: Place,
   blob: Descriptor,
   pump: BlobPump,
   context: Context,
-): Promise<void> {
+): Promise<OpenAnswer> {
   const { endpoint, path, scopes } = place
   const offset = pump.position
   const open = (): Promise<OpenAnswer> =>
@@ -66,29 +78,37 @@ async function feedFrom(
         scopes,
         expect: offset === 0 ? [200] : [200, 206],
         sink: (head, exchange, resource) =>
-          pump.sink(exchange, requireHead(head, resource, blob, offset)),
+          pump.sink(exchange, requireHead(head, resource, blob, offset), endpoint.name),
       },
       context,
     )
   // Before the first byte a failure is one of the request, with its back-off; afterwards one of the transfer.
-  const answer = offset === 0 ? await endpoint.retrying(context, open) : await open()
+  return offset === 0 ? endpoint.retrying(context, open) : open()
+}
+
+/** Waits for the end of an answer. @throws RegistryError when it broke, or was not all of the blob */
+async function requireWhole(
+  { exchange, resource }: OpenAnswer,
+  blob: Descriptor,
+  pump: BlobPump,
+  { signal }: Context,
+): Promise<void> {
   try {
-    await answer.exchange.whole()
+    await exchange.whole()
   } catch (error) {
     if (error instanceof RegistryError) {
-      answer.exchange.abort(error)
+      exchange.abort(error)
       throw error
     }
-    throw failureOfExchange(error, 'GET', answer.resource, context.signal)
+    throw failureOfExchange(error, 'GET', resource, signal)
   }
   if (pump.position < blob.size) {
     throw new RegistryError(
       'COPY_DIGEST_MISMATCH',
-      `blob ${blob.digest} from ${answer.resource.host} ends after ${pump.position} of ${blob.size} bytes`,
-      { host: answer.resource.host },
+      `blob ${blob.digest} from ${resource.host} ends after ${pump.position} of ${blob.size} bytes`,
+      { host: resource.host },
     )
   }
-  endpoint.pulls.succeeded()
 }
 
 /** @returns bytes of the answer that come before the offset asked for @throws RegistryError */

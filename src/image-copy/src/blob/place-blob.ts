@@ -36,6 +36,8 @@ export interface Outlook {
 /** Up to here a blob that is sent twice, or read in vain, is cheaper than a request that would have told. */
 const cheapBytes = 256 * 1024
 const probeBytes = 1024 * 1024
+/** Answers about a repository, which say nothing about the registry. */
+const ofRepository: ReadonlySet<number | undefined> = new Set([401, 403, 404])
 
 /**
  * Brings a blob into the target's repository by the cheapest way: it is there; it is mounted from another repository of the
@@ -81,7 +83,16 @@ async function bring(parts: PlaceBlobParts): Promise<BlobOutcome> {
     const session = await mount(target, blob, holder, context)
     if (session === undefined) return 'mounted'
     if (session !== 'failed') {
-      await inSlots(parts, () => transferBlob({ source, target, blob, context, session }))
+      let begun = false
+      try {
+        await inSlots(parts, () => {
+          begun = true
+          return transferBlob({ source, target, blob, context, session })
+        })
+      } catch (error) {
+        if (!begun) await cancelUpload(target, session, context)
+        throw error
+      }
       return 'copied'
     }
   }
@@ -141,8 +152,9 @@ async function mount(
     return session
   } catch (error) {
     if (!(error instanceof RegistryError) || error.retryable || context.signal.aborted) throw error
-    // Without leave to read there the mount is refused as a whole; that says nothing about other repositories.
-    if (error.status !== 401 && error.status !== 403) learned.mount = 'broken'
+    // Without leave to read there, or a repository to mount into, the mount is refused as a whole; that says nothing about
+    // other repositories.
+    if (!ofRepository.has(error.status)) learned.mount = 'broken'
     return 'failed'
   }
 }
@@ -166,13 +178,19 @@ async function claim(
       learned.selfMount = 'works'
       return undefined
     }
-    if (present === undefined || !(await present)) return session
+    if (present === undefined) return session
+    let there: boolean | undefined
+    try {
+      there = await present
+    } finally {
+      if (there !== false) await cancelUpload(target, session, context)
+    }
+    if (!there) return session
     learned.selfMount = 'broken'
-    await cancelUpload(target, session, context)
     return undefined
   } catch (error) {
     if (!(error instanceof RegistryError) || error.retryable || context.signal.aborted) throw error
-    if (error.status === 401 || error.status === 403 || error.status === 404) throw error
+    if (ofRepository.has(error.status)) throw error
     learned.selfMount = 'broken'
     if (await headBlob(target, blob, context)) return undefined
     return startUpload(target, context)

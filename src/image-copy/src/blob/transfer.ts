@@ -2,6 +2,7 @@ import { RegistryError } from '../errors.ts'
 import type { Descriptor } from '../image/manifest.ts'
 import type { Context } from '../registry/context.ts'
 import type { Repository } from '../registry/repository.ts'
+import type { Learned } from '../registry/requests.ts'
 import { CheckpointedHash } from './checkpointed-hash.ts'
 import { headBlob } from './small-blob.ts'
 import { Attempt, type Way } from './upload-attempt.ts'
@@ -41,65 +42,93 @@ const maxMismatches = 3
  *
  * @returns false when the blob was there already
  */
-export async function transferBlob({
-  source,
-  target,
-  blob,
-  context,
-  session: start,
-}: TransferParts): Promise<boolean> {
+export async function transferBlob(parts: TransferParts): Promise<boolean> {
+  const held: Held = { session: undefined }
+  try {
+    return await transfer(parts, held)
+  } catch (error) {
+    await drop(held, parts)
+    throw error
+  }
+}
+
+/** The upload that is open and in nobody's hands: to be gone on with, or cancelled. */
+interface Held {
+  session: UploadSession | undefined
+}
+
+async function drop(held: Held, { target, context }: TransferParts): Promise<void> {
+  const { session } = held
+  held.session = undefined
+  if (session !== undefined) await cancelUpload(target, session, context)
+}
+
+async function transfer(parts: TransferParts, held: Held): Promise<boolean> {
+  const { source, target, blob, context } = parts
   const { endpoint } = target.write
   const hash = new CheckpointedHash(blob.digest, blob.size)
-  let session: Promise<UploadSession | undefined> | UploadSession | undefined = start
+  const places = [...source.reads]
+  let session: TransferParts['session'] | undefined = parts.session
   let way = endpoint.learned.uploadStep
-  let mismatches = 0
+  // Each mirror may be wrong once: it is not asked again.
+  let mismatchesLeft = maxMismatches + places.length - 1
+  let forgotten = false
   let furthest = 0
   for (let tries = 1; ; ) {
-    const attempt = new Attempt({ source, target, blob, context, hash, way: ways[way] })
+    const attempt = new Attempt({ source, target, blob, context, hash, places, way: ways[way] })
     try {
       session ??= (await startUpload(target, context)) as UploadSession
       const done = await attempt.run(session)
-      endpoint.learned.uploadStep = Math.max(endpoint.learned.uploadStep, way)
+      learn(endpoint.learned, way, blob)
       endpoint.pushes.succeeded()
       return done
     } catch (error) {
-      const open = attempt.session
-      if (
-        context.signal.aborted ||
-        !(error instanceof RegistryError) ||
-        (!error.retryable && !attempt.uploadRefused(error))
-      ) {
-        const mismatch =
-          error instanceof RegistryError && isMismatch(error) && !context.signal.aborted
-        if (open !== undefined) await cancelUpload(target, open, context)
-        mismatches += 1
-        if (!mismatch || mismatches >= maxMismatches) throw error
+      held.session = attempt.session
+      if (context.signal.aborted || !(error instanceof RegistryError)) throw error
+      const refused = attempt.uploadRefused(error)
+      if (!error.retryable && !refused) {
+        mismatchesLeft -= 1
+        if (!isMismatch(error) || mismatchesLeft === 0) throw error
+        // Not every registry that takes chunks puts them together.
+        if (inChunks(way, blob) && !attempt.lostSource) {
+          way = 0
+          endpoint.learned.uploadStep = 0
+        }
+        await drop(held, parts)
         session = undefined
         continue
       }
-      if (attempt.lostSource) {
-        // The download has had its own tries.
-        if (open !== undefined) await cancelUpload(target, open, context)
-        throw error
-      }
-      if (!attempt.started) throw error
+      // The download has had its own tries.
+      if (attempt.lostSource || !attempt.started) throw error
       endpoint.noteTrouble(error)
-      if (attempt.uploadRefused(error)) {
+      // A registry that was restarted knows the upload no more, which is no word about its kind; twice in a row is.
+      const forgot: boolean = refused && isForgotten(error) && !forgotten
+      forgotten = forgot
+      if (refused && !forgot) {
         if (way + 1 >= ways.length) throw error
         way = nextWay(way, error, blob)
       } else if (attempt.lostUpload && tries >= 3 && way + 1 < ways.length) way += 1
       tries = attempt.sent > furthest + worthwhileBytes ? 1 : tries + 1
       furthest = Math.max(furthest, attempt.sent)
-      if (tries > maxTries) {
-        if (open !== undefined) await cancelUpload(target, open, context)
-        throw error
-      }
+      if (tries > maxTries) throw error
+      if (refused) await drop(held, parts)
+      await endpoint.backOff(tries, error, `blob ${blob.digest}`, context)
       // The upload may have been finished, and only the answer lost.
       if (attempt.sent === blob.size && (await headBlob(target, blob, context))) return true
-      session = await resume(target, open, attempt.uploadRefused(error), context)
-      await endpoint.backOff(tries, error, `blob ${blob.digest}`, context)
+      session = await resume(target, held.session, attempt.sent, context)
+      if (session === undefined) await drop(held, parts)
     }
   }
+}
+
+function inChunks(way: number, blob: Descriptor): boolean {
+  return (ways[way]?.chunk ?? blob.size) < blob.size
+}
+
+/** Keeps the way that worked; what went in one piece says nothing about pieces. */
+function learn(learned: Learned, way: number, blob: Descriptor): void {
+  const isOnePiece = ways[way] === undefined || ways[way].chunk === Number.POSITIVE_INFINITY
+  if (isOnePiece || inChunks(way, blob)) learned.uploadStep = Math.max(learned.uploadStep, way)
 }
 
 /** The way to try after `way` was refused; a body that was too large is not sent again in one piece. */
@@ -110,17 +139,23 @@ function nextWay(way: number, error: RegistryError, blob: Descriptor): number {
   return next < 0 ? ways.length - 1 : next
 }
 
-/** The session to go on with; undefined: start anew. */
+/**
+ * The session to go on with; undefined: start anew.
+ *
+ * @param sent bytes of the blob that went out; a registry that has more counts wrongly (Gitea: one too many)
+ */
 async function resume(
   target: Repository,
   open: UploadSession | undefined,
-  refused: boolean,
+  sent: number,
   context: Context,
 ): Promise<UploadSession | undefined> {
-  if (open === undefined) return undefined
-  const status = refused ? undefined : await uploadStatus(target, open, context)
-  if (status === undefined) await cancelUpload(target, open, context)
-  return status
+  const status = open === undefined ? undefined : await uploadStatus(target, open, context)
+  return status === undefined || status.offset > sent ? undefined : status
+}
+
+function isForgotten(error: RegistryError): boolean {
+  return error.status === 404 && /BLOB_UPLOAD_UNKNOWN/.test(error.message)
 }
 
 /** The bytes were altered: between source and here, which we see, or between here and target, which the target sees. */

@@ -5,7 +5,7 @@ import type { Descriptor } from '../image/manifest.ts'
 import type { Context } from '../registry/context.ts'
 import type { Endpoint } from '../registry/endpoint.ts'
 import { failureOfAnswer, failureOfExchange } from '../registry/failure.ts'
-import type { Repository } from '../registry/repository.ts'
+import type { Place, Repository } from '../registry/repository.ts'
 import type { RegistryAnswer } from '../registry/requests.ts'
 import { BlobPump } from './blob-pump.ts'
 import type { CheckpointedHash } from './checkpointed-hash.ts'
@@ -28,6 +28,8 @@ export interface AttemptParts {
   readonly blob: Descriptor
   readonly context: Context
   readonly hash: CheckpointedHash
+  /** Where the blob is read, best first; those that turn out not to have it are taken out. */
+  readonly places: Place[]
   readonly way: Way
 }
 
@@ -42,7 +44,9 @@ export class Attempt {
   lostUpload = false
   /** The download failed, after its own tries. */
   lostSource = false
+  /** Bytes that the target holds, or that went out to it. */
   sent = 0
+  #sourceFailure: unknown
   #refusedBy: RegistryError | undefined
 
   constructor(parts: AttemptParts) {
@@ -56,18 +60,18 @@ export class Attempt {
   }
 
   async run(start: Promise<UploadSession | undefined> | UploadSession): Promise<boolean> {
-    const { blob, context, hash, source } = this.#parts
+    const { blob, context, hash, places } = this.#parts
     const stop = new Stop(context.signal)
     const inner = { ...context, signal: stop }
     // The offset of a promised session is 0: only sessions that were asked for their status have come further.
     const sendFrom = start instanceof Promise ? 0 : start.offset
+    this.sent = sendFrom
     hash.rewind(sendFrom)
     const pump = new BlobPump({
       digest: blob.digest,
       size: blob.size,
       hash,
       sendFrom,
-      sourceHost: source.registry,
       onSent: (sent) => {
         this.sent = sent
         context.emit({
@@ -79,11 +83,13 @@ export class Attempt {
         })
       },
     })
-    const fetched = blob.size === 0 ? undefined : download(source, blob, pump, inner)
+    // What the target holds whole was read whole, and is right.
+    const fetched = sendFrom === blob.size ? undefined : download(places, blob, pump, inner)
     // Ends the upload too.
     const fetching = fetched?.catch((error) => {
       this.lostSource = !stop.aborted
-      stop.abort(error)
+      this.#sourceFailure = error
+      stop.abort(ended)
     })
     try {
       this.session = await start
@@ -94,7 +100,7 @@ export class Attempt {
       return true
     } catch (error) {
       if (context.signal.aborted) throw context.signal.reason
-      throw this.lostSource ? stop.reason : error
+      throw this.lostSource ? this.#sourceFailure : error
     } finally {
       stop.end()
       pump.detach()
@@ -145,7 +151,8 @@ export class Attempt {
     const headers = ranged
       ? { ...octetStream, 'Content-Range': `${offset}-${offset + count - 1}` }
       : octetStream
-    const expect = method === 'PATCH' ? [202, 204] : [201, 204]
+    // 201 to a PATCH is ECR's.
+    const expect = method === 'PATCH' ? [201, 202, 204] : [201, 204]
     const query = method === 'PUT' ? `digest=${encodeURIComponent(blob.digest)}` : ''
     const request = { method, url, query, headers, repository: path, scopes, expect }
     const upload = await this.#endpoint.startUpload({ ...request, bodyBytes: count }, context)

@@ -2,6 +2,12 @@ import { Stop } from '../abortable.ts'
 import type { Context } from '../registry/context.ts'
 
 /**
+ * Why the others were stopped. Not the failure itself, which what they share with work beside this one (windows of a host,
+ * tokens) would take for its own. One for all: it tells nothing, and nobody sees it.
+ */
+const stopped = new Error('something else of the same work failed')
+
+/**
  * Runs `work` for each item, at most `limit` at a time, in order of start. The first failure stops the others through their
  * signal, and is thrown when all have ended.
  */
@@ -23,7 +29,7 @@ export async function concurrently<T>(
         await work(item, inner)
       } catch (error) {
         failure ??= { error }
-        stop.abort(error)
+        stop.abort(stopped)
       }
     }
   }

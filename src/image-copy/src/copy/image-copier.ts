@@ -167,7 +167,7 @@ export class ImageCopier {
         found,
         context,
       })
-    } else if (answer.keepsReferrers) target.route.main.learned.referrers = 'api'
+    } else if (answer.keepsReferrers) target.route.main.learned.referrers.set(target.name, 'api')
     this.tally.bytes += found.bytes.length
     if (depth > 0) this.#copied.push({ digest: found.digest, kind: manifest.kind })
     this.#report(found, manifest.mediaType, 'copied', context)

@@ -16,7 +16,9 @@ import type { Transport, TransportPeer } from '../http/transport.ts'
 import type { Context } from './context.ts'
 import { failureOfAnswer, failureOfExchange } from './failure.ts'
 import { resolveLocation } from './location.ts'
+import type { ManifestHead } from './manifests.ts'
 import { readRateLimit } from './rate-limit.ts'
+import { Remembered } from './remembered.ts'
 import type {
   Learned,
   OpenAnswer,
@@ -27,7 +29,6 @@ import type {
 } from './requests.ts'
 import { Resource } from './resource.ts'
 import { backoffMs, delay, type RetryOptions } from './retry.ts'
-import { SeenTags } from './seen-tags.ts'
 import { Window } from './window.ts'
 
 export interface EndpointOptions {
@@ -66,14 +67,14 @@ export class Endpoint {
   readonly learned: Learned = {
     mount: 'unknown',
     selfMount: 'unknown',
-    referrers: 'unknown',
+    referrers: new Remembered(),
     uploadStep: 0,
     absentTags: 0,
     absentImages: 0,
     rightTags: 0,
     absentNamesakes: 0,
   }
-  readonly seenTags: SeenTags = new SeenTags()
+  readonly seenTags: Remembered<ManifestHead> = new Remembered()
   /** Short requests, blob downloads, and blob uploads, each with a window of its own so that none starves another. */
   readonly requests: Window
   readonly pulls: Window
@@ -134,24 +135,24 @@ export class Endpoint {
   async retrying<T>(context: Context, work: () => Promise<T>, window?: Window): Promise<T> {
     const { retry } = this.#options
     for (let attempt = 1; ; attempt += 1) {
-      if (this.#notBefore > 0) await this.#patience(context.signal)
       const turn = window?.enter(context.signal)
       if (turn !== undefined) await turn
       let failure: RegistryError
       try {
+        // With the place taken: those before may just have been asked for patience.
+        if (this.#notBefore > 0) await this.#patience(context.signal)
         const done = await work()
         window?.succeeded()
         return done
       } catch (error) {
-        if (!(error instanceof RegistryError && error.retryable)) throw error
+        if (context.signal.aborted || !(error instanceof RegistryError && error.retryable))
+          throw error
         failure = error
       } finally {
         window?.leave()
       }
       this.noteTrouble(failure)
-      const asked = failure.retryAfterMs ?? 0
-      const last = attempt >= Math.min(retry.attempts, context.tries ?? retry.attempts)
-      if (last || asked > retry.maxRetryAfterMs) throw failure
+      if (attempt >= Math.min(retry.attempts, context.tries ?? retry.attempts)) throw failure
       await this.backOff(attempt, failure, '', context)
     }
   }
@@ -160,6 +161,7 @@ export class Endpoint {
    * Waits before the try after `attempt`, as long as is usual or as the registry asked, and tells of it.
    *
    * @param what is tried again, where the error's message does not tell
+   * @throws the error, when the registry asked for more patience than there is
    */
   async backOff(
     attempt: number,
@@ -168,7 +170,8 @@ export class Endpoint {
     context: Context,
   ): Promise<void> {
     const { retry, random } = this.#options
-    const asked = Math.min(error.retryAfterMs ?? 0, retry.maxRetryAfterMs)
+    const asked = error.retryAfterMs ?? 0
+    if (asked > retry.maxRetryAfterMs) throw error
     const delayMs = Math.max(asked, backoffMs(attempt, retry, random))
     const reason = what === '' ? error.message : `${what}: ${error.message}`
     context.emit({ type: 'retry', image: context.image, host: this.host, reason, attempt, delayMs })

@@ -31,7 +31,7 @@ export async function listReferrers(
   const place = repository.reads.at(-1)
   if (place === undefined) return []
   const entries =
-    place.endpoint.learned.referrers === 'tag'
+    place.endpoint.learned.referrers.get(place.path) === 'tag'
       ? undefined
       : await referrersByApi(place, subject, context)
   return (entries ?? (await referrersByTag(place, subject, context)).entries).map((entry, i) =>
@@ -100,15 +100,16 @@ function entryOf({ manifest, found }: AddReferrerParts): {
   }
 }
 
-/** Whether the registry keeps lists of referrers itself; asked once. */
+/** Whether the registry keeps lists of this repository's referrers itself; asked once. */
 export async function keepsReferrers(
   repository: Repository,
   subject: string,
   context: Context,
 ): Promise<boolean> {
   const place = repository.write
-  if (place.endpoint.learned.referrers === 'unknown') await referrersByApi(place, subject, context)
-  return place.endpoint.learned.referrers === 'api'
+  const { referrers } = place.endpoint.learned
+  if (referrers.get(place.path) === undefined) await referrersByApi(place, subject, context)
+  return referrers.get(place.path) === 'api'
 }
 
 /** @returns undefined where there is no API */
@@ -118,6 +119,7 @@ async function referrersByApi(
   context: Context,
 ): Promise<unknown[] | undefined> {
   const { endpoint, path, scopes } = place
+  const { referrers } = endpoint.learned
   const entries: unknown[] = []
   const visited = new Set<string>()
   let url: string | URL = `/v2/${path}/referrers/${subject}`
@@ -138,11 +140,12 @@ async function referrersByApi(
     // A server that knows nothing of this path may answer it with anything; only an index counts.
     if (answer.status !== 200 || !/json/.test(answer.headers.get('content-type') ?? '')) {
       if (page > 0) throw invalid(place, subject, 'a page of it is missing')
-      // A repository that is not there yet says nothing about the registry.
-      if (!answer.body.includes('NAME_UNKNOWN')) endpoint.learned.referrers = 'tag'
+      // A repository that is not there yet says nothing about the registry, and one that had the API has it still.
+      const missing = answer.body.includes('NAME_UNKNOWN')
+      if (!missing && referrers.get(path) === undefined) referrers.set(path, 'tag')
       return undefined
     }
-    endpoint.learned.referrers = 'api'
+    referrers.set(path, 'api')
     entries.push(...entriesIn(answer.body, place, subject).entries)
     if (entries.length > maxReferrers)
       throw invalid(place, subject, `it has more than ${maxReferrers} entries`)

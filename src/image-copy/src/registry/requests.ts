@@ -1,5 +1,6 @@
 import type { Answer, BodySink, Exchange, Reading } from '../http/exchange.ts'
 import type { ResponseHead } from '../http/response-parser.ts'
+import type { Remembered } from './remembered.ts'
 import type { Resource } from './resource.ts'
 
 /** Time limits of requests, in milliseconds. */
@@ -22,8 +23,11 @@ export interface Learned {
   mount: 'unknown' | 'works' | 'broken'
   /** Mounting a blob from the repository that is asked for it, which tells whether it is there. */
   selfMount: 'unknown' | 'works' | 'broken'
-  /** The referrers API answered, or did not. */
-  referrers: 'unknown' | 'api' | 'tag'
+  /**
+   * Repositories whose referrers API answered, or did not: one host may front several registries, of which one's 404 must
+   * not hide what another keeps.
+   */
+  readonly referrers: Remembered<'api' | 'tag'>
   /** Which way of uploading blobs is known to work here; an index into the ways, the leanest first. */
   uploadStep: number
   /** Tags in a row that were asked for before a copy and were not there: a target that is being filled. */

@@ -37,7 +37,11 @@ export class SharedWrites<T> {
       await abortable(group.done, signal)
     } finally {
       group.wanted -= 1
-      if (group.wanted === 0) group.stop.abort(signal.reason)
+      if (group.wanted === 0) {
+        group.stop.abort(signal.reason)
+        // Who comes now wants another one.
+        if (this.#open.get(name) === group) this.#open.delete(name)
+      }
     }
   }
 

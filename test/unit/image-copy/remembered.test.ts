@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { SeenTags } from '../../../src/image-copy/src/registry/seen-tags.ts'
+import { Remembered } from '../../../src/image-copy/src/registry/remembered.ts'
 
 const head = { digest: undefined, mediaType: '', size: 1 }
 
 test('of too many tags the first that were seen are forgotten, and one seen again is not the first', () => {
-  const tags = new SeenTags()
+  const tags = new Remembered<typeof head>()
   for (let number = 0; number < 4096; number += 1) tags.set(`a/b:${number}`, head)
   tags.set('a/b:0', head)
   tags.set('a/b:more', head)
@@ -16,7 +16,7 @@ test('of too many tags the first that were seen are forgotten, and one seen agai
 })
 
 test('a tag that cannot be asked for again is forgotten', () => {
-  const tags = new SeenTags()
+  const tags = new Remembered<typeof head>()
   tags.set('a/b:1', head)
   tags.set('a/b:1', undefined)
   assert.equal(tags.get('a/b:1'), undefined)
