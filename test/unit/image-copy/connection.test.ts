@@ -3,6 +3,8 @@ import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { afterEach, beforeEach, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { Stop } from '../../../src/image-copy/src/abortable.ts'
 import { Connection } from '../../../src/image-copy/src/http/connection.ts'
 import type { BodySink, Exchange } from '../../../src/image-copy/src/http/exchange.ts'
@@ -209,6 +211,32 @@ describe('a connection that gathers', () => {
     await exchange.whole()
   })
 
+  test('keeps an answer in chunks of one byte in hardly more memory than it has bytes', async () => {
+    const chunks = 1000
+    const rounds = 500
+    const exchange = keep(chunks * rounds, gathering)
+    feed(Buffer.from('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'))
+    const piece = Buffer.from('1\r\nx\r\n'.repeat(chunks))
+    const before = memoryUsed()
+    for (let round = 0; round < rounds; round += 1) feed(piece)
+    assert.ok(memoryUsed() - before < 5 * chunks * rounds)
+    feed(Buffer.from('0\r\n\r\n'))
+    const { body } = await exchange.answer()
+    assert.ok(body.equals(Buffer.alloc(chunks * rounds, 'x')))
+  })
+
+  test('keeps an answer byte for byte, however its chunks fall, announced or not', async () => {
+    for (let seed = 0; seed < 20; seed += 1) {
+      const random = seededRandom(seed)
+      const upTo = (most: number) => 1 + Math.floor(random() * most)
+      const body = pattern(upTo(200_000))
+      const exchange = keep(200_000, gathering)
+      const counted = Buffer.concat([head(body.length), body])
+      feed(seed % 2 === 1 ? inChunks(body, upTo) : counted)
+      assert.ok((await exchange.answer()).body.equals(body), `seed ${seed}`)
+    }
+  })
+
   test('reads on while its sink takes no more, until it has enough', async () => {
     let pieces = 0
     get(() => {
@@ -336,6 +364,21 @@ function get(sink: BodySink, on = connection): Exchange {
   const head = { method: 'GET', text: 'GET / HTTP/1.1\r\n\r\n', bodyBytes: 0 }
   const options = { limits, signal: new Stop(), expect: [200], sink: () => sink }
   return on.start(head, undefined, options)
+}
+
+/** Asks for an answer that is not given to a sink. */
+function keep(maxBytes: number, on: Connection): Exchange {
+  const head = { method: 'GET', text: 'GET / HTTP/1.1\r\n\r\n', bodyBytes: 0 }
+  const options = { limits, signal: new Stop(), expect: [200], maxBytes }
+  return on.start(head, undefined, options)
+}
+
+/** In bytes, after a full collection. */
+function memoryUsed(): number {
+  setFlagsFromString('--expose-gc')
+  runInNewContext('gc')()
+  const { heapUsed, external } = process.memoryUsage()
+  return heapUsed + external
 }
 
 /** Half of an answer has come, and its sink takes no more; `lent` stays as the sink got it, views of the read buffer. */

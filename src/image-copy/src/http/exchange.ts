@@ -76,8 +76,10 @@ export class Exchange {
   #promised: PromiseWithResolvers<Answer> | undefined
   #answer: Answer | undefined
   #head: ResponseHead | undefined
-  #parts: Buffer[] | undefined
+  /** A body that is kept is the first so many bytes of it. */
+  #kept = nothing
   #gathered = 0
+  /** What a body that is kept may come to. */
   #maxBytes = 0
   #end: PromiseWithResolvers<void> | undefined
   #failure: Error | undefined
@@ -190,6 +192,7 @@ export class Exchange {
     }
     this.#maxBytes = expected ? maxBytes : defaultMaxBytes
     if (bodyBytes > this.#maxBytes) this.#tooLarge()
+    else if (bodyBytes > 0) this.#maxBytes = bodyBytes
   }
 
   /** For the connection. @returns whether to go on reading */
@@ -200,11 +203,27 @@ export class Exchange {
   }
 
   #gather(bytes: Buffer): true {
-    this.#parts ??= []
-    this.#parts.push(Buffer.from(bytes))
-    this.#gathered += bytes.length
-    if (this.#gathered > this.#maxBytes) this.#tooLarge()
+    const before = this.#gathered
+    const gathered = before + bytes.length
+    if (gathered > this.#maxBytes) {
+      this.#tooLarge()
+      return true
+    }
+    // Most answers come in one piece.
+    if (before === 0) this.#kept = Buffer.from(bytes)
+    else {
+      if (gathered > this.#kept.length) this.#grow(gathered)
+      bytes.copy(this.#kept, before)
+    }
+    this.#gathered = gathered
     return true
+  }
+
+  /** Doubled, in place of an object for each piece: the peer says how small these are. */
+  #grow(least: number): void {
+    const kept = this.#kept
+    this.#kept = Buffer.allocUnsafe(Math.min(Math.max(least, 2 * kept.length), this.#maxBytes))
+    kept.copy(this.#kept)
   }
 
   #tooLarge(): void {
@@ -216,10 +235,9 @@ export class Exchange {
     this.#settle()
     this.#end?.resolve()
     if (this.#sink === undefined && this.#head !== undefined) {
-      const parts = this.#parts
-      const body =
-        parts !== undefined && parts.length > 1 ? Buffer.concat(parts) : (parts?.[0] ?? nothing)
-      this.#give(this.#head, body)
+      const kept = this.#kept
+      const exact = kept.length === this.#gathered
+      this.#give(this.#head, exact ? kept : Buffer.from(kept.subarray(0, this.#gathered)))
     }
   }
 
