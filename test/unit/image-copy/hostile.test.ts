@@ -538,6 +538,38 @@ describe('answers on the wire', () => {
     const error = await refused('COPY_DENIED')
     assert.ok(error.message.length < 1000)
   })
+
+  const page = Buffer.alloc(80_000, '<p>')
+  const errors: readonly [number, RegistryErrorCode][] = [
+    [404, 'COPY_NOT_FOUND'],
+    [429, 'COPY_RATE_LIMITED'],
+    [503, 'COPY_SERVER_ERROR'],
+  ]
+  for (const [status, code] of errors)
+    for (const announced of [true, false])
+      test(`of ${status} count, however long their text, ${announced ? 'announced' : 'in chunks'}`, async () => {
+        const headers = { 'retry-after': '1', ...(announced && { 'content-length': page.length }) }
+        source.play({
+          path: manifestPath,
+          answer: (_, response) => response.writeHead(status, headers).end(page),
+        })
+        const error = await refused(code, { retry: { attempts: 1 } })
+        assert.equal(error.status, status)
+        assert.equal(error.retryAfterMs, 1000)
+      })
+
+  test('of 401 are understood, however long their text', async () => {
+    await instead(bearer)
+    await push()
+    source.registry.interceptor = ({ headers }, response) => {
+      if (headers.authorization !== undefined) return false
+      const challenge = `Bearer realm="http://${source.host}/token",service="x"`
+      response.writeHead(401, { 'www-authenticate': challenge }).end(page)
+      return true
+    }
+    const { digest } = await copy()
+    assert.equal(digest, image.digest)
+  })
 })
 
 describe('lists of referrers', () => {

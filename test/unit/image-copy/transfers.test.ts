@@ -265,6 +265,19 @@ describe('uploads', () => {
     assert.equal(target.uploads.size, 0, 'an upload was left open')
   })
 
+  test('that are turned down with a long page of text are cut into chunks', async () => {
+    const image = sampleImage({ layers: [noise('page', 6 * MiB)] })
+    await source.client.push(image, 'a/b', 'v1')
+    target.interceptor = (request, response) => {
+      if (Number(request.headers['content-length'] ?? 0) <= MiB) return false
+      const page = Buffer.alloc(80_000, '<p>')
+      response.writeHead(413, { 'content-length': page.length }).end(page)
+      return true
+    }
+    await copyImage(client, from(), to())
+    await requireCopied(image)
+  })
+
   test('of a digest that the registry does not know fail clearly, and no tag moves', async () => {
     const image = sampleImage({ layers: [noise('sha512', 3000)], algorithm: 'sha512' })
     const held = source.repository('a/b')

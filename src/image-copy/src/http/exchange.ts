@@ -18,13 +18,13 @@ export interface ExchangeLimits {
 export interface Reading {
   /** Statuses that were hoped for; what others say is an error's text. */
   readonly expect: readonly number[]
-  /** Largest body of a status that was hoped for, in bytes. */
+  /** Largest body of a status that was hoped for, in bytes; a longer one of an error is cut. */
   readonly maxBytes?: number | undefined
   /** Where the body of a status that was hoped for goes, instead of being kept: asked when its head has come. */
   readonly sink?: ((head: ResponseHead, exchange: Exchange) => BodySink) | undefined
 }
 
-/** An answer with its body; of one that goes into a sink, nothing. */
+/** An answer with its body; of one that goes into a sink, nothing; of a long error, at most its beginning. */
 export interface Answer extends ResponseHead {
   readonly body: Buffer
   readonly exchange: Exchange
@@ -226,7 +226,11 @@ export class Exchange {
     kept.copy(this.#kept)
   }
 
+  /** Of an error the status counts, and of its text the beginning will do; but the connection is not read to its end. */
   #tooLarge(): void {
+    const head = this.#head
+    if (head !== undefined && !this.#options.expect.includes(head.status))
+      this.#give(head, this.#body())
     this.abort(new AnswerTooLargeError(this.#maxBytes))
   }
 
@@ -234,11 +238,13 @@ export class Exchange {
   complete(): void {
     this.#settle()
     this.#end?.resolve()
-    if (this.#sink === undefined && this.#head !== undefined) {
-      const kept = this.#kept
-      const exact = kept.length === this.#gathered
-      this.#give(this.#head, exact ? kept : Buffer.from(kept.subarray(0, this.#gathered)))
-    }
+    if (this.#sink === undefined && this.#head !== undefined) this.#give(this.#head, this.#body())
+  }
+
+  /** What was gathered, in memory of that size: it may be held for long. */
+  #body(): Buffer {
+    const kept = this.#kept
+    return kept.length === this.#gathered ? kept : Buffer.from(kept.subarray(0, this.#gathered))
   }
 
   #give({ status, headers }: ResponseHead, body: Buffer): void {
