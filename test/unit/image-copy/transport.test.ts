@@ -5,7 +5,7 @@ import { type AddressInfo, connect, createServer as createTcpServer, type Socket
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
+import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from 'node:tls'
 import { parseProxy } from '../../../src/image-copy/src/http/proxy.ts'
 import { CheckedHeaders, requestHead } from '../../../src/image-copy/src/http/request-head.ts'
 import {
@@ -99,6 +99,43 @@ describe('TLS', () => {
       code: 'COPY_NOT_FOUND',
     })
     assert.deepEqual(seen, [undefined, 'client'])
+  })
+
+  test('to a server that wants a client certificate, or another, fails by that name', async () => {
+    await using registry = await filled(await FakeRegistry.start())
+    for (const maxVersion of ['TLSv1.3', 'TLSv1.2'] as const) {
+      const wants = { ...server, requestCert: true, rejectUnauthorized: true, maxVersion }
+      await using strict = await secured(registry.port, wants)
+      const client = createRegistryClient({ ca, retry: { baseMs: 1, maxMs: 1 } })
+      try {
+        const host = `localhost:${strict.port}`
+        const reference = { registry: host, repository: 'a/b', tag: 'v1' }
+        await assert.rejects(resolveDigest(client, reference), {
+          code: 'COPY_TLS',
+          host,
+          retryable: false,
+          message: maxVersion === 'TLSv1.3' ? /alert certificate required.*cert/ : /handshake/,
+        })
+      } finally {
+        await client.close()
+      }
+    }
+  })
+
+  test('with a client certificate and a key that cannot be used fails by that name', async () => {
+    await using registry = await filled(await FakeRegistry.start({ tls: server }))
+    const wrong = [
+      [{ ...clientIdentity, key: server.key }, /key values mismatch/],
+      [{ ...clientIdentity, key: 'no PEM' }, /unsupported/],
+      [{ ...clientIdentity, cert: 'no PEM' }, /no start line/],
+    ] as const
+    for (const [identity, message] of wrong)
+      await assert.rejects(resolve(registry, { ca, hosts: () => identity }), {
+        code: 'COPY_TLS',
+        host: registry.host,
+        retryable: false,
+        message,
+      })
   })
 
   test('carries large blobs, with back-pressure, byte for byte', async () => {
@@ -462,9 +499,9 @@ describe('proxies from variables', () => {
 /** Speaks TLS before a server that does not. */
 async function secured(
   port: number,
-  { cert, key }: { cert: string; key: string },
+  options: TlsOptions,
 ): Promise<AsyncDisposable & { readonly port: number }> {
-  const server = createTlsServer({ cert, key }, (socket) => {
+  const server = createTlsServer(options, (socket) => {
     const up = connect(port, '127.0.0.1')
     for (const it of [socket, up]) it.on('error', () => {})
     socket.pipe(up)

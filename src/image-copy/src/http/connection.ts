@@ -7,6 +7,7 @@ import type { ReadBuffer } from './read-buffer.ts'
 import type { ReadStops } from './read-stops.ts'
 import type { RequestHead } from './request-head.ts'
 import { ResponseParser } from './response-parser.ts'
+import { certificateRefusal } from './socket-events.ts'
 
 const nothing = Buffer.alloc(0)
 
@@ -82,7 +83,7 @@ export class Connection implements Carrier {
     const exchange = new Exchange({ connection: this, head, options })
     this.#exchange = exchange
     if (this.closed !== undefined) {
-      exchange.fail(new ConnectionLostError('the connection was closed', true, this.closed))
+      exchange.fail(lossOf(this.closed, 'the connection was closed', true))
       return exchange
     }
     this.#watch.add(exchange, options.limits)
@@ -270,14 +271,12 @@ export class Connection implements Carrier {
     this.#exchange = undefined
     this.#watch.delete(exchange)
     this.#onIdle(this, false)
-    exchange.fail(
-      new ConnectionLostError(
-        exchange.answered
-          ? 'the connection broke inside the answer'
-          : 'the connection broke before an answer',
-        !exchange.answered && !exchange.receivedBytes,
-        error,
-      ),
-    )
+    const where = exchange.answered ? 'inside the answer' : 'before an answer'
+    const before = !exchange.answered && !exchange.receivedBytes
+    exchange.fail(lossOf(error, `the connection broke ${where}`, before))
   }
+}
+
+function lossOf(error: Error, message: string, beforeResponse: boolean): Error {
+  return certificateRefusal(error) ?? new ConnectionLostError(message, beforeResponse, error)
 }

@@ -9,6 +9,15 @@ export class AddressRefusedError extends Error {
   }
 }
 
+/** The peer refuses our client certificate, or that there is none; or it cannot be used at all. */
+export class ClientCertificateError extends Error {
+  override readonly name = 'ClientCertificateError'
+
+  constructor(message: string, cause: unknown) {
+    super(message, { cause })
+  }
+}
+
 /** A connection could not be made; `tls` tells the handshake from the way to it. */
 export class DialError extends Error {
   override readonly name = 'DialError'

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { offAbort, onAbort, type StopSignal } from '../abortable.ts'
-import { AddressRefusedError, DialError } from './dial-errors.ts'
+import { AddressRefusedError, ClientCertificateError, DialError } from './dial-errors.ts'
 import { hostOf, type Origin, type ProxyServer } from './origin.ts'
 
 /** Waits for a socket's event; an abort or an error destroys it. */
@@ -43,11 +43,31 @@ const tlsCodes =
 /** Bytes of a handshake were altered on the way; the next may come whole. */
 const alteredCodes = /BAD_RECORD_MAC|DECRYPT_ERROR/
 
+/** Alerts by which a peer says what it thinks of the certificate that it was shown. */
+const certificateAlerts = /_ALERT_(?:.*CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)/
+
+/** What OpenSSL says of itself; its message is that among function names and line numbers. */
+type SocketError = NodeJS.ErrnoException & { readonly reason?: string }
+
+/**
+ * The error for a socket that ended because of our client certificate. Under TLS 1.3 the peer says so when to us the handshake
+ * is over, and a request may be on its way.
+ */
+export function certificateRefusal(error: Error): ClientCertificateError | undefined {
+  const { code = '', reason = code } = error as SocketError
+  if (!certificateAlerts.test(code)) return undefined
+  return new ClientCertificateError(
+    `the client certificate is refused, or lacking: ${reason}`,
+    error,
+  )
+}
+
 /** The error of a socket in words that name its peer. */
 export function describe(error: Error, peer: Origin | ProxyServer): Error {
   if (error instanceof DialError) return error
-  // OpenSSL's own words are in `reason`; its message is them among function names and line numbers.
-  const { code = '', reason: said } = error as NodeJS.ErrnoException & { readonly reason?: string }
+  const refusal = certificateRefusal(error)
+  if (refusal !== undefined) return refusal
+  const { code = '', reason: said } = error as SocketError
   const reason =
     code === 'ERR_SSL_WRONG_VERSION_NUMBER'
       ? 'what it answers is not TLS'

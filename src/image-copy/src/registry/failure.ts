@@ -1,6 +1,6 @@
 import type { StopSignal } from '../abortable.ts'
 import { printable, RegistryError, type RegistryErrorCode } from '../errors.ts'
-import { AddressRefusedError, DialError } from '../http/dial-errors.ts'
+import { AddressRefusedError, ClientCertificateError, DialError } from '../http/dial-errors.ts'
 import { AnswerTooLargeError } from '../http/exchange.ts'
 import type { HeaderFields } from '../http/header-fields.ts'
 import { ConnectionLostError, ProtocolError, StalledError } from '../http/protocol-error.ts'
@@ -66,6 +66,12 @@ export function failureOfExchange(
     if (!error.tls) return make('COPY_UNREACHABLE', text, true)
     return make('COPY_TLS', `${text}; give the registry's CA, or allow plain http for it`, false)
   }
+  if (error instanceof ClientCertificateError)
+    return make(
+      'COPY_TLS',
+      `${printable(error.message)}; check the cert and key given for it`,
+      false,
+    )
   if (error instanceof StalledError) return make('COPY_TIMEOUT', error.message, true)
   if (error instanceof ProtocolError)
     return make('COPY_PROTOCOL', `malformed answer: ${error.message}`, true)
