@@ -111,6 +111,22 @@ describe('a connection', () => {
     assert.equal((await next.answer()).body.length, 0)
   })
 
+  for (const resets of [false, true])
+    test(`takes a body that ends with the connection for ${resets ? 'broken after a reset' : 'whole after an end'}`, async () => {
+      const first = Promise.withResolvers<void>()
+      const exchange = get(() => {
+        first.resolve()
+        return true
+      })
+      const whole = exchange.whole()
+      peer.write('HTTP/1.1 200 OK\r\n\r\nhalf')
+      await first.promise
+      if (resets) peer.resetAndDestroy()
+      else peer.end()
+      if (resets) await assert.rejects(whole, /broke inside the answer/)
+      else await whole
+    })
+
   test('reads nothing over what a sink was lent that takes no more', async () => {
     const { exchange, lent } = await getStopped()
     peer.write('y'.repeat(50))
@@ -326,6 +342,15 @@ describe('a connection that gathers', () => {
     exchange.resume()
     await assert.rejects(exchange.whole(), /broke inside the answer/)
     assert.ok(Buffer.concat(pieces).equals(pattern(150_000)))
+  })
+
+  test('that is reset while its sink takes no more does not take the body for whole', async () => {
+    const exchange = get(() => false, gathering)
+    feed(Buffer.from('HTTP/1.1 200 OK\r\n\r\nhalf'))
+    peer.resetAndDestroy()
+    await new Promise((resolve) => socket.once('close', resolve))
+    exchange.resume()
+    await assert.rejects(exchange.whole(), /broke inside the answer/)
   })
 
   test('is not used again when bytes came behind the answer while its sink took no more', async () => {

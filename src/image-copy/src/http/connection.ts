@@ -10,6 +10,9 @@ import { ResponseParser } from './response-parser.ts'
 import { certificateRefusal } from './socket-events.ts'
 
 const nothing = Buffer.alloc(0)
+/** The peer sent all it meant to: only by that is a body whole which has no other end (RFC 9112 §8). */
+const ended = new Error('the peer closed the connection')
+const gone = new Error('the socket was closed')
 
 export interface ConnectionParts {
   readonly buffer: ReadBuffer
@@ -64,8 +67,8 @@ export class Connection implements Carrier {
     // Exchanges keep the process alive, by their watch; an idle socket does not.
     socket.unref()
     socket.on('error', (error) => this.#lost(error))
-    socket.on('end', () => this.#lost(undefined))
-    socket.on('close', () => this.#lost(undefined))
+    socket.on('end', () => this.#lost(ended))
+    socket.on('close', () => this.#lost(gone))
     // A TLS socket that is read into a buffer of ours has to be told to flow.
     if (this.#buffer.gathers) socket.resume()
   }
@@ -247,11 +250,11 @@ export class Connection implements Carrier {
     exchange.complete()
   }
 
-  #lost(error: Error | undefined): void {
+  #lost(error: Error): void {
     if (this.closed !== undefined) return
-    this.closed = error ?? new Error('the peer closed the connection')
+    this.closed = error
     if (this.#paused) return
-    this.#conclude(this.closed)
+    this.#conclude(error)
   }
 
   #conclude(error: Error): void {
@@ -264,7 +267,7 @@ export class Connection implements Carrier {
       this.#onIdle(this, false)
       return
     }
-    if (this.#parser.finish()) {
+    if (error === ended && this.#parser.finish()) {
       this.#finish(exchange, true)
       return
     }
