@@ -278,6 +278,36 @@ describe('uploads', () => {
     await requireCopied(image)
   })
 
+  test('of which a part is said to be taken, and is not read, do not wait for ever', {
+    timeout: 60_000,
+  }, async () => {
+    await anew({}, { maxBody: 8 * MiB })
+    const image = sampleImage({ layers: [noise('unread', 12 * MiB)] })
+    await source.client.push(image, 'a/b', 'v1')
+    let sent = 0
+    let lied = false
+    target.interceptor = async (request, response) => {
+      // More than kernels take for a peer that does not read.
+      response.setHeader('oci-chunk-min-length', 8 * MiB)
+      if (lied || request.method !== 'PATCH') return false
+      lied = true
+      for (let seen = -1; seen < sent; await new Promise((resolve) => setTimeout(resolve, 20)))
+        seen = sent
+      const { pathname } = new URL(request.url ?? '', target.url)
+      request.socket.write(
+        `HTTP/1.1 202 Accepted\r\nLocation: ${pathname}\r\nContent-Length: 0\r\n\r\n`,
+      )
+      return true
+    }
+    await copyImage(client, from(), to(), {
+      onEvent: (event) => {
+        if (event.type === 'blob-progress') sent = event.sent
+      },
+    })
+    await requireCopied(image)
+    assert.ok(lied)
+  })
+
   test('of a digest that the registry does not know fail clearly, and no tag moves', async () => {
     const image = sampleImage({ layers: [noise('sha512', 3000)], algorithm: 'sha512' })
     const held = source.repository('a/b')

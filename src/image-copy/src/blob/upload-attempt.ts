@@ -4,9 +4,9 @@ import { RegistryError } from '../errors.ts'
 import type { Descriptor } from '../image/manifest.ts'
 import type { Context } from '../registry/context.ts'
 import type { Endpoint } from '../registry/endpoint.ts'
-import { failureOfAnswer, failureOfExchange } from '../registry/failure.ts'
+import { describeUrl, failureOfAnswer, failureOfExchange } from '../registry/failure.ts'
 import type { Place, Repository } from '../registry/repository.ts'
-import type { RegistryAnswer } from '../registry/requests.ts'
+import type { RegistryAnswer, UploadRequest } from '../registry/requests.ts'
 import { BlobPump } from './blob-pump.ts'
 import type { CheckpointedHash } from './checkpointed-hash.ts'
 import { download } from './download.ts'
@@ -160,7 +160,11 @@ export class Attempt {
     try {
       if (count > 0) pump.fill(exchange, count)
       const { status, headers, body } = await exchange.answer()
-      if (expect.includes(status)) return { status, headers, body, resource }
+      if (expect.includes(status)) {
+        // The connection ended with the answer, and bytes of the blob with it: what comes next would not follow on them.
+        if (method === 'PATCH' && !exchange.requestSent) throw answeredEarly(resource, status)
+        return { status, headers, body, resource }
+      }
       const failure = failureOfAnswer(method, resource, status, headers, body)
       if (await upload.refused({ status, headers })) throw retryableOf(failure)
       if (notThisWay.has(status)) this.#refusedBy = failure
@@ -172,6 +176,14 @@ export class Attempt {
       throw failure
     }
   }
+}
+
+function answeredEarly({ url, host }: UploadRequest['resource'], status: number): RegistryError {
+  return new RegistryError(
+    'COPY_PROTOCOL',
+    `PATCH ${describeUrl(url)}: ${status} came before the body was sent`,
+    { host, status, retryable: true },
+  )
 }
 
 /** A token that ended on the way: the same again, with a new one. */
