@@ -114,6 +114,11 @@ describe('answers that are read', () => {
       `${ok}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n`,
       { body: 'hello', whole: false },
     ],
+    [
+      'chunks of one byte',
+      `${ok}Transfer-Encoding: chunked\r\n\r\n${'1;a=b\r\nx\r\n'.repeat(5000)}0\r\n\r\n`,
+      { body: 'x'.repeat(5000), whole: true },
+    ],
     ['a head cut short', `${ok}Content-Le`, { status: 0, whole: false }],
   ]
   for (const [what, text, expected, method] of cases) {
@@ -161,6 +166,7 @@ describe('answers that are refused', () => {
     'a chunk longer than its size': `${ok}Transfer-Encoding: chunked\r\n\r\n3\r\nhello\r\n0\r\n\r\n`,
     'chunk lines that end in LF': `${ok}Transfer-Encoding: chunked\r\n\r\n5\nhello\n0\n\n`,
     'an endless chunk extension': `${ok}Transfer-Encoding: chunked\r\n\r\n5;${'a'.repeat(3000)}`,
+    'chunks that are next to nothing but extensions': `${ok}Transfer-Encoding: chunked\r\n\r\n${`1;${'a'.repeat(900)}\r\nx\r\n`.repeat(30)}`,
     'endless trailers': `${ok}Transfer-Encoding: chunked\r\n\r\n0\r\n${`X: ${'y'.repeat(500)}\r\n`.repeat(40)}`,
   }
   for (const [what, text] of Object.entries(cases)) {
@@ -169,6 +175,22 @@ describe('answers that are refused', () => {
         assert.throws(() => parse(text, { sizes }), ProtocolError, `in pieces of ${sizes}`)
       }
     })
+  }
+})
+
+test('what an answer spent on extensions of its chunks does not count against the next', () => {
+  const chunks = Buffer.from(
+    `${ok}Transfer-Encoding: chunked\r\n\r\n${`1;${'a'.repeat(900)}\r\nx\r\n`.repeat(15)}0\r\n\r\n`,
+  )
+  const parser = new ResponseParser()
+  for (let answers = 0; answers < 3; answers += 1) {
+    parser.begin('GET')
+    for (let at = 0, last = false; !last; ) {
+      const step = parser.read(chunks, at, chunks.length)
+      if (step.kind === 'more') throw new Error('the answer is not whole')
+      at = step.at
+      last = step.last
+    }
   }
 })
 

@@ -34,6 +34,11 @@ const maxInterim = 8
 /** A chunk's size line with extensions, or one trailer line. */
 const maxLineBytes = 1024
 const maxTrailerBytes = 8 * 1024
+/**
+ * What chunks may bring besides body over what their sizes explain: 16 bytes each, and twice their body. So Go bounds it, since
+ * CVE-2023-39326: by extensions a blob could be made a thousand times as long on the wire, within every other limit.
+ */
+const maxExcessBytes = 16 * 1024
 
 /** Registries' heads have 200 to 600 bytes. */
 const usualHeadBytes = 1024
@@ -72,6 +77,7 @@ export class ResponseParser {
   #left = 0
   #interim = 0
   #trailerBytes = 0
+  #excessBytes = 0
   /** Whether the connection may carry another request once this answer is whole. */
   keepAlive = false
 
@@ -82,6 +88,7 @@ export class ResponseParser {
     this.#partial = ''
     this.#interim = 0
     this.#trailerBytes = 0
+    this.#excessBytes = 0
     this.keepAlive = false
   }
 
@@ -218,10 +225,7 @@ export class ResponseParser {
         if (line.text !== '') throw new ProtocolError('a chunk is longer than its size')
         this.#state = 'chunk-size'
       } else if (this.#state === 'chunk-size') {
-        const size = chunkSize.exec(line.text)?.[1]
-        if (size === undefined) throw new ProtocolError('a chunk size that is no hex number')
-        this.#left = Number.parseInt(size, 16)
-        this.#state = this.#left === 0 ? 'trailer' : 'chunk-data'
+        this.#beginChunk(line.text)
       } else {
         if (line.text === '') {
           this.#state = 'done'
@@ -232,6 +236,16 @@ export class ResponseParser {
         requireFields(`\r\n${line.text}`)
       }
     }
+  }
+
+  #beginChunk(line: string): void {
+    const size = chunkSize.exec(line)?.[1]
+    if (size === undefined) throw new ProtocolError('a chunk size that is no hex number')
+    this.#left = Number.parseInt(size, 16)
+    this.#state = this.#left === 0 ? 'trailer' : 'chunk-data'
+    this.#excessBytes = Math.max(0, this.#excessBytes + line.length + 2 - 16 - 2 * this.#left)
+    if (this.#excessBytes > maxExcessBytes)
+      throw new ProtocolError('the chunks have far more extensions than body')
   }
 
   #readLine(input: Buffer, at: number, limit: number): { text: string; at: number } | undefined {
