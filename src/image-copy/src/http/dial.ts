@@ -15,6 +15,7 @@ import { openTunnel } from './proxy-tunnel.ts'
 import { largestReadBytes } from './read-buffer.ts'
 import { settled } from './socket-events.ts'
 import { tlsModule } from './tls-module.ts'
+import { tlsPolicy } from './tls-policy.ts'
 
 export interface DialerOptions {
   readonly allowAddress: AllowAddress
@@ -38,12 +39,6 @@ export interface Receiver {
 export function needsGathering(origin: Origin): boolean {
   return origin.scheme === 'https' || origin.proxy !== undefined
 }
-
-/**
- * AES-128-GCM first: as strong as a public registry needs, and a quarter less CPU per byte than AES-256; the rest is
- * Node's own list.
- */
-const preferredCipher = 'TLS_AES_128_GCM_SHA256'
 
 /**
  * A write of so many bytes costs a turn of its own, in which Node says that there is room again. Nobody listens: one piece of a
@@ -159,14 +154,12 @@ export class Dialer {
   #tlsOptions(origin: Origin): ConnectionOptions {
     const session = this.#sessions.get(originKey(origin))
     return {
-      ...(origin.tls === undefined ? {} : { secureContext: origin.tls.context() }),
+      ...(origin.tls === undefined ? tlsPolicy() : { secureContext: origin.tls.context() }),
       ...(session === undefined ? {} : { session }),
       servername: nameOf(origin.hostname),
       host: origin.hostname,
       // Over HTTP/2 registries answer slower here, and a blob needs a connection for itself anyway.
       ALPNProtocols: ['http/1.1'],
-      minVersion: 'TLSv1.2',
-      ciphers: `${preferredCipher}:${tlsModule().DEFAULT_CIPHERS}`,
     }
   }
 

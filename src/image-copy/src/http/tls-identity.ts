@@ -3,6 +3,7 @@ import { cryptoModule } from '../crypto-module.ts'
 import { ClientCertificateError } from './dial-errors.ts'
 import type { TlsIdentity } from './origin.ts'
 import { tlsModule } from './tls-module.ts'
+import { tlsPolicy } from './tls-policy.ts'
 
 /** Whom to trust besides the public authorities, and who to be. PEM texts. */
 export interface TlsMaterial {
@@ -32,12 +33,13 @@ export function tlsIdentity({ ca, cert, key }: TlsMaterial): TlsIdentity | undef
 
 /** @throws ClientCertificateError */
 function contextOf(cert: string | undefined, key: string | undefined): SecureContext {
-  const material = {
+  const options = {
+    ...tlsPolicy(),
     ...(cert === undefined ? {} : { cert }),
     ...(key === undefined ? {} : { key }),
   }
   try {
-    return tlsModule().createSecureContext(material)
+    return tlsModule().createSecureContext(options)
   } catch (error) {
     const { reason, message } = error as Error & { readonly reason?: string }
     const why = reason ?? message
