@@ -450,7 +450,8 @@ describe('proxies from variables', () => {
     https_proxy: 'http://s:1',
     HTTP_PROXY: 'http://p:2',
     NO_PROXY:
-      'internal.test, .below.test,*.star.test,10.0.0.0/8,fd00::/8,ported.test:5000,192.0.2.7',
+      'internal.test, .below.test,*.star.test,10.0.0.0/8,fd00::/8,ported.test:5000,192.0.2.7,' +
+      '2001:DB8:0:0::7,[2001:0db8::8]:443,113.9',
   })
   const cases: readonly [string, string | undefined][] = [
     ['https://quay.io/', 'http://s:1'],
@@ -470,6 +471,15 @@ describe('proxies from variables', () => {
     ['https://ported.test:5000/', undefined],
     ['https://ported.test/', 'http://s:1'],
     ['https://192.0.2.7/', undefined],
+    ['https://[2001:db8::7]/', undefined],
+    ['https://[2001:db8:0::8]/', undefined],
+    ['https://[2001:db8::8]:5000/', 'http://s:1'],
+    ['https://[2001:db8::9]/', 'http://s:1'],
+    ['https://[::ffff:10.9.8.7]/', undefined],
+    ['https://203.0.113.9/', 'http://s:1'],
+    ['https://[::ffff:127.0.0.1]/', undefined],
+    ['https://127.0.0.1.nip.io/', 'http://s:1'],
+    ['https://127.example.test/', 'http://s:1'],
   ]
   for (const [url, proxy] of cases) test(url, () => assert.equal(choose(new URL(url)), proxy))
 

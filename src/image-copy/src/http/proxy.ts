@@ -18,9 +18,9 @@ export interface ProxyVariables {
 
 /**
  * Makes a choice of proxies from variables as in an environment, by the rules of Go's net/http, which other registry tools
- * follow: lower case wins; NO_PROXY holds `*`, hosts (themselves and what is below them), `.domain` (only below), addresses,
- * networks and ports; loopback is never proxied. The choice throws a TypeError that names the variable when its value is no
- * proxy that can be used.
+ * follow: NO_PROXY holds `*`, hosts (themselves and what is below them), `.domain` (only below), addresses, networks and
+ * ports; loopback is never proxied. As in curl, and not in Go, lower case wins where both are set, and ALL_PROXY stands in for
+ * what is not. The choice throws a TypeError that names the variable when its value is no proxy that can be used.
  */
 export function proxyFromVariables(variables: ProxyVariables): ProxyChoice {
   const all = ['all_proxy', 'ALL_PROXY'] as const
@@ -32,7 +32,8 @@ export function proxyFromVariables(variables: ProxyVariables): ProxyChoice {
     .filter((entry) => entry !== '')
   return (target) => {
     const host = target.hostname.replace(/^\[|\]$/g, '').toLowerCase()
-    if (host === 'localhost' || host === '::1' || /^127\./.test(host)) return undefined
+    if (host === 'localhost' || inNetwork(host, '127.0.0.0', 8) || inNetwork(host, '::1', 128))
+      return undefined
     const port = target.port || (target.protocol === 'https:' ? '443' : '80')
     if (exceptions.some((entry) => excepts(entry, host, port))) return undefined
     return (target.protocol === 'https:' ? httpsProxy : httpProxy)?.()
@@ -78,26 +79,27 @@ export function parseProxy(text: string): ProxyServer {
 function excepts(entry: string, host: string, port: string): boolean {
   if (entry === '*') return true
   const cidr = /^([^/]+)\/(\d+)$/.exec(entry)
-  if (cidr !== null) return isIP(host) > 0 && inNetwork(host, cidr[1] ?? '', Number(cidr[2]))
+  if (cidr !== null) return inNetwork(host, cidr[1] ?? '', Number(cidr[2]))
   const bracketed = /^\[(.+)\](?::(\d+))?$/.exec(entry)
   const withPort = bracketed ?? (isIP(entry) === 6 ? null : /^(.+):(\d+)$/.exec(entry))
   const name = bracketed?.[1] ?? withPort?.[1] ?? entry
   const wanted = bracketed?.[2] ?? (bracketed === null ? withPort?.[2] : undefined)
   if (wanted !== undefined && wanted !== port) return false
+  if (isIP(host) > 0) return inNetwork(host, name, isIP(name) === 4 ? 32 : 128)
   if (name.startsWith('*.')) return host.endsWith(name.slice(1))
   if (name.startsWith('.')) return host.endsWith(name)
-  return host === name || (isIP(name) === 0 && host.endsWith(`.${name}`))
+  return host === name || host.endsWith(`.${name}`)
 }
 
-function inNetwork(address: string, network: string, bits: number): boolean {
-  const family = isIP(network) === 4 ? 'ipv4' : 'ipv6'
-  if (
-    isIP(network) === 0 ||
-    isIP(network) !== isIP(address) ||
-    bits > (family === 'ipv4' ? 32 : 128)
-  )
-    return false
+/** An IPv4 address may be written as IPv6; a network of IPv6 holds none. False for what is no address. */
+function inNetwork(host: string, network: string, bits: number): boolean {
+  if (isIP(network) === 0 || isIP(network) > isIP(host)) return false
+  if (bits > (isIP(network) === 4 ? 32 : 128)) return false
   const list = new BlockList()
-  list.addSubnet(network, bits, family)
-  return list.check(address, family)
+  list.addSubnet(network, bits, familyOf(network))
+  return list.check(host, familyOf(host))
+}
+
+function familyOf(address: string): 'ipv4' | 'ipv6' {
+  return isIP(address) === 4 ? 'ipv4' : 'ipv6'
 }
