@@ -18,10 +18,18 @@ export interface AccessRequest {
   readonly scopes: readonly string[]
 }
 
-/** How a request was authorised, to be shown again when it was turned down. */
-export interface Grant {
+/** Whom a request stands for: it tries each identity once, beginning with the one that was let in last. */
+export interface Turn {
+  /** Undefined: the registry has asked for nobody yet. */
+  readonly identities: Identities | undefined
+  /** The one the request began with. */
+  readonly first: number
+  readonly index: number
+}
+
+/** How a request was authorised, to be shown again with its answer. */
+export interface Grant extends Turn {
   readonly authorization: string | undefined
-  readonly identity: string
   readonly tokenKey: string | undefined
   /** The token was issued for this very request. */
   readonly fresh: boolean
@@ -45,8 +53,8 @@ type Scheme =
 
 interface Identities {
   readonly list: readonly Credential[]
-  readonly readAt: number
-  /** The credential in use; those before it were turned down. */
+  readAt: number
+  /** The one that was let in last. */
   index: number
 }
 
@@ -56,8 +64,10 @@ interface CachedToken {
 }
 
 const unasked: Grant = {
+  identities: undefined,
+  first: 0,
+  index: 0,
   authorization: undefined,
-  identity: 'unasked',
   tokenKey: undefined,
   fresh: false,
 }
@@ -91,35 +101,39 @@ export class Authenticator {
     return this.#saltOnce
   }
 
-  /** What to show with a request now. @throws RegistryError when the token server gives no token */
-  grant(request: AccessRequest, signal: StopSignal): Grant | Promise<Grant> {
-    return this.#scheme === undefined ? unasked : this.#grantBy(this.#scheme, request, signal)
+  /**
+   * What to show with a request now.
+   *
+   * @param turn what {@link turnedDown} said, for a request that was sent before
+   * @throws RegistryError when the token server gives no token
+   */
+  grant(request: AccessRequest, signal: StopSignal, turn: Turn = unasked): Grant | Promise<Grant> {
+    return this.#scheme === undefined ? unasked : this.#grantBy(this.#scheme, request, turn, signal)
   }
 
-  async #grantBy(scheme: Scheme, request: AccessRequest, signal: StopSignal): Promise<Grant> {
+  async #grantBy(
+    scheme: Scheme,
+    request: AccessRequest,
+    turn: Turn,
+    signal: StopSignal,
+  ): Promise<Grant> {
+    const identities =
+      turn.identities ?? (await abortable(this.#identitiesFor(request.repository), signal))
+    const first = turn.identities === undefined ? identities.index : turn.first
+    let index = turn.identities === undefined ? first : turn.index
     for (;;) {
-      const identities = await abortable(this.#identitiesFor(request.repository), signal)
-      const credential = identities.list[identities.index]
-      const identity = identityKey(credential, this.#salt())
-      if (credential !== undefined && 'registryToken' in credential) {
-        return {
-          authorization: `Bearer ${credential.registryToken}`,
-          identity,
-          tokenKey: undefined,
-          fresh: true,
-        }
-      }
-      if (scheme.kind === 'basic') {
-        const authorization = credential === undefined ? undefined : basicAuthorization(credential)
-        return { authorization, identity, tokenKey: undefined, fresh: true }
+      const credential = identities.list[index]
+      if (scheme.kind === 'basic' || (credential !== undefined && 'registryToken' in credential)) {
+        const authorization = shownItself(credential)
+        return { identities, first, index, authorization, tokenKey: undefined, fresh: true }
       }
       try {
-        return await this.#bearer(scheme, request.scopes, credential, identity, signal)
+        const shown = await this.#bearer(scheme, request.scopes, credential, signal)
+        return { identities, first, index, ...shown }
       } catch (error) {
-        const turnedDown =
-          error instanceof RegistryError &&
-          (error.status === 401 || error.status === 403 || error.status === 400)
-        if (!turnedDown || !this.#advance(identities, identities.index)) throw error
+        const next = isTurnedDown(error) ? nextIndex({ identities, first, index }) : undefined
+        if (next === undefined) throw error
+        index = next
       }
     }
   }
@@ -127,40 +141,38 @@ export class Authenticator {
   /**
    * Learns from an answer of 401, or 403 after which another credential may do.
    *
-   * @param turn how many answers this request had before
-   * @returns whether to send the request again with a new {@link grant}
+   * @param answers how many this request had before
+   * @returns how to send the request again, with a new {@link grant}: as the same identity if the index is the same.
+   *   Undefined: nothing more helps
    * @throws RegistryError `COPY_REALM_REFUSED`
    */
-  async turnedDown(
-    request: AccessRequest,
-    used: Grant,
-    status: number,
-    challenge: string,
-    turn: number,
-  ): Promise<boolean> {
+  turnedDown(used: Grant, status: number, challenge: string, answers: number): Turn | undefined {
     if (status === 401) {
       const before = this.#scheme
       this.#learn(challenge)
-      if (this.#scheme === undefined) return false
-      if (used.identity === 'unasked') return true
-      if (before?.kind !== this.#scheme.kind) return true
-    } else if (used.identity === 'unasked') return false
+      if (this.#scheme === undefined) return undefined
+      if (used.identities === undefined || before?.kind !== this.#scheme.kind) return used
+    } else if (used.identities === undefined) return undefined
     if (used.tokenKey !== undefined) this.#tokens.delete(used.tokenKey)
-    if (used.tokenKey !== undefined && status === 401 && (!used.fresh || turn < freshTokens))
-      return true
-    const identities = await this.#identitiesFor(request.repository)
-    const current = identityKey(identities.list[identities.index], this.#salt())
-    // Another request may have moved on already; then its choice is tried.
-    return current !== used.identity || this.#advance(identities, identities.index)
+    const renew = used.tokenKey !== undefined && status === 401
+    if (renew && (!used.fresh || answers < freshTokens)) return used
+    const { identities, first } = used
+    const index = nextIndex({ identities, first, index: used.index })
+    return index === undefined ? undefined : { identities, first, index }
+  }
+
+  /** Lets later requests begin with the identity that was let in, and not with those that were turned down before it. */
+  letIn({ identities, first, index }: Grant): void {
+    if (identities !== undefined && index !== first) identities.index = index
   }
 
   async #bearer(
     scheme: Scheme & { kind: 'bearer' },
     scopes: readonly string[],
     credential: Credential | undefined,
-    identity: string,
     signal: StopSignal,
-  ): Promise<Grant> {
+  ): Promise<Pick<Grant, 'authorization' | 'tokenKey' | 'fresh'>> {
+    const identity = identityKey(credential, this.#salt())
     const key = JSON.stringify([scheme.realm.url.href, scheme.service ?? '', scopes, identity])
     let cached = this.#tokens.get(key)
     const fresh = cached === undefined || cached.expiresAt <= this.#options.now()
@@ -183,7 +195,7 @@ export class Authenticator {
         signal,
       ).promise
     }
-    return { authorization: `Bearer ${token.value}`, identity, tokenKey: key, fresh }
+    return { authorization: `Bearer ${token.value}`, tokenKey: key, fresh }
   }
 
   #ask(key: string, question: TokenQuestion, signal: StopSignal): CachedToken {
@@ -218,20 +230,17 @@ export class Authenticator {
     return { kind: 'bearer', realm, service: parameters.get('service') }
   }
 
-  #advance(identities: Identities, from: number): boolean {
-    if (identities.index !== from) return true
-    if (from + 1 >= identities.list.length) return false
-    identities.index = from + 1
-    return true
-  }
-
   async #identitiesFor(repository: string): Promise<Identities> {
     const known = await this.#identities.get(repository)
     if (known !== undefined && this.#options.now() - known.readAt < credentialLifeMs) return known
     const read = async (): Promise<Identities> => {
       const list = (await this.#options.credentials?.(this.#options.name, repository)) ?? []
-      const same = known !== undefined && JSON.stringify(known.list) === JSON.stringify(list)
-      return { list, readAt: this.#options.now(), index: same ? known.index : 0 }
+      const readAt = this.#options.now()
+      if (known === undefined || JSON.stringify(known.list) !== JSON.stringify(list))
+        return { list, readAt, index: 0 }
+      // The same object, for requests under way are still to say who of it was let in.
+      known.readAt = readAt
+      return known
     }
     const pending = read()
     this.#identities.set(repository, pending)
@@ -240,4 +249,25 @@ export class Authenticator {
     })
     return pending
   }
+}
+
+/** What an identity shows the registry without a token server's help. */
+function shownItself(credential: Credential | undefined): string | undefined {
+  if (credential === undefined) return undefined
+  if ('registryToken' in credential) return `Bearer ${credential.registryToken}`
+  return basicAuthorization(credential)
+}
+
+/** Who comes next, the first after the last; undefined: each had its turn. */
+function nextIndex({ identities, first, index }: Turn): number | undefined {
+  const next = index + 1 < (identities?.list.length ?? 0) ? index + 1 : 0
+  return next === first ? undefined : next
+}
+
+/** Whether the token server's answer was about who asked. */
+function isTurnedDown(error: unknown): boolean {
+  return (
+    error instanceof RegistryError &&
+    (error.status === 401 || error.status === 403 || error.status === 400)
+  )
 }

@@ -1,9 +1,9 @@
 import type { StopSignal } from '../abortable.ts'
 import {
-  type AccessRequest,
   Authenticator,
   type AuthenticatorOptions,
   type Grant,
+  type Turn,
 } from '../auth/authenticator.ts'
 import { now } from '../clock.ts'
 import { RegistryError } from '../errors.ts'
@@ -197,7 +197,7 @@ export class Endpoint {
     let resource = first
     let direct = first.own
     let hops = 0
-    let turn = 0
+    let answers = 0
     try {
       const granted = this.#auth?.grant(request, context.signal)
       let grant = granted instanceof Promise ? await granted : granted
@@ -206,7 +206,10 @@ export class Endpoint {
         const answer = await this.#send(request, { resource, direct }, shown, context, limits)
         const { status, headers, body, exchange } = answer
         if (direct && reads.has(request.method)) this.#noteRateLimit(headers, context)
-        if (request.expect.includes(status)) return { status, headers, body, exchange, resource }
+        if (request.expect.includes(status)) {
+          if (grant !== undefined) this.#auth?.letIn(grant)
+          return { status, headers, body, exchange, resource }
+        }
         if (redirects.has(status)) {
           const destination = requireRedirect(request.method, resource, answer, hops)
           hops += 1
@@ -215,29 +218,28 @@ export class Endpoint {
           resource = new Resource(this.base, destination.place)
           continue
         }
-        if (!(direct && (await this.#turnedDown(request, grant, answer, turn))))
+        const turn = direct ? this.#turnedDown(grant, answer, answers) : undefined
+        if (turn === undefined)
           throw failureOfAnswer(request.method, resource, status, headers, body)
-        turn += 1
+        answers += 1
         hops = 0
         resource = first
-        grant = await this.#auth?.grant(request, context.signal)
+        grant = await this.#auth?.grant(request, context.signal, turn)
       }
     } catch (error) {
       throw failureOfExchange(error, request.method, resource, context.signal)
     }
   }
 
-  /** Learns from an answer of 401 or 403. @returns whether another try with another token or credential makes sense */
-  async #turnedDown(
-    request: AccessRequest,
+  /** Learns from an answer of 401 or 403. @returns how another try makes sense, with another token or credential */
+  #turnedDown(
     grant: Grant | undefined,
     { status, headers }: ResponseHead,
-    turn: number,
-  ): Promise<boolean> {
-    if (this.#auth === undefined || grant === undefined || turn >= maxTurns) return false
-    if (status !== 401 && status !== 403) return false
-    const challenge = headers.get('www-authenticate') ?? ''
-    return await this.#auth.turnedDown(request, grant, status, challenge, turn)
+    answers: number,
+  ): Turn | undefined {
+    if (this.#auth === undefined || grant === undefined || answers >= maxTurns) return undefined
+    if (status !== 401 && status !== 403) return undefined
+    return this.#auth.turnedDown(grant, status, headers.get('www-authenticate') ?? '', answers)
   }
 
   /** Starts a request whose body the caller streams. One try, no redirects. */
@@ -262,8 +264,11 @@ export class Endpoint {
     } catch (error) {
       throw failureOfExchange(error, method, resource, signal)
     }
-    const refused = (head: ResponseHead): Promise<boolean> =>
-      this.#turnedDown(request, grant, head, 0)
+    // Only with a new token: each credential would be sent all bytes anew, and the next try begins with the same again.
+    const refused = async (head: ResponseHead): Promise<boolean> => {
+      const turn = this.#turnedDown(grant, head, 0)
+      return turn !== undefined && turn.index === grant?.index
+    }
     return { exchange, resource, refused }
   }
 

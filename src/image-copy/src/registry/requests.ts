@@ -70,6 +70,6 @@ export interface OpenAnswer extends RegistryAnswer {
 export interface UploadRequest {
   readonly exchange: Exchange
   readonly resource: Resource
-  /** To be told of an answer of 401 or 403. @returns whether another try with another token or credential makes sense */
+  /** To be told of an answer of 401 or 403. @returns whether another try makes sense, with a new token */
   readonly refused: (head: ResponseHead) => Promise<boolean>
 }
