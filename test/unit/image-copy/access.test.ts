@@ -308,6 +308,23 @@ describe("a cloud's own exchange of tokens", () => {
     assert.ok(registry.requests.every(({ path }) => !path.startsWith('/token')))
   })
 
+  test('holds up no call that was stopped', async () => {
+    const registry = await filled(bearer)
+    const exchanging = Promise.withResolvers<void>()
+    const client = clientWith({
+      exchangeToken: () => {
+        exchanging.resolve()
+        return new Promise(() => {})
+      },
+    })
+    const stop = new AbortController()
+    const reason = new Error('enough')
+    const call = resolveDigest(client, image1(registry), { signal: stop.signal })
+    await exchanging.promise
+    stop.abort(reason)
+    await assert.rejects(call, reason)
+  })
+
   test('may leave a registry to its own token server', async () => {
     const registry = await filled(bearer)
     const client = clientWith({

@@ -9,7 +9,7 @@ import {
   identityKey,
 } from './credential.ts'
 import { judgeRealm, type Realm } from './realm.ts'
-import type { Token, TokenQuestion } from './token-client.ts'
+import { type SharedToken, SharedTokens, type SharedTokensOptions } from './shared-tokens.ts'
 
 /** Who asks for what. */
 export interface AccessRequest {
@@ -30,12 +30,12 @@ export interface Turn {
 /** How a request was authorised, to be shown again with its answer. */
 export interface Grant extends Turn {
   readonly authorization: string | undefined
-  readonly tokenKey: string | undefined
-  /** The token was issued for this very request. */
+  readonly token: SharedToken | undefined
+  /** The token was issued while this very request waited for it. */
   readonly fresh: boolean
 }
 
-export interface AuthenticatorOptions {
+export interface AuthenticatorOptions extends SharedTokensOptions {
   /** The registry's own address. */
   readonly registry: URL
   /** The registry as it stands in references, which is what credentials are kept under. */
@@ -43,8 +43,6 @@ export interface AuthenticatorOptions {
   readonly credentials: CredentialSource | undefined
   /** Hosts that may be given the credentials as token servers, besides those known. */
   readonly trustedRealms: readonly string[]
-  readonly fetchToken: (question: TokenQuestion, signal: StopSignal) => Promise<Token>
-  readonly now: () => number
 }
 
 type Scheme =
@@ -58,42 +56,37 @@ interface Identities {
   index: number
 }
 
-interface CachedToken {
-  readonly promise: Promise<Token>
-  expiresAt: number
-}
-
 const unasked: Grant = {
   identities: undefined,
   first: 0,
   index: 0,
   authorization: undefined,
-  tokenKey: undefined,
+  token: undefined,
   fresh: false,
 }
 
 /** Credentials are asked for again after this, so that rotated ones are found. */
 const credentialLifeMs = 60_000
-const maxTokens = 4096
 /** Turns in which even a token issued for the request is replaced: its server may have been restarted in between. */
 const freshTokens = 3
 
 /**
  * Answers a registry's challenges, and remembers how: one per registry host.
  *
- * Nothing is sent before the registry has asked for it once. Tokens are kept by realm, service, scopes and identity,
- * renewed before they end, and asked for once however many requests wait. Scopes are always the ones this package needs,
- * never those that a challenge suggests.
+ * Nothing is sent before the registry has asked for it once. Scopes are always the ones this package needs, never those
+ * that a challenge suggests.
  */
 export class Authenticator {
   readonly #options: AuthenticatorOptions
   #saltOnce: Buffer | undefined
-  readonly #identities = new Map<string, Promise<Identities>>()
-  readonly #tokens = new Map<string, CachedToken>()
+  /** By repository; a promise while they are being read. */
+  readonly #identities = new Map<string, Identities | Promise<Identities>>()
+  readonly #tokens: SharedTokens
   #scheme: Scheme | undefined
 
   constructor(options: AuthenticatorOptions) {
     this.#options = options
+    this.#tokens = new SharedTokens(options)
   }
 
   #salt(): Buffer {
@@ -117,20 +110,25 @@ export class Authenticator {
     turn: Turn,
     signal: StopSignal,
   ): Promise<Grant> {
-    const identities =
-      turn.identities ?? (await abortable(this.#identitiesFor(request.repository), signal))
+    const known = turn.identities ?? this.#identitiesFor(request.repository)
+    const identities = known instanceof Promise ? await abortable(known, signal) : known
     const first = turn.identities === undefined ? identities.index : turn.first
     let index = turn.identities === undefined ? first : turn.index
     for (;;) {
       const credential = identities.list[index]
       if (scheme.kind === 'basic' || (credential !== undefined && 'registryToken' in credential)) {
         const authorization = shownItself(credential)
-        return { identities, first, index, authorization, tokenKey: undefined, fresh: true }
+        return { identities, first, index, authorization, token: undefined, fresh: true }
       }
+      const token = this.#tokenFor(scheme, request.scopes, credential, signal)
+      const fresh = token.value === undefined
       try {
-        const shown = await this.#bearer(scheme, request.scopes, credential, signal)
-        return { identities, first, index, ...shown }
+        const value = token.value ?? (await abortable(token.pending, signal)).value
+        const authorization = `Bearer ${value}`
+        return { identities, first, index, authorization, token, fresh }
       } catch (error) {
+        if (signal.aborted) throw error
+        if (token.stopped) continue
         const next = isTurnedDown(error) ? nextIndex({ identities, first, index }) : undefined
         if (next === undefined) throw error
         index = next
@@ -153,8 +151,8 @@ export class Authenticator {
       if (this.#scheme === undefined) return undefined
       if (used.identities === undefined || before?.kind !== this.#scheme.kind) return used
     } else if (used.identities === undefined) return undefined
-    if (used.tokenKey !== undefined) this.#tokens.delete(used.tokenKey)
-    const renew = used.tokenKey !== undefined && status === 401
+    if (used.token !== undefined) this.#tokens.drop(used.token)
+    const renew = used.token !== undefined && status === 401
     if (renew && (!used.fresh || answers < freshTokens)) return used
     const { identities, first } = used
     const index = nextIndex({ identities, first, index: used.index })
@@ -166,55 +164,14 @@ export class Authenticator {
     if (identities !== undefined && index !== first) identities.index = index
   }
 
-  async #bearer(
-    scheme: Scheme & { kind: 'bearer' },
+  #tokenFor(
+    { realm, service }: Scheme & { kind: 'bearer' },
     scopes: readonly string[],
     credential: Credential | undefined,
     signal: StopSignal,
-  ): Promise<Pick<Grant, 'authorization' | 'tokenKey' | 'fresh'>> {
+  ): SharedToken {
     const identity = identityKey(credential, this.#salt())
-    const key = JSON.stringify([scheme.realm.url.href, scheme.service ?? '', scopes, identity])
-    let cached = this.#tokens.get(key)
-    const fresh = cached === undefined || cached.expiresAt <= this.#options.now()
-    if (cached === undefined || fresh) {
-      cached = this.#ask(
-        key,
-        { realm: scheme.realm, service: scheme.service, scopes, credential },
-        signal,
-      )
-    }
-    let token: Token
-    try {
-      token = await cached.promise
-    } catch (error) {
-      // Whoever asked may have been stopped; that stops nobody else.
-      if (fresh || signal.aborted || error instanceof RegistryError) throw error
-      token = await this.#ask(
-        key,
-        { realm: scheme.realm, service: scheme.service, scopes, credential },
-        signal,
-      ).promise
-    }
-    return { authorization: `Bearer ${token.value}`, tokenKey: key, fresh }
-  }
-
-  #ask(key: string, question: TokenQuestion, signal: StopSignal): CachedToken {
-    const promise = this.#options.fetchToken(question, signal)
-    const entry: CachedToken = { promise, expiresAt: Number.POSITIVE_INFINITY }
-    this.#tokens.delete(key)
-    this.#tokens.set(key, entry)
-    const oldest = this.#tokens.keys().next().value
-    if (this.#tokens.size > maxTokens && oldest !== undefined) this.#tokens.delete(oldest)
-    promise.then(
-      (token) => {
-        // A tenth early, so that it does not end on the way.
-        entry.expiresAt = this.#options.now() + token.lifeMs * 0.9
-      },
-      () => {
-        if (this.#tokens.get(key) === entry) this.#tokens.delete(key)
-      },
-    )
-    return entry
+    return this.#tokens.find({ realm, service, scopes, credential }, identity, signal)
   }
 
   #learn(header: string): void {
@@ -230,24 +187,27 @@ export class Authenticator {
     return { kind: 'bearer', realm, service: parameters.get('service') }
   }
 
-  async #identitiesFor(repository: string): Promise<Identities> {
-    const known = await this.#identities.get(repository)
+  #identitiesFor(repository: string): Identities | Promise<Identities> {
+    const known = this.#identities.get(repository)
+    if (known instanceof Promise) return known
     if (known !== undefined && this.#options.now() - known.readAt < credentialLifeMs) return known
-    const read = async (): Promise<Identities> => {
-      const list = (await this.#options.credentials?.(this.#options.name, repository)) ?? []
-      const readAt = this.#options.now()
-      if (known === undefined || JSON.stringify(known.list) !== JSON.stringify(list))
-        return { list, readAt, index: 0 }
-      // The same object, for requests under way are still to say who of it was let in.
-      known.readAt = readAt
-      return known
-    }
-    const pending = read()
+    const pending = this.#readIdentities(repository, known)
     this.#identities.set(repository, pending)
-    pending.catch(() => {
-      if (this.#identities.get(repository) === pending) this.#identities.delete(repository)
-    })
+    pending.then(
+      (identities) => this.#identities.set(repository, identities),
+      () => this.#identities.delete(repository),
+    )
     return pending
+  }
+
+  async #readIdentities(repository: string, known: Identities | undefined): Promise<Identities> {
+    const list = (await this.#options.credentials?.(this.#options.name, repository)) ?? []
+    const readAt = this.#options.now()
+    if (known === undefined || JSON.stringify(known.list) !== JSON.stringify(list))
+      return { list, readAt, index: 0 }
+    // The same object, for requests under way are still to say who of it was let in.
+    known.readAt = readAt
+    return known
   }
 }
 
