@@ -126,6 +126,16 @@ describe('docker configurations', () => {
     ])
   })
 
+  test('whose auth was wrapped into lines are read, as docker and a kubelet do', () => {
+    const token = 't'.repeat(100)
+    const lines = auth('u', token).match(/.{1,76}/g) ?? []
+    for (const end of ['\n', '\r\n']) {
+      assert.deepEqual(configOf({ 'q.io': { auth: `${lines.join(end)}${end}` } }).entries, [
+        { key: 'q.io', credential: { username: 'u', password: token } },
+      ])
+    }
+  })
+
   const wrong: Readonly<Record<string, string>> = {
     'no JSON': '{"auths":{"q.io":{"auth":"c2VjcmV0"',
     'a list': '[]',

@@ -80,8 +80,10 @@ function readEntry(key: string, value: unknown, strict: boolean): Credential | u
 }
 
 function decodeAuth(auth: string): { username: string; password: string } | undefined {
-  if (!/^[A-Za-z0-9+/_-]+={0,2}$/.test(auth.trim())) return undefined
-  const text = Buffer.from(auth.trim(), 'base64').toString('utf8')
+  // Line breaks, with which base64 wraps what is long, are skipped by docker and the kubelet too.
+  const base64 = auth.replace(/[\r\n]/g, '').trim()
+  if (!/^[A-Za-z0-9+/_-]+={0,2}$/.test(base64)) return undefined
+  const text = Buffer.from(base64, 'base64').toString('utf8')
   const colon = text.indexOf(':')
   if (colon < 0) return undefined
   // docker has written a trailing NUL in some versions.
