@@ -21,12 +21,14 @@ const repositoryPattern = new RegExp(`^${component}(?:/${component})*$`)
 const tagPattern = /^[\w][\w.-]{0,127}$/
 const hexIdentifier = /^[a-f0-9]{64}$/
 
-/** Longest name, host included, that distribution takes. */
-const maxNameLength = 255
+/** Longest path below the registry that distribution takes, `library/` included. */
+const maxRepositoryLength = 255
+/** Longest DNS name, and a port: distribution sets no limit, and a longer one leads nowhere. */
+const maxHostLength = 253 + ':65535'.length
 
 /** Whether `text` is a repository path as registries take it. */
 export function isRepository(text: string): boolean {
-  return text.length <= maxNameLength && repositoryPattern.test(text)
+  return text.length <= maxRepositoryLength && repositoryPattern.test(text)
 }
 
 /** Whether `text` is a tag as registries take it. */
@@ -36,7 +38,7 @@ export function isTag(text: string): boolean {
 
 /** Whether `text` is `host[:port]` as it may stand in a reference. */
 export function isRegistryHost(text: string): boolean {
-  const found = hostPattern.exec(text)
+  const found = text.length <= maxHostLength ? hostPattern.exec(text) : null
   if (found === null) return false
   const [, port] = found
   return port === undefined || (Number(port) > 0 && Number(port) < 65536)
@@ -84,8 +86,8 @@ export function parseReference(text: string): ImageReference {
     fail('the tag must be 1 to 128 letters, digits, _ . - and not start with . or -')
   }
   const repository = registry === 'docker.io' && !path.includes('/') ? `library/${path}` : path
-  if (registry.length + 1 + repository.length > maxNameLength) {
-    fail(`the name is longer than ${maxNameLength} characters`)
+  if (repository.length > maxRepositoryLength) {
+    fail(`the repository is longer than ${maxRepositoryLength} characters`)
   }
   if (tag === undefined && digest === undefined) return { registry, repository, tag: 'latest' }
   return {

@@ -129,9 +129,12 @@ describe('the grammar of references', () => {
     })
   }
   test('the longest name that is taken', () => {
-    // 255 characters with the host, as distribution counts.
-    const name = `a.b/${'c'.repeat(251)}`
+    // 255 characters of path alone: the host does not count, and the `library/` that is left out in writing does.
+    const name = `a.b/${'c'.repeat(255)}`
     assert.equal(formatReference(parseReference(`${name}:tag`)), `${name}:tag`)
     assert.throws(() => parseReference(`${name}c:tag`), ImageReferenceError)
+    const short = 'd'.repeat(247)
+    assert.equal(formatReference(parseReference(`${short}:tag`)), `docker.io/library/${short}:tag`)
+    assert.throws(() => parseReference(`${short}d:tag`), ImageReferenceError)
   })
 })

@@ -70,7 +70,8 @@ describe('texts that are no references', () => {
     ['a.b/c?x=1', /repository/],
     ['a.b/c%2e', /repository/],
     ['ho\u0000st.x/a', /host/],
-    [`a.b/${'x'.repeat(255)}`, /longer/],
+    [`a.b/${'x'.repeat(256)}`, /longer/],
+    [`${'a.'.repeat(130)}b/c`, /host/],
   ]
   for (const [text, message] of cases) {
     test(JSON.stringify(text.slice(0, 60)), () => {
