@@ -138,6 +138,12 @@ test('credentials of which a token server denies one something still write as th
   assert.equal(registry.repository('y').tags.get('v1'), image.digest)
 })
 
+test('credentials are tried to the last, however many they are', async () => {
+  const registry = await registryThat(({ user }) => user !== 'reader')
+  const client = clientOf(() => [...Array.from({ length: 30 }, () => stranger), reader])
+  assert.equal((await resolveDigest(client, at(registry, 'x'))).digest, image.digest)
+})
+
 test('the credential that was let in is the first of later requests', async () => {
   const registry = await registryThat(({ user }) => user !== 'reader')
   const client = clientOf(() => [writer, stranger, reader])

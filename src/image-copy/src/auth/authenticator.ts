@@ -67,8 +67,10 @@ const unasked: Grant = {
 
 /** Credentials are asked for again after this, so that rotated ones are found. */
 const credentialLifeMs = 60_000
-/** Turns in which even a token issued for the request is replaced: its server may have been restarted in between. */
-const freshTokens = 3
+/** Answers after which a request is not sent again as the same identity, with another token or in another way. */
+const maxAgain = 16
+/** The same for a token that was issued for the request: its server may have been restarted in between. */
+const maxAgainFresh = 3
 
 /**
  * Answers a registry's challenges, and remembers how: one per registry host.
@@ -149,12 +151,13 @@ export class Authenticator {
       const before = this.#scheme
       this.#learn(challenge)
       if (this.#scheme === undefined) return undefined
-      if (used.identities === undefined || before?.kind !== this.#scheme.kind) return used
+      if (used.identities === undefined || before?.kind !== this.#scheme.kind)
+        return answers < maxAgain ? used : undefined
     } else if (used.identities === undefined) return undefined
-    if (used.token !== undefined) this.#tokens.drop(used.token)
-    const renew = used.token !== undefined && status === 401
-    if (renew && (!used.fresh || answers < freshTokens)) return used
-    const { identities, first } = used
+    const { identities, first, token, fresh } = used
+    if (token !== undefined) this.#tokens.drop(token)
+    const again = token !== undefined && status === 401
+    if (again && answers < (fresh ? maxAgainFresh : maxAgain)) return used
     const index = nextIndex({ identities, first, index: used.index })
     return index === undefined ? undefined : { identities, first, index }
   }

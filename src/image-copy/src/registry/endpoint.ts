@@ -50,8 +50,6 @@ export interface EndpointOptions {
 type Peer = Pick<TransportPeer, 'origin' | 'purpose'>
 
 const maxRedirects = 5
-/** Answers to one request that ask for another token or credential. */
-const maxTurns = 16
 /** Only these are redirected, and only of these do registries count how many are left. */
 const reads: ReadonlySet<string> = new Set(['GET', 'HEAD'])
 const redirects = new Set([301, 302, 303, 307, 308])
@@ -237,7 +235,7 @@ export class Endpoint {
     { status, headers }: ResponseHead,
     answers: number,
   ): Turn | undefined {
-    if (this.#auth === undefined || grant === undefined || answers >= maxTurns) return undefined
+    if (this.#auth === undefined || grant === undefined) return undefined
     if (status !== 401 && status !== 403) return undefined
     return this.#auth.turnedDown(grant, status, headers.get('www-authenticate') ?? '', answers)
   }
