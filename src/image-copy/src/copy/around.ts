@@ -116,6 +116,8 @@ export interface AroundParts extends WalkParts {
   readonly client: Client
   readonly target: Repository
   readonly copier: ImageCopier
+  /** Look at every part of what the target has too. */
+  readonly recheck: boolean
 }
 
 /** Copies what stands around the given manifests. */
@@ -173,7 +175,7 @@ async function enter(
 
 /** @returns undefined: the source has no such tag */
 async function copySignatureTag(
-  { source, target, copier, context }: AroundParts,
+  { source, target, copier, recheck, context }: AroundParts,
   tag: string,
 ): Promise<string | undefined> {
   const [there, held] = await Promise.all([
@@ -181,10 +183,10 @@ async function copySignatureTag(
     headManifest(target, tag, context),
   ])
   if (there === undefined) return undefined
-  if (there.digest !== undefined && there.digest === held?.digest) return there.digest
+  if (!recheck && there.digest !== undefined && there.digest === held?.digest) return there.digest
   const found = await getManifest(source, tag, context)
   const manifest = parseManifest(found.bytes, found.mediaType, tag, source.registry)
   await copier.below(found, manifest, 1, context)
-  await copier.put(found, manifest, tag, 1, context)
+  if (found.digest !== held?.digest) await copier.put(found, manifest, tag, 1, context)
   return found.digest
 }

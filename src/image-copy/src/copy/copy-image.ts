@@ -35,8 +35,9 @@ export interface CopyOptions extends AroundChoice {
    */
   readonly foreignLayers?: readonly string[] | undefined
   /**
-   * Look at every part even when the target's tag has the source's digest already. Default false: an equal digest counts as
-   * complete, since registries take no tag for less.
+   * Look at every part even when the target's tag has the source's digest already, and bring what is missing. A blob that this
+   * client saw there in the last ten minutes counts as looked at. Default false: a manifest that is there counts as complete,
+   * since registries take none for less.
    */
   readonly recheck?: boolean | undefined
   readonly signal?: AbortSignal | undefined
@@ -136,7 +137,8 @@ async function copyRoot(parts: RootParts): Promise<CopyResult> {
   const wanted = source.digest ?? source.tag ?? 'latest'
   const goal = target.tag ?? target.digest
   const { held, looked, namesake, head, fetched } = await firstLook(parts, wanted, goal)
-  const whole = options.recheck !== true && copierTakesAll(options)
+  const recheck = options.recheck === true
+  const whole = !recheck && copierTakesAll(options)
   const around = aroundOptions(options)
   if (whole && around === undefined && held?.digest !== undefined && held.digest === head?.digest) {
     requireTargetDigest(target, held.digest)
@@ -153,7 +155,7 @@ async function copyRoot(parts: RootParts): Promise<CopyResult> {
   )
   const { foreignLayers: hosts } = options
   const foreign = hosts && { client, hosts }
-  const copier = new ImageCopier({ client, source: from, target: to, platforms, foreign })
+  const copier = new ImageCopier({ client, source: from, target: to, platforms, foreign, recheck })
   let tagged = held?.digest === found.digest
   const known = tagged || namesake?.digest === found.digest
   // A turn later: the question itself goes first.
@@ -176,7 +178,7 @@ async function copyRoot(parts: RootParts): Promise<CopyResult> {
   } else if (there && goal === found.digest) tagged = true
   if (around !== undefined)
     await copyAround(
-      { ...parts, copier, source: from, target: to, options: around },
+      { ...parts, copier, source: from, target: to, options: around, recheck },
       subjectsOf(copier, found, manifest, whole),
     )
   if (!tagged) {

@@ -37,6 +37,8 @@ export interface ImageCopierOptions {
   readonly platforms: readonly Platform[]
   /** Undefined: foreign layers stay where their URLs point. */
   readonly foreign: ForeignLayers | undefined
+  /** Look at every part of a manifest that the target has too. */
+  readonly recheck: boolean
 }
 
 /** A manifest that is in the target now, as what comes around it needs it. */
@@ -186,14 +188,15 @@ export class ImageCopier {
   }
 
   async #ensure(entry: Descriptor, depth: number, context: Context): Promise<Brought> {
-    const { source, target } = this.#options
+    const { source, target, recheck } = this.#options
     const head = headManifest(target, entry.digest, context)
     head.catch(() => {})
     // Docker Hub counts each GET of a manifest as a pull, and no HEAD: there the target is asked first.
-    const counted = source.registry === 'docker.io'
-    if (counted && (await head) !== undefined) return this.#present(entry, context)
+    const spare = source.registry === 'docker.io' && !recheck
+    if (spare && (await head) !== undefined) return this.#present(entry, context)
     const found = await getManifest(source, entry.digest, context)
-    if ((await head) !== undefined) return this.#present(entry, context)
+    const present = (await head) !== undefined
+    if (present && !recheck) return this.#present(entry, context)
     if (found.bytes.length !== entry.size) {
       throw this.#invalid(
         entry.digest,
@@ -207,6 +210,7 @@ export class ImageCopier {
       source.registry,
     )
     await this.below(found, manifest, depth, context)
+    if (present) return this.#present(entry, context)
     await this.put(found, manifest, found.digest, depth, context)
     return 'copied'
   }
