@@ -312,7 +312,8 @@ export function copySuite(world: () => SuiteWorld): void {
         sizeBytes: size,
       })
       const plan = await planCopy(client, from('v1'), to('v1'))
-      assert.deepEqual([plan.bytes, plan.blobs, plan.upToDate], [size, 3, false])
+      const manifests = [image, ...image.children].reduce((sum, { bytes }) => sum + bytes.length, 0)
+      assert.deepEqual([plan.bytes, plan.blobs, plan.upToDate], [size + manifests, 3, false])
       assert.deepEqual(await world().target.client.tags(`copy/${name}`), [])
     }))
 
@@ -371,8 +372,8 @@ export function copySuite(world: () => SuiteWorld): void {
       const { bytes, blobs } = await copyImage(client, from('v1'), to('v1'), { referrers: true })
       assert.equal(planned.upToDate, false)
       // Where nothing can be mounted, a blob is sent again that another repository turns out to share.
-      if (world().mounts) assert.equal(planned.blobs, blobs)
-      assert.ok(planned.bytes < bytes)
+      if (world().mounts) assert.deepEqual([planned.blobs, planned.bytes], [blobs, bytes])
+      assert.ok(planned.bytes <= bytes)
       await requireSame(sbom, `copy/${name}`, sbom.digest)
       await requireSame(signature, `copy/${name}`, signature.digest)
       const listed = await fallbackOf(world().target.client, `copy/${name}`, image)

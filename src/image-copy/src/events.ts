@@ -50,7 +50,7 @@ export type CopyEvent =
       readonly host: string
       readonly limit: RateLimit
     }
-  /** The image is complete in the target, tag included. */
+  /** The image is complete in the target, tag included; of a plan, it is known what that takes. */
   | { readonly type: 'image-done'; readonly image: string; readonly digest: string }
   /** The image was given up; its tag in the target was not moved. */
   | { readonly type: 'image-failed'; readonly image: string; readonly error: Error }

@@ -82,7 +82,7 @@ describe('kip copy', { skip, timeout: 120_000 }, () => {
     const run = await kip([...plain, '--dry-run', '--output', 'json', ...pair])
     assert.equal(run.code, 0, run.stderr)
     const [planned, summary] = objects(run.stdout)
-    const bytes = image.blobs.reduce((sum, { size }) => sum + size, 0)
+    const bytes = image.blobs.reduce((sum, { size }) => sum + size, image.bytes.length)
     assert.deepEqual([planned?.status, planned?.bytes, planned?.blobs], ['to-copy', bytes, 2])
     assert.equal(summary?.bytes, bytes)
     assert.deepEqual(await target.client.tags('dry'), [])

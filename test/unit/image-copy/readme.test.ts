@@ -23,7 +23,7 @@ const expected: Readonly<Record<string, RegExp>> = {
     /backup\/hello sha256:[0-9a-f]{64}\nbackup\/hello sha256:[0-9a-f]{64}\nbackup\/missing RegistryError: .*404/,
   Credentials: /digest: 'sha256:[0-9a-f]{64}'/,
   'Look before you copy':
-    /^linux\/amd64: (\d+) of \1 bytes to move\nCOPY_NOT_FOUND .*tag v1 is missing false\n$/,
+    /^linux\/amd64: 100\d{3} bytes of blobs; 100\d{3} bytes to move with manifests\nCOPY_NOT_FOUND .*tag v1 is missing false\n$/,
 }
 
 describe('the examples of the README', () => {

@@ -7,6 +7,7 @@ import { addReferrer, fallbackTag, keepsReferrers, listReferrers } from '../regi
 import type { Repository } from '../registry/repository.ts'
 import { listTags } from '../registry/tags.ts'
 import { concurrently } from './concurrently.ts'
+import type { DryRun } from './dry-run.ts'
 import type { ImageCopier } from './image-copier.ts'
 
 /** What a caller may ask to be taken along. */
@@ -118,6 +119,8 @@ export interface AroundParts extends WalkParts {
   readonly copier: ImageCopier
   /** Look at every part of what the target has too. */
   readonly recheck: boolean
+  /** Given: nothing is written. */
+  readonly dryRun?: DryRun | undefined
 }
 
 /** Copies what stands around the given manifests. */
@@ -138,13 +141,14 @@ export async function copyAround(parts: AroundParts, subjects: readonly string[]
 }
 
 async function copyReferrers(
-  { client, target, copier, context }: AroundParts,
+  { client, target, copier, dryRun, context }: AroundParts,
   { subject, referrers }: Surroundings,
 ): Promise<void> {
   const present: Descriptor[] = []
   await concurrently(referrers, referrersAtATime, context, async (entry, inner) => {
     if ((await copier.ensure(entry, 1, inner)) === 'present') present.push(entry)
   })
+  if (dryRun !== undefined) return
   // Found in the target, they may still be missing from the list that the target cannot keep by itself.
   if (present.length === 0 || (await keepsReferrers(target, subject, context))) return
   const held = await listReferrers(target, subject, context)

@@ -19,6 +19,7 @@ import {
 import { type Repository, repositoryOf } from '../registry/repository.ts'
 import type { Learned } from '../registry/requests.ts'
 import { type AroundChoice, aroundOptions, copyAround } from './around.ts'
+import type { DryRun } from './dry-run.ts'
 import { ImageCopier } from './image-copier.ts'
 
 /** Options of {@link copyImage}. */
@@ -91,6 +92,8 @@ export interface CopyOneParts {
   readonly options: CopyOptions
   readonly platforms: readonly ReturnType<typeof parsePlatform>[]
   readonly emit: (event: CopyEvent) => void
+  /** Given: nothing is written, and what would be is counted. */
+  readonly dryRun?: DryRun | undefined
 }
 
 /** The work of {@link copyImage}. */
@@ -101,6 +104,7 @@ export async function copyOne({
   options,
   platforms,
   emit,
+  dryRun,
 }: CopyOneParts): Promise<CopyResult> {
   const image = formatReference(target)
   const stop = options.signal ? new Stop(options.signal) : new Stop()
@@ -109,8 +113,18 @@ export async function copyOne({
   try {
     context.signal.throwIfAborted()
     const from = repositoryOf(client, source, 'pull')
-    const to = repositoryOf(client, target, 'pull,push')
-    const result = await copyRoot({ from, to, source, target, client, platforms, options, context })
+    const to = repositoryOf(client, target, dryRun ? 'pull' : 'pull,push')
+    const result = await copyRoot({
+      from,
+      to,
+      source,
+      target,
+      client,
+      platforms,
+      options,
+      context,
+      dryRun,
+    })
     emit({ type: 'image-done', image, digest: result.digest })
     return result
   } catch (error) {
@@ -133,7 +147,7 @@ interface RootParts extends Omit<CopyOneParts, 'emit'> {
 }
 
 async function copyRoot(parts: RootParts): Promise<CopyResult> {
-  const { client, from, to, source, target, platforms, options, context } = parts
+  const { client, from, to, source, target, platforms, options, context, dryRun } = parts
   const wanted = source.digest ?? source.tag ?? 'latest'
   const goal = target.tag ?? target.digest
   const { held, looked, namesake, head, fetched } = await firstLook(parts, wanted, goal)
@@ -154,12 +168,19 @@ async function copyRoot(parts: RootParts): Promise<CopyResult> {
     from.registry,
   )
   const { foreignLayers: hosts } = options
-  const foreign = hosts && { client, hosts }
-  const copier = new ImageCopier({ client, source: from, target: to, platforms, foreign, recheck })
+  const copier = new ImageCopier({
+    client,
+    source: from,
+    target: to,
+    platforms,
+    foreign: hosts && { client, hosts },
+    recheck,
+    dryRun,
+  })
   let tagged = held?.digest === found.digest
   const known = tagged || namesake?.digest === found.digest
   // A turn later: the question itself goes first.
-  if (!known) setImmediate(warm, parts, manifest)
+  if (!known && dryRun === undefined) setImmediate(warm, parts, manifest)
   const { learned } = to.route.main
   // While a target is being filled with images that it never had, their parts tell soon enough if one is there.
   const guessed = looked === 'filling' && goal !== undefined && learned.absentImages >= enough
@@ -238,13 +259,13 @@ interface FirstLook {
  * because the target is up to date, and at Docker Hub, which counts GETs; and not at all yet when its digest is given.
  */
 async function firstLook(
-  { from, to, source, context }: RootParts,
+  { from, to, source, context, dryRun }: RootParts,
   wanted: string,
   goal: string | undefined,
 ): Promise<FirstLook> {
   const { learned } = to.route.main
   const own = source.tag ?? 'latest'
-  const looked = howToLook(source, goal, own, learned)
+  const looked = howToLook(source, goal, own, learned, dryRun !== undefined)
   const asksNamesake = looked === 'renamed' && learned.absentNamesakes < enough
   const tag = looked === 'yes' ? goal : asksNamesake ? own : undefined
   if (tag === undefined) to.route.main.warm(1, context)
@@ -275,15 +296,17 @@ async function firstLook(
  * Whether the target's tag is asked for. Where it is not likely to be there, the digest alone tells as much with one request
  * less: while a target is being filled, and under another name than the source's. Under another name the target often holds
  * the image by the source's name already; asked for at once with the source, that saves the round trip for the digest.
+ * A dry run does not write to find out, and so it asks.
  */
 function howToLook(
   source: ImageReference,
   goal: string | undefined,
   own: string,
   { absentTags }: Learned,
+  dry: boolean,
 ): FirstLook['looked'] {
   if (goal === undefined) return 'filling'
-  if (source.digest !== undefined) return 'yes'
+  if (source.digest !== undefined || dry) return 'yes'
   if (goal !== own) return 'renamed'
   return absentTags >= enough ? 'filling' : 'yes'
 }

@@ -15,6 +15,7 @@ import {
 import { addReferrer } from '../registry/referrers.ts'
 import type { Repository } from '../registry/repository.ts'
 import { concurrently } from './concurrently.ts'
+import type { DryRun } from './dry-run.ts'
 import { requirePlatform, selectPlatforms } from './platforms.ts'
 
 /** What was moved and what was not. Blobs and bytes count once per image. */
@@ -39,6 +40,8 @@ export interface ImageCopierOptions {
   readonly foreign: ForeignLayers | undefined
   /** Look at every part of a manifest that the target has too. */
   readonly recheck: boolean
+  /** Given: nothing is written, and what would be is counted. */
+  readonly dryRun: DryRun | undefined
 }
 
 /** A manifest that is in the target now, as what comes around it needs it. */
@@ -135,7 +138,11 @@ export class ImageCopier {
     depth: number,
     context: Context,
   ): Promise<void> {
-    const { client, target, platforms } = this.#options
+    const { client, target, platforms, dryRun } = this.#options
+    if (dryRun !== undefined) {
+      this.#written(found, manifest, depth, context)
+      return
+    }
     const send = () =>
       putManifest(target, reference, { ...found, mediaType: manifest.mediaType }, context)
     let answer: Awaited<ReturnType<typeof send>>
@@ -170,9 +177,25 @@ export class ImageCopier {
         context,
       })
     } else if (answer.keepsReferrers) target.route.main.learned.referrers.set(target.name, 'api')
-    this.tally.bytes += found.bytes.length
-    if (depth > 0) this.#copied.push({ digest: found.digest, kind: manifest.kind })
-    this.#report(found, manifest.mediaType, 'copied', context)
+    this.#written(found, manifest, depth, context)
+  }
+
+  #written(
+    { digest, bytes }: ManifestBytes,
+    { kind, mediaType }: Manifest,
+    depth: number,
+    context: Context,
+  ): void {
+    this.tally.bytes += bytes.length
+    if (depth > 0) this.#copied.push({ digest, kind })
+    context.emit({
+      type: 'manifest-done',
+      image: context.image,
+      digest,
+      mediaType,
+      bytes: bytes.length,
+      how: 'copied',
+    })
   }
 
   /** distribution takes foreign layers only from URLs that its configuration allows, and says so by an unknown error. */
@@ -236,17 +259,7 @@ export class ImageCopier {
     for (const { digest, size } of unique)
       context.emit({ type: 'blob-found', image: context.image, digest, bytes: size })
     await concurrently(unique, blobsAtATime, context, async (blob, inner) => {
-      const { client, source, target, foreign } = this.#options
-      const parts = {
-        source,
-        target,
-        blob,
-        foreign,
-        known: client.ledger.of(target.route.main.host, blob.digest),
-        outlook: this.#outlook,
-        context: inner,
-      }
-      const how = await placeBlob(parts)
+      const how = await this.#place(blob, inner)
       this.#count(blob, how)
       context.emit({
         type: 'blob-done',
@@ -258,29 +271,26 @@ export class ImageCopier {
     })
   }
 
+  #place(blob: Descriptor, context: Context): Promise<BlobOutcome> {
+    const { client, source, target, foreign, dryRun } = this.#options
+    if (dryRun !== undefined) return dryRun.placeBlob({ source, target, blob, foreign, context })
+    return placeBlob({
+      source,
+      target,
+      blob,
+      foreign,
+      known: client.ledger.of(target.route.main.host, blob.digest),
+      outlook: this.#outlook,
+      context,
+    })
+  }
+
   #count(blob: Descriptor, how: BlobOutcome): void {
     if (how === 'copied') {
       this.tally.blobs += 1
       this.tally.bytes += blob.size
     } else if (how === 'mounted') this.tally.mounted += 1
     else this.tally.skipped += 1
-  }
-
-  #report(
-    found: ManifestBytes,
-    mediaType: string,
-    how: 'copied' | 'present',
-    context: Context,
-  ): void {
-    const { digest, bytes } = found
-    context.emit({
-      type: 'manifest-done',
-      image: context.image,
-      digest,
-      mediaType,
-      bytes: bytes.length,
-      how,
-    })
   }
 
   #invalid(digest: string, why: string): RegistryError {

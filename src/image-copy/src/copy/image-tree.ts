@@ -13,9 +13,7 @@ export interface ImageTree {
   readonly root: ManifestBytes
   readonly manifest: Manifest
   readonly manifests: ReadonlyMap<string, Manifest>
-  /** Sizes in bytes. */
-  readonly manifestBytes: number
-  /** Each once, without foreign layers unless they were asked for. */
+  /** Each once, without foreign layers. */
   readonly blobs: ReadonlyMap<string, Descriptor>
 }
 
@@ -29,11 +27,9 @@ export async function readTree(
   reference: string,
   platforms: readonly Platform[],
   context: Context,
-  withForeign = false,
 ): Promise<ImageTree> {
   const manifests = new Map<string, Manifest>()
   const blobs = new Map<string, Descriptor>()
-  let manifestBytes = 0
   const invalid = (digest: string, why: string): RegistryError =>
     new RegistryError('COPY_MANIFEST_INVALID', `manifest ${digest}: ${why}`, {
       host: repository.registry,
@@ -52,10 +48,8 @@ export async function readTree(
       repository.registry,
     )
     manifests.set(found.digest, manifest)
-    manifestBytes += found.bytes.length
     if (manifest.kind === 'image') {
-      for (const blob of manifest.blobs)
-        if (withForeign || !isForeign(blob)) blobs.set(blob.digest, blob)
+      for (const blob of manifest.blobs) if (!isForeign(blob)) blobs.set(blob.digest, blob)
       return manifest
     }
     if (depth >= maxDepth) throw invalid(found.digest, `indexes are nested deeper than ${maxDepth}`)
@@ -82,5 +76,5 @@ export async function readTree(
 
   const root = await getManifest(repository, reference, context)
   const manifest = await take(root, '', 0, context)
-  return { root, manifest, manifests, manifestBytes, blobs }
+  return { root, manifest, manifests, blobs }
 }
