@@ -6,9 +6,11 @@ import { formatBytes, formatSeconds } from './quantities.ts'
 const MOST_LAYERS = 12
 const BAR = 24
 
-/** `12 of 200 images, 1.2 GB of 3.4 GB, 105 MB/s, 20 s left` */
+/** `12 of 200 images, 1.2 GB of 3.4 GB, 105 MB/s, 20 s left`; the images alone while no bytes are to move, as in a dry run. */
 export function overallLine(view: ProgressView): string {
-  const images = view.images > 1 ? [`${view.imagesDone} of ${view.images} images`] : []
+  const count = `${view.imagesDone} of ${view.images} ${view.images === 1 ? 'image' : 'images'}`
+  if (view.total === 0) return count
+  const images = view.images > 1 ? [count] : []
   const bytes = `${formatBytes(view.done)} of ${formatBytes(view.total)}`
   const rate = view.bytesPerSecond === undefined ? [] : [`${formatBytes(view.bytesPerSecond)}/s`]
   const left = view.secondsLeft === undefined ? [] : [`${formatSeconds(view.secondsLeft)} left`]

@@ -127,6 +127,14 @@ describe('the picture on a terminal', () => {
   })
 })
 
+test('a dry run is shown by its images, and not by bytes that it does not move', () => {
+  const over: CopyEvent = { type: 'image-done', image, digest: 'sha256:a' }
+  const list = after(3, started, over)
+  assert.equal(overallLine(list.view(0)), '1 of 3 images')
+  assert.equal(overallLine(list.view(2_000)), '1 of 3 images')
+  assert.equal(overallLine(after(1, started).view(0)), '0 of 1 image')
+})
+
 describe('quantities', () => {
   test('three digits and a unit', () => {
     const shown = [0, 999, 1000, 61_300_000, 999_600_000, 3.4e9, 7e15].map(formatBytes)
