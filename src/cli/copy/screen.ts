@@ -5,6 +5,9 @@ import { formatBytes, formatSeconds } from './quantities.ts'
 /** More layers than this at a time are seldom read. */
 const MOST_LAYERS = 12
 const BAR = 24
+/** Of terminals that say 0 for want of a size, as those of CI and of expect do. */
+const COLUMNS = 80
+const ROWS = 24
 
 /** `12 of 200 images, 1.2 GB of 3.4 GB, 105 MB/s, 20 s left`; the images alone while no bytes are to move, as in a dry run. */
 export function overallLine(view: ProgressView): string {
@@ -22,13 +25,13 @@ export function progressLines(
   view: ProgressView,
   size: { readonly columns: number; readonly rows: number },
 ): readonly string[] {
-  const room = Math.max(0, Math.min(MOST_LAYERS, size.rows - 3))
+  const room = Math.max(0, Math.min(MOST_LAYERS, (size.rows || ROWS) - 3))
   const shown = view.blobs.slice(0, room)
   const hidden = view.blobs.length - shown.length
   const overall = overallLine(view) + (hidden > 0 ? ` (and ${hidden} more)` : '')
   const lines = [...shown.map((blob) => layerLine(blob, view.images > 1)), overall]
   // A line as wide as the terminal would wrap, and the next picture would be drawn a line too low.
-  return lines.map((line) => line.slice(0, Math.max(1, size.columns - 1)))
+  return lines.map((line) => line.slice(0, Math.max(1, (size.columns || COLUMNS) - 1)))
 }
 
 function layerLine({ image, digest, sent, bytes }: BlobUnderWay, named: boolean): string {

@@ -108,6 +108,11 @@ describe('the picture on a terminal', () => {
     assert.match(progressLines(view, { columns: 90, rows: 5 }).at(-1) ?? '', /\(and 1 more\)/)
   })
 
+  test('a terminal that knows no size is given lines to read', () => {
+    const lines = progressLines(view, { columns: 0, rows: 0 })
+    assert.deepEqual(lines, progressLines(view, { columns: 80, rows: 24 }))
+  })
+
   test('it is drawn in place, and taken away before other lines', () => {
     const written: string[] = []
     const screen = new Screen({ columns: 80, rows: 24, write: (text) => written.push(text) })
