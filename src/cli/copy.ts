@@ -145,7 +145,7 @@ async function copyPair(
       options,
     )
     const seconds = process.uptime() - started
-    const status = bytes + blobs + mounted > 0 ? 'copied' : 'present'
+    const status = bytes + blobs > 0 ? 'copied' : 'present'
     return { status, digest, bytes, blobs, skipped, mounted, seconds }
   } catch (error) {
     return failure(error, signal)
