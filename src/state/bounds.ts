@@ -24,13 +24,17 @@ function clip(text: string, max: number): string {
   return `${text.slice(0, max - 1).replace(/[\uD800-\uDBFF]$/, '')}…`
 }
 
-/** Leaves out owners beyond the bounds. */
+/**
+ * Leaves out owners beyond the bounds, and cuts what is too long: an owner reference, of which no API server checks kind and
+ * name, says who owns a pod, and a kind that is not built in bears its group besides.
+ */
 export function boundUsage(usage: Usage): Usage {
-  const owners = fit(usage.owners.slice(0, limits.owners), stanzaBytes.usage, (owners) => ({
-    ...usage,
-    owners,
+  const clipped = usage.owners.slice(0, limits.owners).map(({ kind, namespace, name }) => ({
+    kind: clip(kind, 63),
+    namespace,
+    name: clip(name, 253),
   }))
-  return { ...usage, owners }
+  return { ...usage, owners: fit(clipped, stanzaBytes.usage, (owners) => ({ ...usage, owners })) }
 }
 
 /** Leaves out platforms and digests of the past beyond the bounds. */

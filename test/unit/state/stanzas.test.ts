@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
+import { parse } from 'yaml'
 import type { ImageState, Nodes, Usage } from '../../../src/state/cached-image.ts'
 import { newObject, readObject, stanzaObject } from '../../../src/state/object.ts'
 import {
@@ -112,6 +114,31 @@ describe('stanzas', () => {
     }
     const read = readObject(JSON.parse(JSON.stringify(object)))
     assert.deepEqual({ ...read.image, createdAt: undefined }, { ...image, createdAt: undefined })
+  })
+
+  it('has no owner that the API server refuses, whatever its pods call it', () => {
+    const crd = parse(
+      readFileSync(new URL('../../../deploy/manifests/crd.yaml', import.meta.url), 'utf8'),
+    )
+    const { status } = crd.spec.versions[0].schema.openAPIV3Schema.properties
+    const { owners, summary } = status.properties.usage.properties
+    const { kind, name } = owners.items.properties
+    const owner = { kind: 'K'.repeat(1000), namespace: 'n'.repeat(63), name: 'w'.repeat(1000) }
+    const image = withUsage(empty, { ...someUsage, owners: [owner] })
+    assert.equal(image.usage?.owners[0]?.kind.length, kind.maxLength)
+    assert.equal(image.usage?.owners[0]?.name.length, name.maxLength)
+    const text = summaryOf(stanzaOf(image, 'kip-discovery'), 'usage')
+    assert.ok(String(text).length <= summary.maxLength)
+    assert.equal(withUsage(image, { ...someUsage, owners: [owner] }), image, 'written once')
+  })
+
+  it('cuts the end of the group where the kind of an owner is long', () => {
+    const kind = 'MultiClusterObservability.observability.open-cluster-management.io'
+    const image = withUsage(empty, { ...someUsage, owners: [{ kind, namespace: 'n', name: 'w' }] })
+    assert.equal(
+      image.usage?.owners[0]?.kind,
+      'MultiClusterObservability.observability.open-cluster-managemen…',
+    )
   })
 
   it('keeps an object below 16 KiB at its very worst', () => {
