@@ -57,10 +57,14 @@ export type Reader = (kind: WorkloadKind, raw: KubeObject) => Used
 
 type Images = Pick<Used, 'references' | 'invalid' | 'asksStore'>
 
-/** `Kind namespace/name`; a kind that is not built in bears its group, since others have Jobs too. */
+/**
+ * `Kind namespace/name`; a kind that is not built in bears its group, since others have Jobs too. No kind has a space, but no
+ * API server checks an owner reference for that: what stands behind it would be taken for the namespace.
+ */
 export function ownerKey(kind: string, group: string, namespace: string, name: string): string {
   const builtIn = group === '' || workloadGroups.get(kind) === group
-  return `${builtIn ? kind : `${kind}.${group}`} ${namespace}/${name}`
+  const named = builtIn ? kind : `${kind}.${group}`
+  return `${named.replaceAll(' ', '_')} ${namespace}/${name}`
 }
 
 /** The {@link ownerKey} of an object of a kind, by `namespace/name`. */

@@ -161,6 +161,18 @@ describe('reader', () => {
     })
   })
 
+  it('counts a pod for its own namespace, whatever it calls its owner', () => {
+    for (const [apiVersion, kind] of [
+      ['v1', 'X other/'],
+      ['x.io/v1', 'X other/web'],
+      ['x other/v1', 'X'],
+    ] as const) {
+      const { owner } = read('Pod', pod(['a'], ownedBy(apiVersion, kind, 'x')))
+      assert.equal(parseOwnerKey(owner).namespace, 'shop', owner)
+      assert.equal(parseOwnerKey(owner).name, 'x')
+    }
+  })
+
   it('sees the flag on pods, workloads and templates', () => {
     const labels = { 'images.kip/ignore': 'true' }
     const spec = template('a')
