@@ -18,6 +18,7 @@ export interface SettingSchema<T> {
   readonly minimum?: number
   readonly exclusiveMinimum?: number
   readonly maximum?: number
+  /** Without defaults, as are `properties`: what a value leaves out stays out, and who reads it says what that means. */
   readonly items?: object
   readonly properties?: object
   readonly propertyNames?: object

@@ -147,7 +147,8 @@ export type Whereabouts = 'everywhere' | 'used'
 export interface WhereRule {
   /** Patterns of normalised references. */
   readonly images: readonly string[]
-  readonly where: Whereabouts
+  /** Absent: everywhere, whatever the setting of that name says. */
+  readonly where?: Whereabouts
   /** Labels that the nodes must have; absent: any. */
   readonly nodeSelector?: Readonly<Record<string, string>>
 }

@@ -40,16 +40,18 @@ export function whereRules(
   settings: WhereSettings,
   demandsOf: DemandsOf | undefined,
 ): (reference: string, image: ImageState | undefined) => Goal {
-  const rules: readonly Rule[] = settings.rules.map(({ images, where, nodeSelector = {} }) => ({
-    matches: createImageFilter({ include: images, exclude: [] }),
-    where,
-    required: Object.entries(nodeSelector).map(([key, value]) => ({
-      key,
-      operator: 'In',
-      values: [value],
-    })),
-    known: new WeakMap(),
-  }))
+  const rules: readonly Rule[] = settings.rules.map(
+    ({ images, where = 'everywhere', nodeSelector = {} }) => ({
+      matches: createImageFilter({ include: images, exclude: [] }),
+      where,
+      required: Object.entries(nodeSelector).map(([key, value]) => ({
+        key,
+        operator: 'In',
+        values: [value],
+      })),
+      known: new WeakMap(),
+    }),
+  )
   const other: Rule = {
     ...{ matches: () => true, where: settings.where },
     ...{ required: [], known: new WeakMap() },

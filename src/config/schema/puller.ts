@@ -121,7 +121,7 @@ export const pullerSchema: SectionSchema<PullerSettings> = {
         required: ['images'],
         properties: {
           images: { type: 'array', minItems: 1, items: globs.items },
-          where: { type: 'string', enum: ['everywhere', 'used'], default: 'everywhere' },
+          where: { type: 'string', enum: ['everywhere', 'used'] },
           nodeSelector: {
             type: 'object',
             propertyNames: { pattern: qualifiedName },

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { ConfigError } from '../../../src/config/errors.ts'
-import { defaultSettings } from '../../../src/config/leaves.ts'
+import { defaultSettings, leaves } from '../../../src/config/leaves.ts'
 import { type Loaded, loadSettings } from '../../../src/config/load.ts'
 
 interface Input {
@@ -42,6 +42,13 @@ function onlyFault(input: Input): string {
 describe('loadSettings', () => {
   it('gives the defaults when told nothing', () => {
     assert.deepEqual(load({}), { settings: defaultSettings, warnings: [] })
+  })
+
+  it('has no default inside of a value, where it would not be filled in', () => {
+    for (const { key, schema } of leaves) {
+      const { default: _, ...shape } = schema
+      assert.doesNotMatch(JSON.stringify(shape), /"default":/, key)
+    }
   })
 
   it('takes flags before environment before file before defaults', () => {

@@ -10,6 +10,7 @@ import {
 } from '../../../src/puller/daemon-set.ts'
 import { type NodeView, projectNode } from '../../../src/puller/node-view.ts'
 import { type Placing, placingOf } from '../../../src/puller/placing.ts'
+import { asksUsers } from '../../../src/puller/where-rules.ts'
 import { type Choice, Whereabouts } from '../../../src/puller/whereabouts.ts'
 import type { ImageState } from '../../../src/state/cached-image.ts'
 import { pullerSettings } from './driver.ts'
@@ -183,6 +184,17 @@ describe('a rule', () => {
     assert.equal(idOf(choice), placingOf([pool('a')]).id)
     const later = new Rounds([pool('b')], { where: 'everywhere', rules: rules.slice(1) })
     assert.equal(idOf(later.choose()), placingOf([pool('b')]).id)
+  })
+
+  it('that says not where means everywhere, whoever uses the images', () => {
+    const rules = [{ images: ['r.test/*'], nodeSelector: { pool: 'a' } }]
+    for (const demands of [undefined, [], [pool('b')]]) {
+      for (const where of ['everywhere', 'used'] as const) {
+        const choice = new Rounds(demands, { where, rules }).choose()
+        assert.equal(idOf(choice), placingOf([pool('a')]).id)
+      }
+    }
+    assert.equal(asksUsers({ where: 'everywhere', rules }), false)
   })
 
   it('narrows what users ask for', () => {
