@@ -261,22 +261,26 @@ export const pullerSchema: SectionSchema<PullerSettings> = {
     memoryRequest: {
       ...amount,
       'x-env': ['CACHING_MEMORY_REQUEST'],
-      description: 'Memory request of each cached container. Empty: what the strategy needs.',
+      description:
+        'Memory request of each cached container. Empty: what the strategy needs, up to the limit.',
     },
     memoryLimit: {
       ...amount,
       'x-env': ['CACHING_MEMORY_LIMIT'],
-      description: 'Memory limit of each cached container. Empty: what the strategy needs.',
+      description:
+        'Memory limit of each cached container. Empty: what the strategy needs, or the request if that is more.',
     },
     cpuRequest: {
       ...amount,
       'x-env': ['CACHING_CPU_REQUEST'],
-      description: 'CPU request of each cached container. Empty: what the strategy needs.',
+      description:
+        'CPU request of each cached container. Empty: what the strategy needs, up to the limit.',
     },
     cpuLimit: {
       ...amount,
       'x-env': ['CACHING_CPU_LIMIT'],
-      description: 'CPU limit of each cached container. Empty: what the strategy needs.',
+      description:
+        'CPU limit of each cached container. Empty: what the strategy needs, or the request if that is more.',
     },
   },
 }

@@ -1,4 +1,12 @@
-import type { Container, ContainerStatus, Pod, SecurityContext, Volume } from '../../kube/types.ts'
+import { quantityValue } from '../../config/quantity.ts'
+import type {
+  Container,
+  ContainerStatus,
+  Pod,
+  ResourceRequirements,
+  SecurityContext,
+  Volume,
+} from '../../kube/types.ts'
 import { copyContainer, holderContainer } from '../container-names.ts'
 import { type Verdict, verdictOf } from '../verdict.ts'
 import type { Failure, PodReport, ResourceSettings } from './strategy.ts'
@@ -18,9 +26,11 @@ const confined: SecurityContext = {
   readOnlyRootFilesystem: true,
 }
 
+type Amounts = Readonly<Record<'cpu' | 'memory', string>>
+
 interface Resources {
-  readonly requests: Readonly<Record<string, string>>
-  readonly limits: Readonly<Record<string, string>>
+  readonly requests: Amounts
+  readonly limits: Amounts
 }
 
 /**
@@ -37,7 +47,7 @@ const holderDefaults: Resources = {
 const ephemeralRequest = '8Mi'
 
 /** Resources of kip's own containers: `CACHING_*` where set. */
-export function holderResources(settings: ResourceSettings): Resources {
+export function holderResources(settings: ResourceSettings): ResourceRequirements {
   const { requests, limits } = withSettings(holderDefaults, settings)
   return { requests: { ...requests, 'ephemeral-storage': ephemeralRequest }, limits }
 }
@@ -52,18 +62,27 @@ export function imageResources(settings: ResourceSettings | undefined): Resource
   return settings === undefined ? none : withSettings(none, settings)
 }
 
-function withSettings(defaults: Resources, settings: ResourceSettings): Resources {
+/** Where only one of request and limit is set, the other gives way: API servers take no request above its limit. */
+function withSettings({ requests, limits }: Resources, settings: ResourceSettings): Resources {
   const { cpuRequest, cpuLimit, memoryRequest, memoryLimit } = settings
   return {
     requests: {
-      cpu: cpuRequest || defaults.requests.cpu || '0',
-      memory: memoryRequest || defaults.requests.memory || '0',
+      cpu: cpuRequest || lesser(requests.cpu, cpuLimit || limits.cpu),
+      memory: memoryRequest || lesser(requests.memory, memoryLimit || limits.memory),
     },
     limits: {
-      cpu: cpuLimit || defaults.limits.cpu || '0',
-      memory: memoryLimit || defaults.limits.memory || '0',
+      cpu: cpuLimit || greater(limits.cpu, cpuRequest || requests.cpu),
+      memory: memoryLimit || greater(limits.memory, memoryRequest || requests.memory),
     },
   }
+}
+
+function lesser(one: string, other: string): string {
+  return quantityValue(other) < quantityValue(one) ? other : one
+}
+
+function greater(one: string, other: string): string {
+  return quantityValue(other) > quantityValue(one) ? other : one
 }
 
 /**

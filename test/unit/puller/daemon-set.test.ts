@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
+import { quantityValue } from '../../../src/config/quantity.ts'
 import type { Container, PodSpec } from '../../../src/kube/types.ts'
 import { buildDaemonSet, readDaemonSet } from '../../../src/puller/daemon-set.ts'
 import type { Shard, ShardKind } from '../../../src/puller/shard.ts'
@@ -100,6 +101,33 @@ describe('buildDaemonSet', () => {
       ['.05', '.05'],
     )
   })
+
+  const halves = [
+    ['memoryLimit', '10Mi', { memory: ['10Mi', '10Mi'], cpu: ['10m', '200m'] }],
+    ['memoryRequest', '1Gi', { memory: ['1Gi', '1Gi'], cpu: ['10m', '200m'] }],
+    ['cpuLimit', '.005', { memory: ['16Mi', '32Mi'], cpu: ['.005', '.005'] }],
+    ['cpuRequest', '1', { memory: ['16Mi', '32Mi'], cpu: ['1', '1'] }],
+    ['memoryLimit', '1G', { memory: ['16Mi', '1G'], cpu: ['10m', '200m'] }],
+    ['cpuRequest', '0', { memory: ['16Mi', '32Mi'], cpu: ['0', '200m'] }],
+  ] as const
+  for (const [key, value, { memory, cpu }] of halves) {
+    it(`never asks for more than the limit where ${key} alone is ${value}`, () => {
+      const set = { ...pullerSettings, [key]: value }
+      const [holder] = specOf('holding', set).containers ?? []
+      const { requests, limits } = holder?.resources ?? {}
+      assert.deepEqual([requests?.memory, limits?.memory], memory)
+      assert.deepEqual([requests?.cpu, limits?.cpu], cpu)
+      for (const { kind, strategy } of layouts) {
+        for (const { resources } of all(specOf(kind, set, strategy))) {
+          for (const name of ['cpu', 'memory']) {
+            const [request, limit] = [resources?.requests?.[name], resources?.limits?.[name]]
+            const fits = quantityValue(request ?? '') <= quantityValue(limit ?? '')
+            assert.ok(fits, `${kind}, ${strategy}: ${name} ${request} of ${limit}`)
+          }
+        }
+      }
+    })
+  }
 
   it('mounts every image under volume: what is not mounted is not kept', () => {
     for (const kind of ['holding', 'fresh'] as const) {
