@@ -16,6 +16,7 @@ import type { Metrics } from '../metrics/metrics.ts'
 import type { Exclusions } from '../state/exclusions.ts'
 import { isRight, removeConfiguration, writeConfiguration } from './configuration-store.ts'
 import { checkUrl, hasReadyEndpoint } from './endpoint.ts'
+import { Narrowing } from './narrowing.ts'
 import { RepairPace } from './repair-pace.ts'
 import { buildConfiguration, needsWebhook } from './webhook-configuration.ts'
 
@@ -48,8 +49,8 @@ const patienceMs = 60_000
  * Keeps the webhook configuration right until the signal aborts; for the leader alone.
  *
  * It is made when the webhook was seen to serve (or a minute later, whatever is seen), follows excluded namespaces and the
- * certificate's bundle, and is repaired at once when somebody edits or deletes it, though not without end. Where kip is not
- * to rewrite pods it is removed.
+ * certificate's bundle, and is repaired at once when somebody edits or deletes it, though not without end; who insists on
+ * leaving out more namespaces is given way to. Where kip is not to rewrite pods it is removed.
  */
 export async function keepWebhookConfiguration(
   options: KeeperOptions,
@@ -81,10 +82,13 @@ class ConfigurationKeeper {
   readonly #reflector: Reflector<MutatingWebhookConfiguration>
   readonly #queue: WorkQueue
   readonly #pace: RepairPace
+  readonly #narrowing = new Narrowing()
   readonly #writes
   #owner: OwnerReference | undefined
   #isOwnerKnown = false
   #askedSince: number | undefined
+  /** The last version of the configuration that was left to somebody else who insists. */
+  #narrowed: string | undefined
 
   constructor(options: KeeperOptions) {
     const { client, log, metrics, clock = systemClock } = options
@@ -150,7 +154,7 @@ class ConfigurationKeeper {
     const found = this.#reflector.get(name)
     // What the watch told of is what API servers know by now.
     if (found !== undefined) certificates.trusted(trustedBundle(found))
-    if (found !== undefined && isRight(found, build())) return
+    if (found !== undefined && this.#mayStand(found, build())) return
 
     const waitMs = this.#pace.waitMs()
     if (waitMs > 0) {
@@ -166,11 +170,24 @@ class ConfigurationKeeper {
     const desired = build()
     this.#pace.repaired()
     const written = await writeConfiguration(client, desired, found, signal)
+    if (found !== undefined) this.#narrowing.tookOut(found, desired)
     const reason = found === undefined ? 'created' : 'changed'
     this.#writes.inc({ reason })
     const fields = { configuration: name, reason }
     if (isRight(written, desired)) log.info(fields, 'webhook configuration written')
     else log.warn(fields, 'webhook configuration was changed by somebody else as it was written')
+  }
+
+  #mayStand(found: MutatingWebhookConfiguration, desired: MutatingWebhookConfiguration): boolean {
+    const leftOut = this.#narrowing.insistedOn(found, desired)
+    if (leftOut === undefined) return false
+    const { resourceVersion } = found.metadata ?? {}
+    if (leftOut.length > 0 && resourceVersion !== this.#narrowed) {
+      this.#narrowed = resourceVersion
+      const fields = { configuration: name, leftOut }
+      this.#options.log.info(fields, 'somebody else insists that the webhook leaves out more')
+    }
+    return true
   }
 
   async #serves(identity: ServingIdentity, signal: AbortSignal): Promise<boolean> {

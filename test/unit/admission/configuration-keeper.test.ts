@@ -10,7 +10,7 @@ import { buildConfiguration } from '../../../src/admission/webhook-configuration
 import { defaultSettings } from '../../../src/config/leaves.ts'
 import type { Clock } from '../../../src/kube/clock.ts'
 import type { ResourcePath } from '../../../src/kube/resource.ts'
-import type { MutatingWebhookConfiguration } from '../../../src/kube/types.ts'
+import type { LabelSelector, MutatingWebhookConfiguration } from '../../../src/kube/types.ts'
 import { createMetrics } from '../../../src/metrics/metrics.ts'
 import { type FakeKube, type FakeObject, startFakeKube } from '../../support/fake-kube.ts'
 import { silentLog } from '../../support/silent-log.ts'
@@ -222,6 +222,70 @@ describe('the keeper of the webhook configuration', { timeout: 60_000 }, () => {
     }
     // Ten at once, by RepairPace.
     assert.ok(writes().length <= 10, `${writes().length} writes`)
+  })
+
+  const narrow = (): void =>
+    edit((webhook) => {
+      const { matchExpressions = [] } = webhook.namespaceSelector as LabelSelector
+      // As the Admissions Enforcer of AKS does with any selector.
+      const further = [
+        { key: 'control-plane', operator: 'NotIn', values: ['true'] },
+        { key: 'kubernetes.azure.com/managedby', operator: 'NotIn', values: ['aks'] },
+      ]
+      return {
+        ...webhook,
+        namespaceSelector: { matchExpressions: [...matchExpressions, ...further] },
+      }
+    })
+
+  test('gives way to a platform that keeps leaving out its own namespaces', async () => {
+    endpoint(true)
+    start()
+    await registered()
+    narrow()
+    await waitUntil('it is taken out', isRepaired)
+    const stands = async (): Promise<void> => {
+      const said = () => log.lines.filter(({ message }) => /insists/.test(message)).length
+      const [before, written] = [said(), writes().length]
+      narrow()
+      await waitUntil('it is said to stand', () => said() > before)
+      assert.equal(writes().length, written)
+    }
+    await stands()
+    world.bundle = 'second'
+    world.tell()
+    await waitUntil('what else changes is read back', () => world.trusted.includes('second'))
+    assert.equal(isRepaired(), true)
+    await stands()
+  })
+
+  test('takes in again a namespace that it left out twice itself', async () => {
+    endpoint(true)
+    start()
+    await registered()
+    for (let round = 0; round < 2; round++) {
+      world.names = [...world.names, 'shop']
+      world.tell()
+      await waitUntil('it is left out', isRepaired)
+      world.names = world.names.slice(0, -1)
+      world.tell()
+      await waitUntil('it is taken in again', isRepaired)
+    }
+  })
+
+  test('takes out again what it failed to take out', async () => {
+    endpoint(true)
+    start()
+    await registered()
+    let refused = 0
+    kube.fault = ({ method }) => {
+      if (method !== 'PATCH' || refused === 2) return undefined
+      refused++
+      return { status: 500 }
+    }
+    narrow()
+    await waitUntil('it is taken out', isRepaired)
+    assert.equal(refused, 2)
   })
 
   test('follows the authorities and the excluded namespaces', async () => {
