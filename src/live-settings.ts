@@ -3,11 +3,13 @@ import { ConfigError } from './config/errors.ts'
 import { loadSettings } from './config/load.ts'
 import type { Settings } from './config/settings.ts'
 import { getObject } from './kube/apply.ts'
+import { Backoff, reflectorBackoff } from './kube/backoff.ts'
 import type { KubeClient } from './kube/client.ts'
-import { systemClock } from './kube/clock.ts'
+import { type Clock, sleep, systemClock } from './kube/clock.ts'
 import { KubeApiError } from './kube/errors.ts'
 import { ObjectWatch } from './kube/object-watch.ts'
 import type { KubeObject, PodSpec, PodTemplateSpec } from './kube/types.ts'
+import { untilAborted } from './kube/until-aborted.ts'
 import type { Part } from './lifecycle.ts'
 import type { Logger } from './metrics/log.ts'
 
@@ -19,6 +21,7 @@ export interface LiveSettingsOptions {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly readFile: (path: string) => string
   readonly log: Logger
+  readonly clock?: Clock
 }
 
 /** What of a Deployment says where its variables come from. */
@@ -29,12 +32,27 @@ interface EnvSources {
   readonly fixed: ReadonlySet<string>
 }
 
+interface FollowedMap {
+  readonly prefix: string
+  readonly watch: ObjectWatch<ConfigMap>
+}
+
 type Deployment = KubeObject & { readonly spec?: { readonly template?: PodTemplateSpec } }
 type ConfigMap = KubeObject & { readonly data?: Readonly<Record<string, string>> | null }
 
 /**
+ * For how long the first read is waited for: a question that nobody answers, and another. What a replica started with was the
+ * newest then, and images that nobody holds would be worse than settings of that age.
+ */
+const firstReadMs = 60_000
+
+/**
  * The settings of the puller while kip runs: those of the start, and what the ConfigMaps say since that the Deployment
  * names in `envFrom`. What is wrong there is said and left out as a whole, and the last good ones stay.
+ *
+ * Every replica follows, also while another leads: a new leader that had to begin with the settings of its own start would
+ * undo what was changed since. It would not even see that a variable is gone from a ConfigMap, since it is still in its own
+ * environment.
  *
  * DaemonSet name, owner, and all that is no setting of the puller take effect at the next start, which is said too.
  */
@@ -43,6 +61,8 @@ export class LiveSettings {
   readonly #listeners = new Set<() => void>()
   /** Variables that came from ConfigMaps. */
   readonly #given = new Set<string>()
+  /** Resolves when the ConfigMaps were read for the first time, or are not waited for any longer. */
+  readonly #inStep = Promise.withResolvers<void>()
   #current: Settings
   #told = ''
 
@@ -67,7 +87,7 @@ export class LiveSettings {
   }
 
   /**
-   * A part that is ended and begun anew whenever the settings change.
+   * A part that begins when the ConfigMaps were read, and is ended and begun anew whenever the settings change.
    *
    * @param select what of them matters to it; default: all of the puller's
    */
@@ -76,7 +96,8 @@ export class LiveSettings {
     select: (settings: Settings) => unknown = ({ puller }) => puller,
   ): Part {
     return async (signal) => {
-      for (;;) {
+      await Promise.race([this.#inStep.promise, untilAborted(signal)])
+      while (!signal.aborted) {
         const round = new AbortController()
         const begun = this.#current
         const onChange = (): void => {
@@ -88,65 +109,108 @@ export class LiveSettings {
         } finally {
           this.#listeners.delete(onChange)
         }
-        if (signal.aborted || !round.signal.aborted) return
+        if (!round.signal.aborted) return
       }
     }
   }
 
   /** Follows the ConfigMaps until the signal aborts; at once done where they may not be read. */
   async follow(signal: AbortSignal): Promise<void> {
-    const { client, settings, log } = this.#options
-    const { namespace } = settings
-    const sources = await this.#sources(signal)
-    if (sources === undefined || sources.maps.length === 0) return
-    const resource = { group: '', version: 'v1', plural: 'configmaps', namespace }
-    const watches = sources.maps.map(({ name, prefix }) => ({
-      prefix,
-      watch: new ObjectWatch<ConfigMap>({
-        client,
-        resource,
-        name,
-        project: (raw) => raw,
-        onChange: () => this.#read(watches, sources.fixed),
-        log,
-        clock: systemClock,
-      }),
-    }))
-    log.info({ configMaps: sources.maps.map(({ name }) => name) }, 'changes are taken live')
-    await Promise.all(watches.map(({ watch }) => watch.run(signal)))
-  }
-
-  /** undefined: there is no Deployment, or it or a ConfigMap may not be read. */
-  async #sources(signal: AbortSignal): Promise<EnvSources | undefined> {
-    const { client, settings, log } = this.#options
-    const { namespace, puller } = settings
-    if (puller.deploymentName === '') return undefined
+    const { log, clock = systemClock } = this.#options
+    const begin = (): void => {
+      stopWaiting()
+      this.#inStep.resolve()
+    }
+    const stopWaiting = clock.timer(() => {
+      log.warn({}, 'the ConfigMaps do not answer; the settings of the start hold until they do')
+      begin()
+    }, firstReadMs)
     try {
-      const resource = { group: 'apps', version: 'v1', plural: 'deployments', namespace }
-      const found = await getObject<Deployment>(client, resource, puller.deploymentName, { signal })
-      const sources = sourcesOf(found?.spec?.template?.spec ?? {})
-      const maps = { group: '', version: 'v1', plural: 'configmaps', namespace }
-      for (const { name, prefix } of sources.maps) {
-        const map = await getObject<ConfigMap>(client, maps, name, { signal })
-        for (const key of Object.keys(map?.data ?? {})) {
-          if (!sources.fixed.has(prefix + key)) this.#given.add(prefix + key)
-        }
+      const sources = await this.#sources(signal)
+      if (sources !== undefined && sources.maps.length > 0) {
+        await this.#watch(sources, begin, signal)
       }
-      return sources
-    } catch (error) {
-      if (signal.aborted) return undefined
-      const isRefused = error instanceof KubeApiError && error.status === 403
-      if (isRefused) log.info({}, 'ConfigMaps may not be read; changes take effect at a restart')
-      else
-        log.warn({ err: error }, 'the ConfigMaps were not found; changes take effect at a restart')
-      return undefined
+    } finally {
+      begin()
     }
   }
 
-  #read(
-    watches: readonly { readonly prefix: string; readonly watch: ObjectWatch<ConfigMap> }[],
-    fixed: ReadonlySet<string>,
-  ): void {
+  /** @param onRead called when all have been read once */
+  async #watch(
+    { maps, fixed }: EnvSources,
+    onRead: () => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { client, settings, log, clock = systemClock } = this.#options
+    const { namespace } = settings
+    const resource = { group: '', version: 'v1', plural: 'configmaps', namespace }
+    let isRead = false
+    const onChange = (): void => {
+      if (isRead) this.#read(followed, fixed)
+    }
+    const followed: readonly FollowedMap[] = maps.map(({ name, prefix }) => ({
+      prefix,
+      watch: new ObjectWatch<ConfigMap>({
+        ...{ client, resource, name, log, clock, onChange },
+        project: (raw) => raw,
+      }),
+    }))
+    const firstRead = Promise.all(followed.map(({ watch }) => watch.synced)).then(() => {
+      isRead = true
+      onChange()
+      onRead()
+    })
+    log.info({ configMaps: maps.map(({ name }) => name) }, 'changes are taken live')
+    await Promise.all([
+      Promise.race([firstRead, untilAborted(signal)]),
+      ...followed.map(({ watch }) => watch.run(signal)),
+    ])
+  }
+
+  /** Asks until it is answered. undefined: there is no Deployment, or it or a ConfigMap may not be read. */
+  async #sources(signal: AbortSignal): Promise<EnvSources | undefined> {
+    const { settings, log, clock = systemClock } = this.#options
+    const { deploymentName } = settings.puller
+    if (deploymentName === '') return undefined
+    const backoff = new Backoff({
+      ...reflectorBackoff,
+      random: Math.random,
+      now: () => clock.now(),
+    })
+    while (!signal.aborted) {
+      try {
+        return await this.#readSources(deploymentName, signal)
+      } catch (error) {
+        if (signal.aborted) return undefined
+        if (error instanceof KubeApiError && error.status === 403) {
+          log.info({}, 'ConfigMaps may not be read; changes take effect at a restart')
+          return undefined
+        }
+        const waitMs = backoff.next()
+        log.warn({ err: error, waitMs }, 'the ConfigMaps could not be read, trying again')
+        await sleep(clock, waitMs, signal).catch(() => undefined)
+      }
+    }
+    return undefined
+  }
+
+  async #readSources(deploymentName: string, signal: AbortSignal): Promise<EnvSources> {
+    const { client, settings } = this.#options
+    const { namespace } = settings
+    const deployments = { group: 'apps', version: 'v1', plural: 'deployments', namespace }
+    const found = await getObject<Deployment>(client, deployments, deploymentName, { signal })
+    const sources = sourcesOf(found?.spec?.template?.spec ?? {})
+    const maps = { group: '', version: 'v1', plural: 'configmaps', namespace }
+    for (const { name, prefix } of sources.maps) {
+      const map = await getObject<ConfigMap>(client, maps, name, { signal })
+      for (const key of Object.keys(map?.data ?? {})) {
+        if (!sources.fixed.has(prefix + key)) this.#given.add(prefix + key)
+      }
+    }
+    return sources
+  }
+
+  #read(watches: readonly FollowedMap[], fixed: ReadonlySet<string>): void {
     const { argv, env, readFile, log, settings } = this.#options
     // One that is not there would stop a start; here it changes nothing.
     if (watches.some(({ watch }) => watch.value === undefined)) return

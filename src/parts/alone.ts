@@ -16,9 +16,8 @@ export async function aloneParts(context: Context, signal: AbortSignal): Promise
   if (!elected) log.warn({}, 'Leases may not be read; this replica leads, let it be the only one')
   return {
     elected,
-    everywhere: [],
+    everywhere: [(signal) => live.follow(signal)],
     leading: [
-      (signal) => live.follow(signal),
       live.part((settings) => async (signal) => {
         const store = createMemoryStore()
         await putStaticImages(store, settings.puller.images, { signal })

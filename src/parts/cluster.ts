@@ -81,12 +81,12 @@ export async function clusterParts(context: Context, signal: AbortSignal): Promi
     }
   }
   const everywhere: Part[] = [
+    (signal) => live.follow(signal),
     store.run,
     exclusions.run,
     (signal) => untilAborted(signal).then(() => events.close()),
   ]
   const leading: Part[] = [
-    (signal) => live.follow(signal),
     live.part(
       () => discovery.run,
       ({ puller }) => [puller.images, asksUsers(puller)],

@@ -2,9 +2,11 @@ import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { loadSettings } from '../../../src/config/load.ts'
 import type { Settings } from '../../../src/config/settings.ts'
+import { type Clock, systemClock } from '../../../src/kube/clock.ts'
 import { LiveSettings } from '../../../src/live-settings.ts'
 import { createLog } from '../../../src/metrics/log.ts'
 import { type FakeKube, startFakeKube } from '../../support/fake-kube.ts'
+import { ManualClock } from '../../support/manual-clock.ts'
 import { waitUntil } from '../../support/wait-until.ts'
 
 const namespace = 'kip'
@@ -21,10 +23,12 @@ describe('LiveSettings', () => {
   let kube: FakeKube
   let stop: () => Promise<void>
   let seen: Settings[]
+  let said: string[]
 
   beforeEach(async () => {
     kube = await startFakeKube()
     seen = []
+    said = []
     const envFrom = [
       { configMapRef: { name: 'kip' } },
       { prefix: 'CACHING_', configMapRef: { name: 'more' } },
@@ -48,12 +52,12 @@ describe('LiveSettings', () => {
     kube.put(maps, { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace }, data })
   }
 
-  function start(): void {
+  function start(clock: Clock = systemClock): void {
     const client = kube.client()
     const { settings } = loadSettings({ argv: [], env, readFile: () => '' })
     const live = new LiveSettings({
-      ...{ client, settings, argv: [], env, readFile: () => '' },
-      log: createLog({ level: 'error' }),
+      ...{ client, settings, argv: [], env, readFile: () => '', clock },
+      log: createLog({ level: 'info' }, { write: (line) => said.push(JSON.parse(line).msg) }),
     })
     const controller = new AbortController()
     const { signal } = controller
@@ -73,7 +77,7 @@ describe('LiveSettings', () => {
 
   it('begins its part anew with what the ConfigMaps say, by precedence and prefix', async () => {
     start()
-    await waitUntil('both watches', () => kube.watches === 2)
+    await waitUntil('the part', () => seen.length === 1)
     put('kip', { IMAGES: 'b=r.test/b:2', DAEMONSET_NAME: 'other' })
     put('more', { CPU_REQUEST: '5m' })
     await waitUntil('the change', () => images() === 'r.test/b:2')
@@ -84,7 +88,7 @@ describe('LiveSettings', () => {
 
   it('leaves out as a whole what has a fault in it', async () => {
     start()
-    await waitUntil('both watches', () => kube.watches === 2)
+    await waitUntil('the part', () => seen.length === 1)
     put('kip', { IMAGES: 'b=r.test/b:2', NODE_SELECTOR: '[' })
     put('kip', { IMAGES: 'c=r.test/c:3', NODE_SELECTOR: '{"a": "1"}' })
     await waitUntil('the next good one', () => images() === 'r.test/c:3')
@@ -101,7 +105,43 @@ describe('LiveSettings', () => {
     await waitUntil('the question', () =>
       kube.requests.some(({ path }) => path.includes('configmaps')),
     )
-    assert.equal(images(), 'r.test/a:1')
+    await waitUntil('the part', () => images() === 'r.test/a:1')
     assert.equal(kube.watches, 0)
+  })
+
+  it('begins no part with settings that are older than the ConfigMaps', async () => {
+    put('kip', { IMAGES: 'b=r.test/b:2' })
+    start()
+    await waitUntil('the part', () => seen.length > 0)
+    assert.deepEqual(
+      seen.map(({ puller }) => puller.images[0]?.name),
+      ['b'],
+    )
+  })
+
+  it('takes changes after an error that passes', async () => {
+    const clock = new ManualClock()
+    kube.fault = ({ path }) => (path.includes('configmaps') ? { status: 500 } : undefined)
+    put('kip', { IMAGES: 'b=r.test/b:2' })
+    start(clock)
+    await waitUntil('the error', () => said.some((line) => line.includes('trying again')))
+    kube.fault = undefined
+    clock.advance(2_000)
+    await waitUntil('the part', () => images() === 'r.test/b:2')
+    put('kip', { IMAGES: 'c=r.test/c:3' })
+    await waitUntil('the change', () => images() === 'r.test/c:3')
+    assert.equal(seen.length, 2, 'the settings of the start count for nothing')
+  })
+
+  it('begins as it started where the ConfigMaps do not answer for long', async () => {
+    const clock = new ManualClock()
+    kube.fault = ({ path }) => (path.includes('configmaps') ? 'hang' : undefined)
+    start(clock)
+    await waitUntil('the question', () =>
+      kube.requests.some(({ path }) => path.includes('configmaps')),
+    )
+    assert.equal(seen.length, 0)
+    clock.advance(60_000)
+    await waitUntil('the part', () => images() === 'r.test/a:1')
   })
 })

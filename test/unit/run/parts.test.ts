@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict'
+import { afterEach, beforeEach, describe, it } from 'node:test'
+import { loadSettings } from '../../../src/config/load.ts'
+import { guardWrites } from '../../../src/kube/guarded-client.ts'
+import type { PodTemplateSpec } from '../../../src/kube/types.ts'
+import { type Parts, runTogether } from '../../../src/lifecycle.ts'
+import { LiveSettings } from '../../../src/live-settings.ts'
+import { createLog } from '../../../src/metrics/log.ts'
+import { createMetrics } from '../../../src/metrics/metrics.ts'
+import { aloneParts } from '../../../src/parts/alone.ts'
+import { clusterParts } from '../../../src/parts/cluster.ts'
+import type { Context } from '../../../src/parts/context.ts'
+import { type FakeKube, type FakeObject, startFakeKube } from '../../support/fake-kube.ts'
+import { waitUntil } from '../../support/wait-until.ts'
+
+const namespace = 'kip'
+const core = (plural: string) => ({ group: '', version: 'v1', plural, namespace })
+const apps = (plural: string) => ({ group: 'apps', version: 'v1', plural, namespace })
+type DaemonSet = FakeObject & { readonly spec: { readonly template: PodTemplateSpec } }
+
+let kube: FakeKube
+let stop: () => Promise<void>
+
+beforeEach(async () => {
+  kube = await startFakeKube()
+  const containers = [{ name: 'kip', envFrom: [{ configMapRef: { name: 'kip' } }] }]
+  kube.put(apps('deployments'), {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: { name: 'puller', namespace },
+    spec: { template: { spec: { containers } } },
+  })
+})
+afterEach(async () => {
+  await stop()
+  await kube.stop()
+})
+
+function configure(data: Readonly<Record<string, string>>): void {
+  const metadata = { name: 'kip', namespace }
+  kube.put(core('configmaps'), { apiVersion: 'v1', kind: 'ConfigMap', metadata, data })
+}
+
+interface Replica {
+  readonly live: LiveSettings
+  lead(): void
+}
+
+/** Starts what every replica runs, by the variables that the ConfigMap gives it now. */
+async function start(
+  make: (context: Context, signal: AbortSignal) => Promise<Parts>,
+  data: Readonly<Record<string, string>>,
+): Promise<Replica> {
+  configure(data)
+  const env = {
+    ...{ NAMESPACE: namespace, DEPLOYMENT_NAME: 'puller', DAEMONSET_NAME: 'kip' },
+    ...{ KIP_ADMISSION_ENABLED: 'false', KIP_IMAGE: 'r.test/sleep:1' },
+    ...data,
+  }
+  const controller = new AbortController()
+  const { signal } = controller
+  const client = kube.client()
+  const leaderClient = guardWrites(client)
+  const readFile = (): string => ''
+  const { settings } = loadSettings({ argv: [], env, readFile })
+  const log = createLog({ level: 'error' })
+  const live = new LiveSettings({ client, settings, argv: [], env, readFile, log })
+  const metrics = createMetrics({ processMetrics: false })
+  const no = (): never => assert.fail('nothing of the kind here')
+  const said = { print: no, complain: no, readInput: no, program: '', version: '1' }
+  const invocation = { ...said, argv: [], env, readFile, signal }
+  const parts = await make(
+    { settings, live, client, leaderClient, log, metrics, identity: 'one', invocation },
+    signal,
+  )
+  const running = [runTogether(parts.everywhere, signal)]
+  stop = async () => {
+    controller.abort()
+    await Promise.all(running)
+    await client.close()
+  }
+  return {
+    live,
+    lead() {
+      leaderClient.enter({ holds: () => !signal.aborted, token: 'one', signal })
+      running.push(runTogether(parts.leading, signal))
+    },
+  }
+}
+
+/** As they were written, one after the other. */
+function writtenDaemonSets(): readonly DaemonSet[] {
+  return kube.requests
+    .filter(({ method, path }) => method !== 'GET' && path.includes('/daemonsets'))
+    .map(({ body }) => body as DaemonSet)
+}
+
+for (const [mode, make] of Object.entries({ cluster: clusterParts, alone: aloneParts })) {
+  describe(`the parts of kip, mode ${mode}`, () => {
+    it('bring back no setting that was changed before this replica came to lead', async () => {
+      const before = { IMAGES: 'a=r.test/a:1', NODE_SELECTOR: '{"pool": "old"}' }
+      const { live, lead } = await start(make, before)
+      await waitUntil('the watch of the standby', () => kube.requests.some(isWatchOfMap))
+      configure({ IMAGES: 'b=r.test/b:2' })
+      await waitUntil('the change', () => live.current.puller.images[0]?.name === 'b')
+      lead()
+      await waitUntil('a DaemonSet', () => kube.list(apps('daemonsets')).length > 0)
+      for (const { spec } of writtenDaemonSets()) {
+        assert.equal(spec.template.spec?.nodeSelector?.pool, undefined)
+        assert.doesNotMatch(JSON.stringify(spec), /r\.test\/a:1/)
+      }
+    })
+  })
+}
+
+function isWatchOfMap({ path, query }: FakeKube['requests'][number]): boolean {
+  return path.endsWith('/configmaps') && query.watch !== undefined
+}
