@@ -24,16 +24,22 @@ export interface LiveSettingsOptions {
   readonly clock?: Clock
 }
 
+interface MapSource {
+  readonly name: string
+  readonly prefix: string
+  /** A pod starts without it too. */
+  readonly isOptional: boolean
+}
+
 /** What of a Deployment says where its variables come from. */
 interface EnvSources {
   /** By precedence, the least first. */
-  readonly maps: readonly { readonly name: string; readonly prefix: string }[]
+  readonly maps: readonly MapSource[]
   /** Variables that are set otherwise, and win. */
   readonly fixed: ReadonlySet<string>
 }
 
-interface FollowedMap {
-  readonly prefix: string
+interface FollowedMap extends MapSource {
   readonly watch: ObjectWatch<ConfigMap>
 }
 
@@ -148,10 +154,10 @@ export class LiveSettings {
     const onChange = (): void => {
       if (isRead) this.#read(followed, fixed)
     }
-    const followed: readonly FollowedMap[] = maps.map(({ name, prefix }) => ({
-      prefix,
+    const followed: readonly FollowedMap[] = maps.map((map) => ({
+      ...map,
       watch: new ObjectWatch<ConfigMap>({
-        ...{ client, resource, name, log, clock, onChange },
+        ...{ client, resource, name: map.name, log, clock, onChange },
         project: (raw) => raw,
       }),
     }))
@@ -210,11 +216,16 @@ export class LiveSettings {
     return sources
   }
 
-  #read(watches: readonly FollowedMap[], fixed: ReadonlySet<string>): void {
+  #read(followed: readonly FollowedMap[], fixed: ReadonlySet<string>): void {
     const { argv, env, readFile, log, settings } = this.#options
-    // One that is not there would stop a start; here it changes nothing.
-    if (watches.some(({ watch }) => watch.value === undefined)) return
-    const given = watches.flatMap(({ prefix, watch }) =>
+    const missing = followed.filter(({ isOptional, watch }) => !isOptional && !watch.value)
+    if (missing.length > 0) {
+      // A start would wait for it; here all stays as it is.
+      const configMaps = missing.map(({ name }) => name)
+      log.warn({ configMaps }, 'ConfigMaps are missing; no change is taken until they are there')
+      return
+    }
+    const given = followed.flatMap(({ prefix, watch }) =>
       Object.entries(watch.value?.data ?? {}).map(([key, value]) => [prefix + key, value] as const),
     )
     const free = given.filter(([name]) => !fixed.has(name))
@@ -264,7 +275,9 @@ function sourcesOf(spec: PodSpec): EnvSources {
   return {
     maps: containers.flatMap(({ envFrom = [] }) =>
       envFrom.flatMap(({ prefix = '', configMapRef }) =>
-        configMapRef?.name === undefined ? [] : [{ name: configMapRef.name, prefix }],
+        configMapRef?.name === undefined
+          ? []
+          : [{ name: configMapRef.name, prefix, isOptional: configMapRef.optional === true }],
       ),
     ),
     fixed: new Set(containers.flatMap(({ env = [] }) => env.map(({ name }) => name))),

@@ -123,7 +123,7 @@ export interface Container {
   readonly env?: readonly EnvVar[]
   readonly envFrom?: readonly {
     readonly prefix?: string
-    readonly configMapRef?: { readonly name?: string }
+    readonly configMapRef?: { readonly name?: string; readonly optional?: boolean }
   }[]
   readonly ports?: readonly {
     readonly name?: string

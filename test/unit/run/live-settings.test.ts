@@ -29,17 +29,10 @@ describe('LiveSettings', () => {
     kube = await startFakeKube()
     seen = []
     said = []
-    const envFrom = [
+    deploy(
       { configMapRef: { name: 'kip' } },
       { prefix: 'CACHING_', configMapRef: { name: 'more' } },
-    ]
-    const containers = [{ name: 'kip', env: [{ name: 'DAEMONSET_NAME', value: 'own' }], envFrom }]
-    kube.put(deployments, {
-      apiVersion: 'apps/v1',
-      kind: 'Deployment',
-      metadata: { name: 'puller', namespace },
-      spec: { template: { spec: { containers } } },
-    })
+    )
     put('kip', { IMAGES: env.IMAGES, NODE_SELECTOR: env.NODE_SELECTOR })
     put('more', {})
   })
@@ -47,6 +40,16 @@ describe('LiveSettings', () => {
     await stop()
     await kube.stop()
   })
+
+  function deploy(...envFrom: readonly object[]): void {
+    const containers = [{ name: 'kip', env: [{ name: 'DAEMONSET_NAME', value: 'own' }], envFrom }]
+    kube.put(deployments, {
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata: { name: 'puller', namespace },
+      spec: { template: { spec: { containers } } },
+    })
+  }
 
   function put(name: string, data: Readonly<Record<string, string>>): void {
     kube.put(maps, { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace }, data })
@@ -107,6 +110,34 @@ describe('LiveSettings', () => {
     )
     await waitUntil('the part', () => images() === 'r.test/a:1')
     assert.equal(kube.watches, 0)
+  })
+
+  it('takes changes while an optional ConfigMap is not there, and its own when it is', async () => {
+    deploy(
+      { configMapRef: { name: 'kip' } },
+      { prefix: 'CACHING_', configMapRef: { name: 'extra', optional: true } },
+    )
+    start()
+    await waitUntil('the part', () => seen.length === 1)
+    put('kip', { IMAGES: 'b=r.test/b:2' })
+    await waitUntil('the change', () => images() === 'r.test/b:2')
+    put('extra', { CPU_REQUEST: '5m' })
+    await waitUntil('what it says', () => seen.at(-1)?.puller.cpuRequest === '5m')
+    kube.delete(maps, 'extra')
+    await waitUntil('its end', () => seen.at(-1)?.puller.cpuRequest === '')
+  })
+
+  it('says which ConfigMap is missing, and takes no change without it', async () => {
+    start()
+    await waitUntil('the part', () => seen.length === 1)
+    const words = (): number => said.filter((line) => line.includes('missing')).length
+    kube.delete(maps, 'more')
+    await waitUntil('the word', () => words() >= 1)
+    put('kip', { IMAGES: 'b=r.test/b:2' })
+    await waitUntil('another', () => words() >= 2)
+    assert.equal(images(), 'r.test/a:1')
+    put('more', {})
+    await waitUntil('the change', () => images() === 'r.test/b:2')
   })
 
   it('begins no part with settings that are older than the ConfigMaps', async () => {
