@@ -70,11 +70,17 @@ export async function clusterParts(context: Context, signal: AbortSignal): Promi
       clusterNetworks: networks,
       userAgent: `kip/${invocation.version}`,
     })
+    const log = component('resolver')
+    const looking = live.part(
+      (settings) => {
+        const resolver = createResolver({ store, registry, settings, log, metrics })
+        lookAgain = resolver.hasten
+        return resolver.run
+      },
+      ({ puller }) => puller.intervalHours,
+    )
     try {
-      const log = component('resolver')
-      const resolver = createResolver({ store, registry, settings, log, metrics })
-      lookAgain = resolver.hasten
-      await resolver.run(signal)
+      await looking(signal)
     } finally {
       lookAgain = undefined
       await registry.close()

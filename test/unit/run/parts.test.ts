@@ -10,12 +10,17 @@ import { createMetrics } from '../../../src/metrics/metrics.ts'
 import { aloneParts } from '../../../src/parts/alone.ts'
 import { clusterParts } from '../../../src/parts/cluster.ts'
 import type { Context } from '../../../src/parts/context.ts'
+import { group, plural, version } from '../../../src/state/cached-image.ts'
+import { tinyImage } from '../../cluster/images/tiny.ts'
 import { type FakeKube, type FakeObject, startFakeKube } from '../../support/fake-kube.ts'
+import { FakeRegistry } from '../../support/fake-registry.ts'
 import { waitUntil } from '../../support/wait-until.ts'
 
 const namespace = 'kip'
 const core = (plural: string) => ({ group: '', version: 'v1', plural, namespace })
 const apps = (plural: string) => ({ group: 'apps', version: 'v1', plural, namespace })
+const cachedImages = { group, version, plural }
+type Status = { readonly source?: object } | undefined
 type DaemonSet = FakeObject & { readonly spec: { readonly template: PodTemplateSpec } }
 
 let kube: FakeKube
@@ -112,6 +117,30 @@ for (const [mode, make] of Object.entries({ cluster: clusterParts, alone: aloneP
     })
   })
 }
+
+describe('the resolver of the leader', () => {
+  it('looks as often as CACHING_INTERVAL_HOURS says that was changed meanwhile', async () => {
+    await using registry = await FakeRegistry.start()
+    await registry.client.push(tinyImage(1), 'look', '1')
+    const { host } = registry
+    const data = {
+      IMAGES: `look=${host}/look:1`,
+      KIP_REGISTRIES_ALLOW: host,
+      KIP_REGISTRIES_HTTP: host,
+      CACHING_INTERVAL_HOURS: '1',
+    }
+    const { lead } = await start(clusterParts, data)
+    lead()
+    const looks = (): number =>
+      registry.requests.filter(({ path }) => path === '/v2/look/manifests/1').length
+    await waitUntil('the source', () =>
+      kube.list(cachedImages).some(({ status }) => (status as Status)?.source),
+    )
+    const before = looks()
+    configure({ ...data, CACHING_INTERVAL_HOURS: '0.00001' })
+    await waitUntil('further looks', () => looks() > before + 2)
+  })
+})
 
 function isWatchOfMap({ path, query }: FakeKube['requests'][number]): boolean {
   return path.endsWith('/configmaps') && query.watch !== undefined
