@@ -132,7 +132,10 @@ const expected: Readonly<Record<string, readonly string[]>> = {
     'k8s-image-puller: coordination.k8s.io/leases create',
     'k8s-image-puller: coordination.k8s.io/leases [kip] get,list,watch,update',
   ],
-  'rbac-live-settings.yaml': ['k8s-image-puller: configmaps [k8s-image-puller] get,watch'],
+  'rbac-live-settings.yaml': [
+    'k8s-image-puller: configmaps [k8s-image-puller] get,watch',
+    'k8s-image-puller: apps/deployments [kubernetes-image-puller] get',
+  ],
   'rbac-mirror.yaml': ['*: images.kip/cachedimages/status patch'],
   'rbac-puller.yaml': [
     'k8s-image-puller: apps/daemonsets get,list,watch,create,patch,delete',
