@@ -70,7 +70,8 @@ export class LiveSettings {
   /** Resolves when the ConfigMaps were read for the first time, or are not waited for any longer. */
   readonly #inStep = Promise.withResolvers<void>()
   #current: Settings
-  #told = ''
+  /** What was read last, and has been told of. */
+  #seen: object = {}
 
   constructor(options: LiveSettingsOptions) {
     this.#options = options
@@ -218,13 +219,6 @@ export class LiveSettings {
 
   #read(followed: readonly FollowedMap[], fixed: ReadonlySet<string>): void {
     const { argv, env, readFile, log, settings } = this.#options
-    const missing = followed.filter(({ isOptional, watch }) => !isOptional && !watch.value)
-    if (missing.length > 0) {
-      // A start would wait for it; here all stays as it is.
-      const configMaps = missing.map(({ name }) => name)
-      log.warn({ configMaps }, 'ConfigMaps are missing; no change is taken until they are there')
-      return
-    }
     const given = followed.flatMap(({ prefix, watch }) =>
       Object.entries(watch.value?.data ?? {}).map(([key, value]) => [prefix + key, value] as const),
     )
@@ -233,12 +227,21 @@ export class LiveSettings {
     // What is no longer in the ConfigMaps is still in this process's environment.
     const own = Object.entries(env).filter(([name]) => !this.#given.has(name))
     const next = Object.fromEntries([...own, ...free])
+    const missing = followed
+      .filter(({ isOptional, watch }) => !isOptional && !watch.value)
+      .map(({ name }) => name)
+    // Every watch ends after some minutes, and the next one begins with what is known.
+    if (isDeepStrictEqual({ missing, next }, this.#seen)) return
+    this.#seen = { missing, next }
+    if (missing.length > 0) {
+      // A start would wait for them; here all stays as it is.
+      const text = 'ConfigMaps are missing; no change is taken until they are there'
+      log.warn({ configMaps: missing }, text)
+      return
+    }
     try {
       const { settings: read, warnings } = loadSettings({ argv, env: next, readFile })
       this.#take(read, settings)
-      const text = warnings.join('\n')
-      if (text === this.#told) return
-      this.#told = text
       for (const warning of warnings) log.warn({}, warning)
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error

@@ -101,6 +101,22 @@ describe('LiveSettings', () => {
     )
   })
 
+  it('says once what is wrong in a ConfigMap that is read again', async () => {
+    const reads = (): number =>
+      kube.requests.filter(({ path, query }) => path.endsWith('/kip') && !query.watch).length
+    const faults = (): number => said.filter((line) => line.includes('not taken')).length
+    start()
+    await waitUntil('the part', () => seen.length === 1)
+    put('kip', { NODE_SELECTOR: '[' })
+    await waitUntil('the fault', () => faults() > 0)
+    const before = reads()
+    kube.endWatches()
+    await waitUntil('another read', () => reads() > before)
+    put('kip', { IMAGES: 'b=r.test/b:2' })
+    await waitUntil('the next good one', () => images() === 'r.test/b:2')
+    assert.equal(faults(), 1)
+  })
+
   it('goes on as it began where ConfigMaps may not be read', async () => {
     kube.fault = ({ path }) =>
       path.includes('configmaps') ? { status: 403, reason: 'Forbidden' } : undefined
