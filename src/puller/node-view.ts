@@ -29,6 +29,13 @@ export const startupTaint = 'images.kip/not-ready'
 /** Set by the control plane while a kubelet has too little disk, and refuses pods for that. */
 const pressureTaint = 'node.kubernetes.io/disk-pressure'
 
+/**
+ * Taints that a new node has until the cloud controller, its network or an operator is done with it, by their names or, as
+ * cluster-autoscaler and the node readiness controller have it, by who gives them.
+ */
+const setUpTaint =
+  /\/(?:.+-)?(?:not-ready|uninitialized|unregistered|network-unavailable)$|^startup-taint\.cluster-autoscaler\.kubernetes\.io|^readiness\.k8s\.io\//
+
 export interface Taint {
   readonly key: string
   readonly value?: string
@@ -63,4 +70,9 @@ export function projectNode({ metadata, spec, status }: Node): NodeView {
 /** Whether its kubelet refuses new pods, those of DaemonSets too, since its disk is full. */
 export function refusesPods({ taints }: NodeView): boolean {
   return taints.some(({ key }) => key === pressureTaint)
+}
+
+/** Whether others still set it up: it keeps pods off for a while, and may yet get labels. */
+export function isBeingSetUp({ taints }: NodeView): boolean {
+  return taints.some(({ key }) => key !== startupTaint && setUpTaint.test(key))
 }

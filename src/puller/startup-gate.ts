@@ -6,7 +6,7 @@ import type { Node } from '../kube/types.ts'
 import type { Attempts } from './attempts.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import { type Ground, reaches } from './ground.ts'
-import { type NodeView, startupTaint } from './node-view.ts'
+import { isBeingSetUp, type NodeView, startupTaint } from './node-view.ts'
 import { isMissing } from './placement.ts'
 import { nodesPath } from './rights.ts'
 import type { Survey } from './survey.ts'
@@ -35,7 +35,8 @@ export interface GateVerdict {
 
 /**
  * Which nodes with the startup taint are to be released: where every holding shard that is for the node has a ready pod
- * of its present template, where none will ever come, and where the deadline has passed. Pure.
+ * of its present template, where none will ever come, and where the deadline has passed. One that others still set up
+ * waits for these, or for the deadline. Pure.
  */
 export function openGate(input: GateInput): GateVerdict {
   const { nodes, deadlineMs, now } = input
@@ -53,6 +54,9 @@ export function openGate(input: GateInput): GateVerdict {
 
 function reason(node: NodeView, leftMs: number, input: GateInput): Release['why'] | undefined {
   const { shards, seen, ground } = input
+  const overdue = leftMs > 0 ? undefined : 'deadline'
+  // Which shards are for it is not known before others are done with it; until then their taints keep pods off.
+  if (isBeingSetUp(node)) return overdue
   const kind = ground.kindOf(node.name)
   if (kind === undefined) return 'not served'
   const critical = shards.filter(
@@ -63,8 +67,7 @@ function reason(node: NodeView, leftMs: number, input: GateInput): Release['why'
       .podsOf(shard)
       .some((pod) => pod.node === node.name && pod.ready && pod.template === shard.template),
   )
-  if (holds) return 'ready'
-  return leftMs > 0 ? undefined : 'deadline'
+  return holds ? 'ready' : overdue
 }
 
 /**

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { DaemonSet } from '../../../src/kube/types.ts'
+import type { DaemonSet, ObjectMeta } from '../../../src/kube/types.ts'
 import { typeLabel } from '../../../src/puller/cramped.ts'
 import {
   buildDaemonSet,
@@ -17,10 +17,13 @@ const born = Date.parse('2026-01-01T00:00:00Z')
 const settings = { ...pullerSettings, startupTaintSeconds: 60 }
 
 function node(name: string, key = 'images.kip/not-ready', type = '', pods = ''): NodeView {
-  const labels = type === '' ? {} : { [typeLabel]: type }
+  return tainted([key], { name, labels: type === '' ? {} : { [typeLabel]: type } }, pods)
+}
+
+function tainted(keys: readonly string[], metadata: ObjectMeta = { name: 'n1' }, pods = '') {
   return projectNode({
-    metadata: { name, labels, creationTimestamp: new Date(born).toISOString() },
-    spec: { taints: [{ key, effect: 'NoSchedule' }] },
+    metadata: { ...metadata, creationTimestamp: new Date(born).toISOString() },
+    spec: { taints: keys.map((key) => ({ key, effect: 'NoSchedule' })) },
     status: { capacity: { pods } },
   })
 }
@@ -80,6 +83,41 @@ describe('openGate', () => {
     const why = (list: readonly Release[]): string => list.map((one) => one.why).join()
     assert.equal(why(releases([], { ground: groundOf(nodes, elsewhere) })), 'not served,not served')
     assert.equal(why(releases([], { shards: [] })), 'ready,ready')
+  })
+
+  const gated = 'images.kip/not-ready'
+  for (const key of [
+    'node.cloudprovider.kubernetes.io/uninitialized',
+    'node.cluster.x-k8s.io/uninitialized',
+    'karpenter.sh/unregistered',
+    'node.cilium.io/agent-not-ready',
+    'node.kubernetes.io/network-unavailable',
+    'startup-taint.cluster-autoscaler.kubernetes.io/driver',
+    'readiness.k8s.io/storage',
+  ]) {
+    it(`takes no node for unserved while others still set it up: ${key}`, () => {
+      const nodes = [tainted([gated, key])]
+      const early = { nodes, ground: groundOf(nodes, settings) }
+      assert.deepEqual(releases([], early), [])
+      const late = releases([], { ...early, now: born + 60_000 })
+      assert.deepEqual(late, [{ node: 'n1', why: 'deadline' }])
+    })
+  }
+
+  it('releases no node before it has the labels that say what it is to hold', () => {
+    const elsewhere = { ...settings, nodeSelector: { 'topology.kubernetes.io/zone': 'a' } }
+    const released = (keys: readonly string[]): readonly Release[] => {
+      const nodes = [tainted([gated, ...keys])]
+      return releases([], { nodes, ground: groundOf(nodes, elsewhere) })
+    }
+    assert.deepEqual(released(['node.kubernetes.io/not-ready']), [])
+    assert.deepEqual(released([]), [{ node: 'n1', why: 'not served' }])
+  })
+
+  it('releases a node at once that somebody keeps for other pods', () => {
+    const nodes = [tainted([gated, 'nvidia.com/gpu'])]
+    const released = releases([], { nodes, ground: groundOf(nodes, settings) })
+    assert.deepEqual(released, [{ node: 'n1', why: 'not served' }])
   })
 
   it('waits on nodes that take few pods for the one shard that they have', () => {
