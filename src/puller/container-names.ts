@@ -8,6 +8,10 @@ export const holderContainer = 'holder'
 /** RFC 1123 label. */
 const limit = 63
 
+/** Digits by which the hash grows while a name is taken, and the most that it grows to. */
+const hashStep = 8
+const mostDigits = 48
+
 /** What shows an image need not show all of it: etcd has a name four times an image and node. */
 const readableLimit = 12
 
@@ -16,7 +20,7 @@ const readableLimit = 12
  * (`nginx-1-27-3f9a2b1c`).
  *
  * A given name is made a DNS label (lower case, `-` for what may not stand there); where that, or another image in the
- * same pod, makes it ambiguous, the reference's hash is put behind it.
+ * same pod, makes it ambiguous, the reference's hash is put behind it, and a number where that is taken too.
  *
  * @param taken names that are used in the pod already
  */
@@ -32,13 +36,14 @@ export function containerName(
     0,
     given === undefined ? readableLimit : limit,
   )
-  for (let digits = 8; digits <= 48; digits += 8) {
-    const suffix = shortHash(reference, digits)
+  for (let attempt = 1; ; attempt += 1) {
+    const digits = attempt * hashStep
+    const suffix =
+      digits <= mostDigits ? shortHash(reference, digits) : `${shortHash(reference)}-${attempt}`
     const head = stem.slice(0, limit - suffix.length - 1).replace(/-+$/, '')
     const name = head === '' ? suffix : `${head}-${suffix}`
     if (free(name)) return name
   }
-  throw new RangeError(`${reference}: no free container name`)
 }
 
 function isLabel(text: string): boolean {

@@ -43,6 +43,16 @@ describe('containerName', () => {
     assert.match(containerName('r.test/a:1', 'web', taken), /^web-[0-9a-f]{8}$/)
   })
 
+  it('finds a name however many of those that an image would have are taken', () => {
+    const taken = new Set<string>()
+    for (let count = 0; count < 20; count++) {
+      const name = containerName('r.test/web:1', undefined, taken)
+      assert.match(name, /^web-1-[0-9a-f]{8}([0-9a-f]*|-[0-9]+)$/)
+      assert.ok(name.length <= 63 && !taken.has(name), name)
+      taken.add(name)
+    }
+  })
+
   it('gives any set of names and references distinct labels', () => {
     const item = fc.tuple(fc.string({ maxLength: 90 }), fc.option(fc.string({ maxLength: 90 })))
     fc.assert(
