@@ -43,6 +43,7 @@ export const reasons = Object.freeze({
   NoCredentials:
     'the image needs credentials, and some of the pods that use it name no pull secret for it',
   NoEtcd: 'the puller stores as much of images and nodes in etcd as it may',
+  Altered: 'another admission webhook changes the reference in what the puller asks nodes with',
   NoRoom: 'the pods that the puller may have on a node are full',
   PodsRefused: "the API server refuses the puller's pods on some node",
 

@@ -1,6 +1,7 @@
 import type { ObservedShard } from './daemon-set.ts'
 import { newestFirst } from './order.ts'
 import { isFor, isMissing, isReleased, type Place, residentKind, type Scene } from './placement.ts'
+import { isResident } from './shard.ts'
 import type { Wanted } from './wanted.ts'
 
 /** Which images may leave their shards. */
@@ -21,7 +22,7 @@ export class Departures {
     return shard.members.flatMap(({ reference }) => {
       const item = scene.wanted.get(reference)
       if (item === undefined) {
-        return this.#isUnwantedFor(scene.pace.removeMs, reference) ? [reference] : []
+        return this.#isUnwantedFor(scene.pace.removeMs, shard, reference) ? [reference] : []
       }
       const home = this.#home(item)
       if (home === undefined || home === shard) return []
@@ -35,12 +36,14 @@ export class Departures {
     const unwanted = shard.members
       .map(({ reference }) => reference)
       .filter((reference) => !wanted.has(reference))
-      .filter((reference) => this.#isUnwantedFor(pace.removeAlongMs, reference))
+      .filter((reference) => this.#isUnwantedFor(pace.removeAlongMs, shard, reference))
     return new Set([...this.due(shard), ...unwanted])
   }
 
-  #isUnwantedFor(ms: number, reference: string): boolean {
-    const { memory, now, wake, displaced } = this.#scene
+  #isUnwantedFor(ms: number, { kind }: ObservedShard, reference: string): boolean {
+    const { memory, now, wake, displaced, altered } = this.#scene
+    // It could not be asked for again.
+    if (isResident(kind) && altered.has(reference)) return false
     if (!displaced.has(reference) && !this.#isReplaced(reference)) return false
     const at = (memory.unwantedSince.get(reference) ?? now) + ms
     wake(at)

@@ -10,6 +10,8 @@ export interface StandingInput {
   readonly known: Iterable<Pick<ImageState, 'reference' | 'nodes'>>
   /** References that the nodes' disks have no room for. */
   readonly out: ReadonlySet<string>
+  /** References that something else at the API server changes. */
+  readonly altered: ReadonlySet<string>
   /** Names of DaemonSets whose pods the API server refuses. */
   readonly refused: ReadonlySet<string>
   /** Where images that need credentials stand. */
@@ -18,7 +20,7 @@ export interface StandingInput {
 
 /** Where each image stands on the nodes and, where it stands less well than it should, why. Pure. */
 export function standingOf(input: StandingInput): ReadonlyMap<string, Nodes> {
-  const { plan, images, known, out, refused, beside } = input
+  const { plan, images, known, out, altered, refused, beside } = input
   const { seen, places, waiting, beyond } = plan
   const refusedReferences = new Set(
     seen.shards
@@ -27,6 +29,8 @@ export function standingOf(input: StandingInput): ReadonlyMap<string, Nodes> {
   )
   const reasonFor = (references: readonly string[], nodes: Nodes): string | undefined => {
     const isIn = (set: ReadonlySet<string>): boolean => references.some((name) => set.has(name))
+    const isWhole = nodes.desired > 0 && nodes.cached >= nodes.desired
+    if (isIn(altered) && !isWhole) return 'Altered'
     if (isIn(out)) return 'NoDisk'
     if (isIn(beyond)) return 'NoEtcd'
     if (isIn(waiting)) return 'NoRoom'

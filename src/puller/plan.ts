@@ -31,6 +31,8 @@ export type { Change } from './draft.ts'
 export interface PlanInput extends DraftInput {
   /** What the nodes are to hold, by reference. */
   readonly wanted: ReadonlyMap<string, Wanted>
+  /** References that are left out since something else at the API server changes them; default: none. */
+  readonly altered?: ReadonlySet<string>
   readonly pods: Iterable<PodView>
   /** Shards that what is held for good is spread over at most, so that nodes pull side by side; default: 1. */
   readonly spread?: number
@@ -111,6 +113,7 @@ export function plan(input: PlanInput): Plan {
   const scene: Scene = {
     wanted,
     displaced,
+    altered: input.altered ?? new Set(),
     shards,
     seen,
     memory,

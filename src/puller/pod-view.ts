@@ -27,11 +27,12 @@ export interface PodView extends PodReport {
  *   by kip
  */
 export function createPodProjection(): (pod: Pod) => PodView | undefined {
-  // Two templates a shard are alive at a time; older ones are forgotten.
+  // Two templates a shard are alive at a time; older ones are forgotten. Admission may have pods of one differ.
   const shared = new Map<string, readonly string[]>()
-  const share = (key: string, images: readonly string[]): readonly string[] => {
+  const share = (made: string, images: readonly string[]): readonly string[] => {
+    const key = `${made} ${images.join(' ')}`
     const known = shared.get(key)
-    if (known !== undefined && known.length === images.length) return known
+    if (known !== undefined) return known
     shared.set(key, images)
     const [oldest] = shared.keys()
     if (shared.size > 64 && oldest !== undefined) shared.delete(oldest)

@@ -1,5 +1,6 @@
 import type { PullerSettings } from '../config/settings.ts'
 import type { Log } from '../kube/log.ts'
+import type { Alterations } from './altered-images.ts'
 import { failureText } from './failure-text.ts'
 import type { Plan } from './plan.ts'
 import { shardName } from './shard.ts'
@@ -10,6 +11,8 @@ export interface Circumstances {
   readonly taken: ReadonlySet<string>
   /** References that the disk has no room for. */
   readonly out: ReadonlySet<string>
+  /** References that something else at the API server changes. */
+  readonly altered: Alterations
   /** Why the API server refuses the pods of shards, by their names. */
   readonly refusals: ReadonlyMap<string, string>
 }
@@ -25,7 +28,10 @@ export class Reporter {
     this.#settings = options.settings
   }
 
-  report({ seen, places, waiting, beyond }: Plan, { taken, out, refusals }: Circumstances): void {
+  report(
+    { seen, places, waiting, beyond }: Plan,
+    { taken, out, altered, refusals }: Circumstances,
+  ): void {
     const log = this.#log
     for (const [reference, place] of places) {
       if (place !== 'apart') continue
@@ -54,39 +60,43 @@ export class Reporter {
         ),
       )
     }
-    if (waiting.size === 0) this.#reported.delete('waiting')
-    else {
-      this.#once('waiting', () =>
-        log.warn(
-          { images: [...waiting].slice(0, 10), count: waiting.size },
-          'images wait: nodes have as many puller pods as they may have (puller.podsPerNode)',
-        ),
-      )
-    }
-    if (out.size === 0) this.#reported.delete('out')
-    else {
-      this.#once('out', () =>
-        log.warn(
-          { images: [...out].slice(0, 10), count: out.size },
-          'images are left out: the smallest node has no disk for them (puller.diskPercent)',
-        ),
-      )
-    }
-    if (beyond.size === 0) this.#reported.delete('beyond')
-    else {
-      this.#once('beyond', () =>
-        log.warn(
-          { images: [...beyond].slice(0, 10), count: beyond.size },
-          'images are left out: with as many nodes, etcd is not to store more of their pods',
-        ),
-      )
-    }
+    this.#reportLack(
+      waiting,
+      'images wait: nodes have as many puller pods as they may have (puller.podsPerNode)',
+    )
+    this.#reportLack(
+      out,
+      'images are left out: the smallest node has no disk for them (puller.diskPercent)',
+    )
+    this.#reportLack(
+      beyond,
+      'images are left out: with as many nodes, etcd is not to store more of their pods',
+    )
+    const [becomes] = altered.values()
+    this.#reportLack(
+      new Set(altered.keys()),
+      "images are not held: another admission webhook changes their references in kip's DaemonSets or pods; exempt its namespace",
+      { becomes },
+    )
     const plain = shardName(this.#settings.daemonSetName, 'holding', 1)
     if (taken.has(plain)) {
       this.#once('taken', () =>
         log.warn(
           { daemonset: plain },
           'a DaemonSet of this name is not of this kip; it is left alone, and another name is used',
+        ),
+      )
+    }
+  }
+
+  /** @param text why, and the key by which it is told once */
+  #reportLack(references: ReadonlySet<string>, text: string, more: object = {}): void {
+    if (references.size === 0) this.#reported.delete(text)
+    else {
+      this.#once(text, () =>
+        this.#log.warn(
+          { images: [...references].slice(0, 10), count: references.size, ...more },
+          text,
         ),
       )
     }

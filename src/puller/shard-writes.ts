@@ -4,6 +4,7 @@ import type { Clock } from '../kube/clock.ts'
 import type { KubeApiError } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
 import type { DaemonSet } from '../kube/types.ts'
+import { type Alterations, alteredMembers } from './altered-images.ts'
 import { Attempts } from './attempts.ts'
 import type { Blueprints } from './blueprints.ts'
 import type { ClusterView } from './cluster-view.ts'
@@ -32,6 +33,8 @@ export interface ShardWritesOptions {
   readonly stuckMs: number
   /** The API server dropped image volumes from what it was given. */
   readonly onVolumesLost: () => void
+  /** It stored members of a shard under other references. */
+  readonly onAltered: (altered: Alterations) => void
 }
 
 /** A DaemonSet that somebody edits again and again is put right this often at most. */
@@ -195,7 +198,7 @@ export class ShardWrites {
     observed: ObservedShard | undefined,
     signal: AbortSignal,
   ): Promise<DaemonSet | undefined> {
-    const { view, blueprints, clock, onVolumesLost } = this.#options
+    const { view, blueprints, clock, onVolumesLost, onAltered } = this.#options
     const inPlace = observed === undefined ? this.#mayPatch : this.#isChangedInPlace(observed)
     const writer = inPlace ? this.#applying : this.#succession
     const building = blueprints.current
@@ -216,8 +219,9 @@ export class ShardWrites {
     view.wrote(object, uid, generation)
     this.#repaired.set(name, { generation, at: clock.now() })
     if (inPlace) this.#tellTurned(name, observed, paused)
-    const kept = readDaemonSet(written, building.settings.daemonSetName)?.members.length ?? 0
-    if (building.strategy === 'volume' && kept < shard.members.length) onVolumesLost()
+    const stored = readDaemonSet(written, building.settings.daemonSetName)?.members ?? []
+    if (building.strategy === 'volume' && stored.length < shard.members.length) onVolumesLost()
+    onAltered(alteredMembers(shard.members, stored))
     return written
   }
 

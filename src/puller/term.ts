@@ -9,6 +9,7 @@ import { untilAborted } from '../kube/until-aborted.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { Nodes } from '../state/cached-image.ts'
 import type { ImageStore } from '../state/store.ts'
+import { type Alterations, AlteredImages, alteredInPods } from './altered-images.ts'
 import { firstRetryMs } from './attempts.ts'
 import { Blueprints } from './blueprints.ts'
 import { ClusterView } from './cluster-view.ts'
@@ -91,6 +92,7 @@ export class Term {
   readonly #whereabouts: Whereabouts
   readonly #refusals: Refusals
   readonly #pauses = new Pauses()
+  readonly #altered = new AlteredImages()
   readonly #status: StatusWriter
   readonly #reporter: Reporter
   #memory: Memory = blank
@@ -128,6 +130,7 @@ export class Term {
         this.#strategy.lostVolume()
         onChange()
       },
+      onAltered: (altered) => this.#altered.note(altered, clock.now()),
     })
     this.#private = new PrivateImages({
       ...own,
@@ -231,11 +234,18 @@ export class Term {
       ground,
       percent: puller.diskPercent,
     })
+    const pods = [...this.#view.pods()].filter((pod) => !privatePods.has(pod))
+    this.#altered.note(alteredInPods(shards, pods), now)
+    const altered = this.#altered.among(this.#wanted.references, now)
+    const asked = [...this.#wanted.references].filter(
+      ([reference]) => !out.has(reference) && !altered.has(reference),
+    )
     const next = plan({
-      wanted: new Map([...this.#wanted.references].filter(([reference]) => !out.has(reference))),
+      wanted: new Map(asked),
+      altered: new Set(altered.keys()),
       shards,
       taken,
-      pods: [...this.#view.pods()].filter((pod) => !privatePods.has(pod)),
+      pods,
       ground,
       memory: this.#memory,
       base: puller.daemonSetName,
@@ -250,11 +260,12 @@ export class Term {
       now,
     })
     this.#memory = next.memory
-    this.#tell(next, this.#wanted, { taken, out, beside: beside.nodes })
+    this.#tell(next, this.#wanted, { taken, out, altered, beside: beside.nodes })
     this.#lookMs = clock.now() - now
     let nextMs = Math.min(
       next.wakeAt - now,
       this.#whereabouts.wakeAt - now,
+      this.#altered.wakeAt(now) - now,
       wakeAt - now,
       beside.nextMs,
     )
@@ -311,10 +322,12 @@ export class Term {
     {
       taken,
       out,
+      altered,
       beside,
     }: {
       readonly taken: ReadonlySet<string>
       readonly out: ReadonlySet<string>
+      readonly altered: Alterations
       /** Where images that need credentials stand. */
       readonly beside: ReadonlyMap<string, Nodes>
     },
@@ -327,11 +340,12 @@ export class Term {
       images: wanted.images,
       known: store.list(),
       out,
+      altered: new Set(altered.keys()),
       refused: new Set(refusals.keys()),
       beside,
     })
     for (const [image, nodes] of standing) this.#status.offer(image, nodes)
     pullerMetrics.observe(next.places, next.seen, waiting.union(next.beyond).union(out))
-    this.#reporter.report({ ...next, waiting }, { taken, out, refusals })
+    this.#reporter.report({ ...next, waiting }, { taken, out, altered, refusals })
   }
 }

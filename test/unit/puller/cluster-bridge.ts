@@ -12,13 +12,21 @@ export const fastClock = clockInHurry(pace)
 export const daemonSets = { group: 'apps', version: 'v1', plural: 'daemonsets', namespace: 'kip' }
 export const pods = { group: '', version: 'v1', plural: 'pods', namespace: 'kip' }
 
-/** Puts the simulated controller and kubelets behind a fake API server, one step a second of the fast clock. */
-export function connect(kube: FakeKube, cluster: SimulatedCluster): () => void {
-  const interval = setInterval(() => step(kube, cluster), 1000 / pace)
+/**
+ * Puts the simulated controller and kubelets behind a fake API server, one step a second of the fast clock.
+ *
+ * @param admit what admission makes of pods, as JSON
+ */
+export function connect(
+  kube: FakeKube,
+  cluster: SimulatedCluster,
+  admit: (pod: string) => string = (pod) => pod,
+): () => void {
+  const interval = setInterval(() => step(kube, cluster, admit), 1000 / pace)
   return () => clearInterval(interval)
 }
 
-function step(kube: FakeKube, cluster: SimulatedCluster): void {
+function step(kube: FakeKube, cluster: SimulatedCluster, admit: (pod: string) => string): void {
   const present = new Map(kube.list(daemonSets).map((object) => [object.metadata?.name, object]))
   for (const name of cluster.daemonSets.keys()) if (!present.has(name)) cluster.delete(name)
   for (const [name = '', object] of present) cluster.daemonSets.set(name, object as DaemonSet)
@@ -34,7 +42,7 @@ function step(kube: FakeKube, cluster: SimulatedCluster): void {
     const before = kube.get(pods, name)
     const metadata = { ...before?.metadata, ...pod.metadata, namespace: 'kip' }
     const object = { apiVersion: 'v1', kind: 'Pod', ...pod, metadata }
-    kube.put(pods, JSON.parse(JSON.stringify(object)) as FakeObject)
+    kube.put(pods, JSON.parse(admit(JSON.stringify(object))) as FakeObject)
   }
   for (const { metadata, status } of kube.list(pods) as readonly Pod[]) {
     // A test's own.

@@ -17,6 +17,7 @@ function standing(
     images: new Map([[image, names]]),
     known: [{ reference: image }],
     out: none,
+    altered: none,
     refused: none,
     beside: new Map(),
     ...more,
@@ -42,5 +43,6 @@ describe('standingOf', () => {
     assert.equal(reason({ waiting: some }), 'NoRoom')
     assert.equal(reason({ waiting: some, beyond: some }), 'NoEtcd')
     assert.equal(reason({ waiting: some, beyond: some }, { out: some }), 'NoDisk')
+    assert.equal(reason({}, { out: some, altered: some }), 'Altered')
   })
 })

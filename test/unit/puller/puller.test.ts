@@ -191,6 +191,16 @@ describe('createPuller', () => {
     assert.ok(!names().includes('kip-fresh'))
   })
 
+  it('has an image come back that somebody replaced by hand, and the other one leave', async () => {
+    start()
+    await waitUntil('the images to be held', isSettled, 10_000)
+    const text = JSON.stringify(kube.get(daemonSets, 'kip'))
+    kube.put(daemonSets, JSON.parse(text.replaceAll('r.test/b:1', 'r.test/other:1')))
+    const isEdited = () => cluster.members('kip').includes('r.test/other:1')
+    await waitUntil('the other one to be there', isEdited, 5000)
+    await waitUntil('the images to be held again', isSettled, 10_000)
+  })
+
   it('pauses a shard whose pods a kubelet refuses, and has it go on a minute after the last', async () => {
     const { log } = start()
     await waitUntil('the images to be held', isSettled, 10_000)

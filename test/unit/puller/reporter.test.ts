@@ -6,8 +6,12 @@ import { silentLog } from '../../support/silent-log.ts'
 import { Driver, pullerSettings, want } from './driver.ts'
 import { SimulatedCluster } from './simulated-cluster.ts'
 
-const none: Circumstances = { taken: new Set(), out: new Set(), refusals: new Map() }
+const none: Circumstances = {
+  ...{ taken: new Set(), out: new Set() },
+  ...{ altered: new Map(), refusals: new Map() },
+}
 const references = new Set(Array.from({ length: 12 }, (_, index) => `r.test/a${index}:1`))
+const altered = new Map([...references].map((reference) => [reference, `${reference}@sha256:0`]))
 
 function start() {
   const log = silentLog()
@@ -27,6 +31,7 @@ describe('what is told of images', () => {
     ['pods', { waiting: references }, {}, /puller\.podsPerNode/],
     ['disk', {}, { out: references }, /puller\.diskPercent/],
     ['etcd', { beyond: references }, {}, /etcd/],
+    ['a name that stays', {}, { altered }, /admission webhook changes their references/],
   ]
   for (const [limit, change, circumstances, text] of limits) {
     it(`is which ones are left out for lack of ${limit}, ten by name, and again when that comes anew`, () => {
@@ -34,11 +39,13 @@ describe('what is told of images', () => {
       const lacking = (): void => report({ ...plan, ...change }, { ...none, ...circumstances })
       lacking()
       lacking()
-      const [line, ...more] = log.lines
+      const [line, ...again] = log.lines
       assert.equal(line?.level, 'warn')
       assert.match(line?.message ?? '', text)
-      assert.deepEqual(line?.fields, { images: [...references].slice(0, 10), count: 12 })
-      assert.deepEqual(more, [])
+      const [becomes] = circumstances.altered?.values() ?? []
+      const more = becomes === undefined ? {} : { becomes }
+      assert.deepEqual(line?.fields, { images: [...references].slice(0, 10), count: 12, ...more })
+      assert.deepEqual(again, [])
       report(plan, none)
       lacking()
       assert.equal(log.lines.length, 2)

@@ -1,0 +1,85 @@
+import type { ObservedShard } from './daemon-set.ts'
+import type { PodView } from './pod-view.ts'
+import { labelValue, type Member } from './shard.ts'
+
+/** References that something else at the API server changed, each with what it made of it. */
+export type Alterations = ReadonlyMap<string, string>
+
+/** What was altered once is asked for again after ten minutes, then four times as late each time, up to a day. */
+const firstMs = 600_000
+const lastMs = 86_400_000
+
+/** Which members of a shard the API server stored under other references than it was given. Pure. */
+export function alteredMembers(given: readonly Member[], stored: readonly Member[]): Alterations {
+  const kept = new Map(stored.map(({ container, reference }) => [container, reference]))
+  const altered = new Map<string, string>()
+  for (const { container, reference } of given) {
+    const becomes = kept.get(container)
+    if (becomes !== undefined && becomes !== reference) altered.set(reference, becomes)
+  }
+  return altered
+}
+
+/** Which members of shards the pods that were made of their present templates do not name. Pure. */
+export function alteredInPods(
+  shards: readonly ObservedShard[],
+  pods: Iterable<PodView>,
+): Alterations {
+  const members = new Map(
+    shards.map((shard) => [`${labelValue(shard.name)} ${shard.template}`, shard.members]),
+  )
+  // Pods of one template that name the same share their list, and no others do.
+  const lists = new Map<readonly string[], readonly Member[]>()
+  for (const { shard, template, images } of pods) {
+    const own = members.get(`${shard} ${template}`)
+    // Of a pod without a template it is not known what it was to name.
+    if (own !== undefined && template !== '') lists.set(images, own)
+  }
+  const altered = new Map<string, string>()
+  for (const [images, own] of lists) {
+    const named = new Set(images)
+    for (const [place, { reference }] of own.entries()) {
+      if (!named.has(reference)) altered.set(reference, images[place] ?? '')
+    }
+  }
+  return altered
+}
+
+/**
+ * Images whose references another mutator changes, in kip's DaemonSets or in their pods: whatever kip writes, no node is
+ * asked for them by their names. They are left out, so that they take no room from others, and tried again now and then.
+ * Where one is held for good it stays: older pods have it as it was meant, and it is in nobody's way.
+ */
+export class AlteredImages {
+  readonly #known = new Map<string, { becomes: string; until: number; count: number }>()
+
+  /** Takes note of what was altered; what is known already counts when it was tried again. */
+  note(altered: Alterations, now: number): void {
+    for (const [reference, becomes] of altered) {
+      const before = this.#known.get(reference)
+      if (before !== undefined && now < before.until) continue
+      const count = (before?.count ?? 0) + 1
+      const until = now + Math.min(firstMs * 4 ** (count - 1), lastMs)
+      this.#known.set(reference, { becomes, until, count })
+    }
+    // One that was not altered again for this long is no longer.
+    for (const [reference, { until }] of this.#known) {
+      if (now >= until + lastMs) this.#known.delete(reference)
+    }
+  }
+
+  /** Those of the wanted that are altered, as far as that is not to be tried again. */
+  among(wanted: ReadonlyMap<string, unknown>, now: number): Alterations {
+    return new Map(
+      [...this.#known]
+        .filter(([reference, { until }]) => now < until && wanted.has(reference))
+        .map(([reference, { becomes }]) => [reference, becomes]),
+    )
+  }
+
+  /** When the next one is to be tried again. */
+  wakeAt(now: number): number {
+    const untils = [...this.#known.values()].map(({ until }) => until)
+    return Math.min(...untils.filter((until) => until > now), Number.POSITIVE_INFINITY)
+  }
+}
