@@ -401,6 +401,18 @@ test('an image of more manifests than any has is refused', {
   await assert.rejects(describeImage(client, from()), refused)
 })
 
+test('an image whose manifests are large together is not held in memory', async () => {
+  const annotations = { padding: 'x'.repeat(3 * MiB) }
+  const children = Array.from({ length: 6 }, (_, i) =>
+    sampleImage({ layers: [noise(`padded${i}`, 10)], extra: { annotations } }),
+  )
+  const index = sampleIndex(children.map((image) => ({ image })))
+  for (const image of [...children, index]) await source.client.push(image, 'a/b', 'v1')
+  await assert.rejects(describeImage(client, from()), { code: 'COPY_TOO_LARGE' })
+  // Copying holds one after the other.
+  await copyImage(client, from(), to())
+})
+
 describe('what refers to something', () => {
   test('is written after it, and the tag last, even where nobody would mind', async () => {
     await anew({ referrersApi: true }, { sparse: true, referrersApi: true })

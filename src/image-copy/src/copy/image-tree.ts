@@ -4,7 +4,7 @@ import { isManifestEntry } from '../image/media-types.ts'
 import type { Platform } from '../image/platform.ts'
 import type { Context } from '../registry/context.ts'
 import { getManifest, type ManifestBytes } from '../registry/manifests.ts'
-import type { Repository } from '../registry/repository.ts'
+import { describeRepository, type Repository } from '../registry/repository.ts'
 import { concurrently } from './concurrently.ts'
 import { selectPlatforms } from './platforms.ts'
 
@@ -19,6 +19,8 @@ export interface ImageTree {
 
 const maxDepth = 3
 const maxManifests = 10_000
+/** Of all of them; those of the largest images known take some hundred kilobytes. */
+const maxTreeBytes = 16 * 1024 * 1024
 const atATime = 8
 
 /** Reads an image's manifests, of the given platforms or of all. @throws RegistryError */
@@ -30,6 +32,7 @@ export async function readTree(
 ): Promise<ImageTree> {
   const manifests = new Map<string, Manifest>()
   const blobs = new Map<string, Descriptor>()
+  let bytes = 0
   const invalid = (digest: string, why: string): RegistryError =>
     new RegistryError('COPY_MANIFEST_INVALID', `manifest ${digest}: ${why}`, {
       host: repository.registry,
@@ -41,6 +44,8 @@ export async function readTree(
     depth: number,
     inner: Context,
   ): Promise<Manifest> => {
+    bytes += found.bytes.length
+    if (bytes > maxTreeBytes) throw tooLarge(reference, repository)
     const manifest = parseManifest(
       found.bytes,
       announced || found.mediaType,
@@ -77,4 +82,12 @@ export async function readTree(
   const root = await getManifest(repository, reference, context)
   const manifest = await take(root, '', 0, context)
   return { root, manifest, manifests, blobs }
+}
+
+function tooLarge(reference: string, repository: Repository): RegistryError {
+  return new RegistryError(
+    'COPY_TOO_LARGE',
+    `${describeRepository(repository)} ${reference}: its manifests have more than ${maxTreeBytes} bytes together`,
+    { host: repository.registry },
+  )
 }
