@@ -6,8 +6,10 @@ import {
   type CopyOptions,
   copyImage,
   createRegistryClient,
+  planCopy,
   type RegistryClient,
   type RegistryClientOptions,
+  verifyImage,
 } from '../../../src/image-copy/src/index.ts'
 import type { Image } from '../../cluster/images/image.ts'
 import {
@@ -430,5 +432,27 @@ test('a mirror that serves wrong bytes costs a try, and not the copy', async () 
     requireCopied(image)
   } finally {
     await mirror.close()
+  }
+})
+
+test('a target is judged by what it holds, and not by what a mirror of it still has', async () => {
+  const cache = await FakeRegistry.start()
+  try {
+    const image = await pushed('lost', 5000)
+    await cache.client.push(image, 'c/d', 'v1')
+    const { host } = target
+    await client.close()
+    client = createRegistryClient({
+      hosts: (it) => (it === host ? { http: true, mirrors: [cache.host] } : { http: true }),
+      retry: { baseMs: 1, maxMs: 1 },
+    })
+    const at = { registry: host, repository: 'c/d', tag: 'v1' }
+    await assert.rejects(verifyImage(client, at, image.digest), { code: 'COPY_NOT_FOUND' })
+    const plan = await planCopy(client, { registry: source.host, repository: 'a/b', tag: 'v1' }, at)
+    assert.equal(plan.upToDate, false)
+    await copy()
+    requireCopied(image)
+  } finally {
+    await cache.close()
   }
 })

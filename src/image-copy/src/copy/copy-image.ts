@@ -113,7 +113,7 @@ export async function copyOne({
   try {
     context.signal.throwIfAborted()
     const from = repositoryOf(client, source, 'pull')
-    const to = repositoryOf(client, target, dryRun ? 'pull' : 'pull,push')
+    const to = repositoryOf(client, target, dryRun ? 'pull' : 'pull,push', true)
     const result = await copyRoot({
       from,
       to,

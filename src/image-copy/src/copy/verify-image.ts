@@ -33,7 +33,7 @@ export async function verifyImage(
 ): Promise<void> {
   const name = formatReference(image)
   const context = quietContext(options.signal, name)
-  const repository = repositoryOf(internalsOf(client), image, 'pull')
+  const repository = repositoryOf(internalsOf(client), image, 'pull', true)
   const platforms = (options.platforms ?? []).map(parsePlatform)
   const missing = (what: string): RegistryError =>
     new RegistryError('COPY_NOT_FOUND', `${name}: ${what} is missing`, {

@@ -17,6 +17,8 @@ export class Repository {
   readonly name: string
   readonly route: Route
   readonly access: 'pull' | 'pull,push'
+  /** What counts is what this registry holds, and not what a mirror of it still has. */
+  readonly itself: boolean
   /** Where it is written. */
   readonly write: Place
   #reads: readonly Place[] | undefined
@@ -26,11 +28,13 @@ export class Repository {
     name,
     route,
     access,
-  }: Pick<Repository, 'registry' | 'name' | 'route' | 'access'>) {
+    itself = access === 'pull,push',
+  }: Pick<Repository, 'registry' | 'name' | 'route' | 'access'> & { readonly itself?: boolean }) {
     this.registry = registry
     this.name = name
     this.route = route
     this.access = access
+    this.itself = itself
     this.write = { endpoint: route.main, path: name, scopes: [this.#scope] }
   }
 
@@ -45,7 +49,8 @@ export class Repository {
 
   /** Where it is read, best first. */
   get reads(): readonly Place[] {
-    this.#reads ??= this.route.reads.map(({ endpoint, prefix, blobUrl }) => {
+    const routes = this.itself ? this.route.reads.slice(-1) : this.route.reads
+    this.#reads ??= routes.map(({ endpoint, prefix, blobUrl }) => {
       const path = `${prefix}${this.name}`
       const scopes = [endpoint === this.route.main ? this.#scope : `repository:${path}:pull`]
       return { endpoint, path, scopes, ...(blobUrl && { blobUrl }) }
@@ -58,13 +63,19 @@ export class Repository {
   }
 }
 
-/** The repository of a reference, by the way that the client takes to its registry. */
+/**
+ * The repository of a reference, by the way that the client takes to its registry.
+ *
+ * @param itself ask no mirror; default: where it is written
+ */
 export function repositoryOf(
   client: Client,
   { registry, repository: name }: ImageReference,
   access: Repository['access'],
+  itself?: boolean,
 ): Repository {
-  return new Repository({ registry, name, route: client.route(registry), access })
+  const route = client.route(registry)
+  return new Repository({ registry, name, route, access, ...(itself !== undefined && { itself }) })
 }
 
 /** How a repository is named in messages. */
