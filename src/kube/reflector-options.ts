@@ -47,6 +47,8 @@ export interface ReflectorOptions<T> {
   readonly gathers?: boolean
   /** Called in order, for every change; must not throw. */
   readonly onEvent?: (event: ReflectorEvent<T>) => void
+  /** Called before each full list is asked for, which then tells no less than all that the server has answered until now. */
+  readonly onListing?: () => void
   /** Called after each full list, when its deletions have been told too. */
   readonly onReplaced?: () => void
   readonly fieldSelector?: string

@@ -114,6 +114,7 @@ export class Reflector<T> {
   async #round(signal: AbortSignal): Promise<void> {
     try {
       if (this.#silent) await this.#checkVersion(signal)
+      if (this.#version === undefined) this.#options.onListing?.()
       if (this.#version === undefined && !this.#watchList.isOpen) await this.#list(signal)
       await this.#watch(signal)
     } catch (error) {

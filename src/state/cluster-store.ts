@@ -1,5 +1,6 @@
 import { applyObject, createObject, deleteObject, getObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
+import type { Clock } from '../kube/clock.ts'
 import { isAlreadyExists, isConflict, isNotFound } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
 import { Reflector } from '../kube/reflector.ts'
@@ -24,6 +25,8 @@ export interface ClusterStoreOptions {
   readonly client: KubeClient
   readonly log: Log
   readonly metrics: Metrics
+  /** What the watch waits by; default: the machine's. */
+  readonly clock?: Clock
   /** Milliseconds since the epoch; default `Date.now`. */
   readonly now?: () => number
 }
@@ -43,7 +46,7 @@ export interface ClusterStore extends ImageStore {
  * @throws NameTakenError from `putUsage` when another reference stands under the name that the image would have
  */
 export function createClusterStore(options: ClusterStoreOptions): ClusterStore {
-  const { client, log, metrics, now = Date.now } = options
+  const { client, log, metrics, clock, now = Date.now } = options
   const listeners = new Set<(reference: string) => void>()
   const index = new ImageIndex((reference) => {
     for (const listener of listeners) listener(reference)
@@ -70,8 +73,11 @@ export function createClusterStore(options: ClusterStoreOptions): ClusterStore {
       }
       index.put(value)
     },
+    onListing: () => index.listing(),
+    onReplaced: () => index.listed(reflector.values()),
     log,
     metrics: metrics.reflector('state/cachedimages'),
+    ...(clock && { clock }),
   })
 
   /** Sends a write; the answer is the newest state of the object until the watch tells more. */

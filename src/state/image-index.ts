@@ -5,7 +5,8 @@ import type { StoredImage } from './object.ts'
  * All CachedImage objects by name, and by the reference that they stand for.
  *
  * It is fed by the watch and by the answers to our own writes, in whatever order they come: of one object the newest
- * version stays, so that who wrote reads what it wrote although the watch is behind.
+ * version stays, so that who wrote reads what it wrote although the watch is behind. A full list stands over all that was
+ * known before it was asked for.
  */
 export class ImageIndex {
   readonly #byName = new Map<string, StoredImage>()
@@ -13,6 +14,8 @@ export class ImageIndex {
   readonly #views = new Map<string, ImageState>()
   /** Objects that were deleted by us, of which the watch may still tell older things. */
   readonly #gone = new Set<string>()
+  /** By name, what stood when the list under way was asked for. */
+  #beforeList = new Map<string, StoredImage>()
   readonly #onChange: (reference: string) => void
 
   constructor(onChange: (reference: string) => void) {
@@ -36,19 +39,33 @@ export class ImageIndex {
   put(object: StoredImage): void {
     const known = this.#byName.get(object.name)
     if (this.#gone.has(object.uid)) return
-    if (known !== undefined) {
-      if (!isNewer(object.resourceVersion, known.resourceVersion)) return
-      this.#take(known)
+    if (known !== undefined && !isNewer(object.resourceVersion, known.resourceVersion)) return
+    this.#set(object)
+  }
+
+  /** A full list is about to be asked for. */
+  listing(): void {
+    this.#beforeList = new Map(this.#byName)
+    this.#gone.clear()
+  }
+
+  /**
+   * The list is complete. Of what was known before it and has not changed since, it tells the newer state whatever the
+   * versions say: after a restore of etcd from a backup objects have earlier ones, and some are gone.
+   *
+   * @param objects - all that there are now
+   */
+  listed(objects: Iterable<StoredImage>): void {
+    const before = this.#beforeList
+    this.#beforeList = new Map()
+    for (const object of objects) {
+      const known = before.get(object.name)
+      before.delete(object.name)
+      if (known === undefined || known !== this.#byName.get(object.name)) continue
+      if (known.resourceVersion !== object.resourceVersion) this.#set(object)
     }
-    this.#byName.set(object.name, object)
-    const reference = object.image?.reference
-    if (reference !== undefined) {
-      const objects = [...this.objectsOf(reference), object].sort(byAge)
-      this.#setObjects(reference, objects)
-    }
-    const before = known?.image?.reference
-    if (before !== undefined && before !== reference) this.#onChange(before)
-    if (reference !== undefined) this.#onChange(reference)
+    for (const [name, known] of before)
+      if (known === this.#byName.get(name)) this.#drop(name, known.uid)
   }
 
   /** The watch says that an object went, or a write found none. */
@@ -61,6 +78,20 @@ export class ImageIndex {
   deleted(name: string, uid: string): void {
     this.#gone.add(uid)
     this.#drop(name, uid)
+  }
+
+  #set(object: StoredImage): void {
+    const known = this.#byName.get(object.name)
+    if (known !== undefined) this.#take(known)
+    this.#byName.set(object.name, object)
+    const reference = object.image?.reference
+    if (reference !== undefined) {
+      const objects = [...this.objectsOf(reference), object].sort(byAge)
+      this.#setObjects(reference, objects)
+    }
+    const before = known?.image?.reference
+    if (before !== undefined && before !== reference) this.#onChange(before)
+    if (reference !== undefined) this.#onChange(reference)
   }
 
   #drop(name: string, uid: string): void {

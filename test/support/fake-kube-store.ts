@@ -76,8 +76,11 @@ export class FakeStore {
     this.oldest = this.#version
   }
 
-  /** Goes back to an earlier version number, as a server restored from a backup. */
-  rewind(version: number): void {
+  /**
+   * Goes on from another version number, as a server restored from a backup: an earlier one, or a later one where revisions
+   * are bumped at the restore. Objects keep theirs.
+   */
+  restoreAt(version: number): void {
     this.#version = version
     this.#history = []
     this.oldest = version

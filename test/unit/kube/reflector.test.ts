@@ -325,12 +325,39 @@ describe('reflector', () => {
     await until(() => kube.watches === 1, 'a watch')
     await kube.stop()
     kube.delete({ ...pods, namespace: 'a' }, 'y')
-    kube.store.rewind(500)
+    kube.store.restoreAt(500)
     await kube.start()
     await until(() => told().includes('deleted a/y'), 'the deletion')
     assert.equal(reflector.size, 1)
     assert.ok(log.lines.some(({ message }) => /gone back in time/.test(message)))
   })
+
+  for (const watchList of [true, false]) {
+    const how = watchList ? 'as a stream' : 'by pages'
+    test(`before each list ${how}, and before nothing else, it is said that one is asked for`, async () => {
+      const said: string[] = []
+      kube.put(pods, pod('x'))
+      const { reflector } = reflect({
+        watchList,
+        onListing: () => said.push('listing'),
+        onEvent: ({ key }) => said.push(key),
+        onReplaced: () => said.push('replaced'),
+      })
+      await reflector.synced
+      assert.deepEqual(said, ['listing', 'a/x', 'replaced'])
+      await until(() => kube.watches === 1, 'a watch')
+      const asked = kube.requests.length
+      kube.endWatches()
+      await until(() => kube.requests.length > asked && kube.watches === 1, 'another watch')
+      kube.put(pods, pod('x', 'x:2'))
+      await until(() => said.length === 4, 'a change')
+      kube.put({ group: '', version: 'v1', plural: 'secrets' }, { metadata: { name: 's' } })
+      kube.store.compact()
+      kube.endWatches()
+      await until(() => said.length === 6, 'another list')
+      assert.deepEqual(said.slice(3), ['a/x', 'listing', 'replaced'])
+    })
+  }
 
   test('a namesake is another object, even when its making was not watched', async () => {
     const first = kube.put(pods, pod('x'))

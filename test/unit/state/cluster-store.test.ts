@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
+import type { Clock } from '../../../src/kube/clock.ts'
 import { createMetrics } from '../../../src/metrics/metrics.ts'
 import { type ClusterStore, createClusterStore } from '../../../src/state/cluster-store.ts'
 import { NameTakenError } from '../../../src/state/errors.ts'
 import { objectName } from '../../../src/state/naming.ts'
 import { resource } from '../../../src/state/object.ts'
 import { type FakeKube, startFakeKube } from '../../support/fake-kube.ts'
+import { fastClock } from '../../support/fast-clock.ts'
 import {
   imageStoreSuite,
   someMirror,
@@ -22,13 +24,14 @@ interface Running {
   stop(): Promise<void>
 }
 
-function runStore(kube: FakeKube): Running {
+function runStore(kube: FakeKube, clock?: Clock): Running {
   const client = kube.client()
   const log = silentLog()
   const store = createClusterStore({
     client,
     log,
     metrics: createMetrics({ processMetrics: false }),
+    ...(clock && { clock }),
   })
   const controller = new AbortController()
   const running = store.run(controller.signal)
@@ -221,4 +224,43 @@ describe('cluster store', () => {
     const { usage } = status(objectName(reference)) as { usage: { pods: number } }
     assert.equal(usage.pods, 2)
   })
+})
+
+describe('cluster store of a cluster that is restored from a backup', () => {
+  const { signal } = new AbortController()
+  const reference = 'quay.io/app/restored:1'
+  const restores = [
+    { how: 'to earlier versions', bumpTo: undefined },
+    { how: 'with its revision bumped', bumpTo: 1_000_000 },
+  ]
+  for (const { how, bumpTo } of restores) {
+    it(`goes on from what was restored, ${how}, and writes it`, async () => {
+      const kube = await startFakeKube()
+      const { store, stop } = runStore(kube, fastClock(1000))
+      try {
+        await store.synced
+        await store.putUsage(reference, { ...someUsage, pods: 7 }, signal)
+        const backup = kube.get(resource, objectName(reference)) ?? assert.fail()
+        await store.putUsage(reference, someUsage, signal)
+        await store.putUsage('quay.io/app/lost:1', someUsage, signal)
+        await kube.stop()
+        kube.delete(resource, objectName('quay.io/app/lost:1'))
+        kube.store.restoreAt(500)
+        const { resourceVersion: _, ...metadata } = backup.metadata ?? {}
+        kube.put(resource, { ...backup, metadata })
+        if (bumpTo !== undefined) kube.store.restoreAt(bumpTo)
+        await kube.start()
+        const image = await waitUntil('what was restored', () => {
+          const found = store.get(reference)
+          return found?.usage?.pods === 7 ? found : undefined
+        })
+        await waitUntil('the end of what was lost', () => !store.get('quay.io/app/lost:1'))
+        await store.putSource(image, someSource, signal)
+        assert.equal(store.get(reference)?.source?.digest, someSource.digest)
+      } finally {
+        await stop()
+        await kube.stop()
+      }
+    })
+  }
 })

@@ -57,4 +57,44 @@ describe('image index', () => {
     assert.ok(index.get('quay.io/b:1'))
     assert.deepEqual(told, ['quay.io/a:1', 'quay.io/a:1', 'quay.io/b:1'])
   })
+
+  it('takes what a list tells over what was known before, whatever its version', () => {
+    const told: string[] = []
+    const index = new ImageIndex((reference) => told.push(reference))
+    const same = object('same', 'u3', 9, 'quay.io/c:1')
+    index.put(object('n', 'u1', 9))
+    index.put(object('lost', 'u2', 8, 'quay.io/b:1'))
+    index.put(same)
+    told.length = 0
+    index.listing()
+    index.put(object('n', 'u1', 5))
+    index.listed([object('n', 'u1', 5), { ...same }])
+    assert.equal(index.get('quay.io/a:1')?.resourceVersion, '5')
+    assert.equal(index.get('quay.io/b:1'), undefined)
+    assert.deepEqual(told, ['quay.io/a:1', 'quay.io/b:1'])
+  })
+
+  it('keeps what was written, made or deleted while a list was under way', () => {
+    const index = new ImageIndex(() => {})
+    index.put(object('n', 'u1', 9))
+    index.put(object('gone', 'u2', 8, 'quay.io/b:1'))
+    index.listing()
+    index.put(object('n', 'u1', 12))
+    index.put(object('made', 'u3', 13, 'quay.io/c:1'))
+    index.deleted('gone', 'u2')
+    index.listed([object('n', 'u1', 10), object('gone', 'u2', 8, 'quay.io/b:1')])
+    assert.equal(index.get('quay.io/a:1')?.resourceVersion, '12')
+    assert.ok(index.get('quay.io/c:1'))
+    assert.equal(index.get('quay.io/b:1'), undefined)
+  })
+
+  it('brings back what we deleted when a list tells of it that was asked for later', () => {
+    const index = new ImageIndex(() => {})
+    index.put(object('n', 'u', 5))
+    index.deleted('n', 'u')
+    index.listing()
+    index.put(object('n', 'u', 4))
+    index.listed([object('n', 'u', 4)])
+    assert.ok(index.get('quay.io/a:1'))
+  })
 })
