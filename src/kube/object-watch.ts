@@ -94,7 +94,10 @@ export class ObjectWatch<T> {
           if (event.type === 'bookmark') return
           this.#heard += 1
           const value = event.type === 'deleted' ? undefined : event.object.value
-          this.#take(value, Number(event.object.resourceVersion))
+          const version = Number(event.object.resourceVersion)
+          // Older than what was read.
+          if (version < this.#version) return
+          this.#set(value, version)
         },
       })
     } finally {
@@ -117,23 +120,20 @@ export class ObjectWatch<T> {
       } catch (error) {
         if (!isNotFound(error)) throw error
       }
-      if (object !== undefined) {
-        this.#take(project(object), Number(object.metadata?.resourceVersion))
-      } else if (heard === this.#heard) {
-        const was = this.#value
-        this.#value = undefined
-        if (was !== undefined) this.#options.onChange()
-      } else continue
+      const version = object === undefined ? 0 : Number(object.metadata?.resourceVersion)
+      // Only an event that came meanwhile can be newer than the answer. Versions are smaller too where a server was restored from
+      // a backup, or is another one now: then the next answer stands.
+      if (heard !== this.#heard && version < this.#version) continue
+      this.#set(object && project(object), version)
       this.#sync.resolve()
       return
     }
   }
 
-  /** Reads and events come by two ways: the older one is not news. */
-  #take(value: T | undefined, version: number): void {
-    if (version < this.#version) return
+  #set(value: T | undefined, version: number): void {
+    const wasThere = this.#value !== undefined
     this.#version = version
     this.#value = value
-    this.#options.onChange()
+    if (wasThere || value !== undefined) this.#options.onChange()
   }
 }

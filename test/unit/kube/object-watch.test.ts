@@ -14,20 +14,25 @@ describe('ObjectWatch', () => {
   let kube: FakeKube
   let client: KubeClient
   let watch: ObjectWatch<string>
-  let changes: number
+  let told: (string | undefined)[]
+  /** Runs between the server's answer to a read and its coming. */
+  let afterRead: (() => Promise<void>) | undefined
   let stop: () => Promise<void>
 
   beforeEach(async () => {
     kube = await startFakeKube()
     client = kube.client()
-    changes = 0
+    told = []
+    afterRead = undefined
+    const read = client.request.bind(client)
+    client.request = (request) => read<never>(request).finally(() => afterRead?.())
     watch = new ObjectWatch<string>({
       client,
       resource: maps,
       name: 'one',
       project: (raw) => raw.metadata?.labels?.version,
       onChange: () => {
-        changes += 1
+        told.push(watch.value)
       },
       log: silentLog(),
       clock: fastClock,
@@ -78,6 +83,44 @@ describe('ObjectWatch', () => {
     await becomes(undefined)
     put('2')
     await becomes('2')
-    assert.ok(changes >= 3)
+    assert.ok(told.length >= 3)
+  })
+
+  for (const [what, before] of [
+    ['of which there is an older state', '2'],
+    ['that is not there', undefined],
+  ] as const) {
+    it(`goes on with an object ${what} in a cluster that went back in time`, async () => {
+      put('1')
+      await becomes('1')
+      await kube.stop()
+      kube.store.restoreAt(500)
+      if (before === undefined) kube.delete(maps, 'one')
+      else put(before)
+      await kube.start()
+      await becomes(before)
+      put('3')
+      await becomes('3')
+      kube.delete(maps, 'one')
+      await becomes(undefined)
+    })
+  }
+
+  it('takes the newer one of a read and of what the watch tells meanwhile', async () => {
+    put('1')
+    await becomes('1')
+    await watch.synced
+    let held = true
+    afterRead = async () => {
+      afterRead = undefined
+      put('2')
+      await becomes('2')
+      held = false
+    }
+    kube.endWatches()
+    await waitUntil('a read', () => !held)
+    put('3')
+    await becomes('3')
+    assert.ok(told.lastIndexOf('1') < told.indexOf('2'), told.join())
   })
 })
