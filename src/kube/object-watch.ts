@@ -7,7 +7,7 @@ import { jsonDecoder } from './json-decoder.ts'
 import type { Log } from './log.ts'
 import { type ResourcePath, resourcePath } from './resource.ts'
 import type { KubeObject } from './types.ts'
-import { readWatch, watchTiming } from './watch.ts'
+import { readWatch, refuseShortWatch, watchTiming } from './watch.ts'
 
 export interface ObjectWatchOptions<T> {
   readonly client: KubeClient
@@ -70,6 +70,8 @@ export class ObjectWatch<T> {
     const onAbort = (): void => round.abort(signal.reason)
     signal.addEventListener('abort', onAbort, { once: true })
     const path = resourcePath(resource)
+    const startedAt = clock.now()
+    let news = 0
     let reading: Promise<void> = Promise.resolve()
     try {
       await readWatch({
@@ -97,9 +99,12 @@ export class ObjectWatch<T> {
           const version = Number(event.object.resourceVersion)
           // Older than what was read.
           if (version < this.#version) return
+          // Each watch begins with what is known already.
+          if (version !== this.#version) news += 1
           this.#set(value, version)
         },
       })
+      refuseShortWatch({ path, lastedMs: clock.now() - startedAt, news })
     } finally {
       signal.removeEventListener('abort', onAbort)
       await reading

@@ -8,7 +8,7 @@ import { protobufDecoder } from './protobuf-decoder.ts'
 import type { ReflectorOptions } from './reflector-options.ts'
 import { resourcePath } from './resource.ts'
 import { ObjectStore, type ReflectorEvent } from './store.ts'
-import { readWatch, type WatchTiming, watchTiming } from './watch.ts'
+import { readWatch, refuseShortWatch, type WatchTiming, watchTiming } from './watch.ts'
 import { isRefusedQuery, WatchListOffer } from './watch-list-offer.ts'
 
 /** A request a while for what somebody installs once a year: soon enough to need no restart. */
@@ -260,14 +260,8 @@ export class Reflector<T> {
         message: `GET ${this.#path}: the stream ended before its initial events did`,
       })
     }
-    // A server that opens watches and shuts them at once would be asked without pause.
-    if (events === 0 && this.#clock.now() - startedAt < 1000) {
-      throw new KubeApiError({
-        status: 0,
-        reason: 'ShortWatch',
-        message: `GET ${this.#path}: the watch ended within a second, without an event`,
-      })
-    }
+    const lastedMs = this.#clock.now() - startedAt
+    refuseShortWatch({ path: this.#path, lastedMs, news: events })
   }
 
   #watchListFailed(error: unknown): void {

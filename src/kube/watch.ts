@@ -108,6 +108,28 @@ export async function readWatch<T>(options: ReadWatchOptions<T>): Promise<void> 
   }
 }
 
+/** A watch that ended, as {@link refuseShortWatch} looks at it. */
+export interface EndedWatch {
+  readonly path: string
+  readonly lastedMs: number
+  /** Events that told what was not known. */
+  readonly news: number
+}
+
+/**
+ * A server, or a proxy, that opens watches and ends them at once would be asked without pause: such an end is a failure.
+ *
+ * @throws KubeApiError `ShortWatch` when the watch lasted less than a second and told nothing new
+ */
+export function refuseShortWatch({ path, lastedMs, news }: EndedWatch): void {
+  if (news > 0 || lastedMs >= 1000) return
+  throw new KubeApiError({
+    status: 0,
+    reason: 'ShortWatch',
+    message: `GET ${path}: the watch ended within a second and told nothing new`,
+  })
+}
+
 /** Calls back when nothing was heard for a time; one timer however much is heard. */
 class Silence {
   readonly #clock: Clock

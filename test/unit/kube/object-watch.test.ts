@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import type { KubeClient } from '../../../src/kube/client.ts'
-import { ObjectWatch } from '../../../src/kube/object-watch.ts'
+import { ObjectWatch, type ObjectWatchOptions } from '../../../src/kube/object-watch.ts'
 import { type FakeKube, startFakeKube } from '../../support/fake-kube.ts'
+import { endWatchesAtOnce, frozenClock } from '../../support/short-watches.ts'
 import { silentLog } from '../../support/silent-log.ts'
 import { waitUntil } from '../../support/wait-until.ts'
 import { fastClock } from '../puller/cluster-bridge.ts'
@@ -26,6 +27,20 @@ describe('ObjectWatch', () => {
     afterRead = undefined
     const read = client.request.bind(client)
     client.request = (request) => read<never>(request).finally(() => afterRead?.())
+    // Whoever may only get and watch.
+    kube.fault = ({ path, query }) =>
+      path.endsWith('/configmaps') && query.watch !== 'true'
+        ? { status: 403, reason: 'Forbidden' }
+        : undefined
+    begin()
+  })
+  afterEach(async () => {
+    await stop()
+    await client.close()
+    await kube.stop()
+  })
+
+  function begin(options: Partial<ObjectWatchOptions<string>> = {}): void {
     watch = new ObjectWatch<string>({
       client,
       resource: maps,
@@ -36,24 +51,15 @@ describe('ObjectWatch', () => {
       },
       log: silentLog(),
       clock: fastClock,
+      ...options,
     })
     const controller = new AbortController()
-    // Whoever may only get and watch.
-    kube.fault = ({ path, query }) =>
-      path.endsWith('/configmaps') && query.watch !== 'true'
-        ? { status: 403, reason: 'Forbidden' }
-        : undefined
     const ended = watch.run(controller.signal)
     stop = async () => {
       controller.abort()
       await ended
     }
-  })
-  afterEach(async () => {
-    await stop()
-    await client.close()
-    await kube.stop()
-  })
+  }
 
   function put(version: string, name = 'one'): void {
     const metadata = { name, namespace, labels: { version } }
@@ -123,4 +129,18 @@ describe('ObjectWatch', () => {
     await becomes('3')
     assert.ok(told.lastIndexOf('1') < told.indexOf('2'), told.join())
   })
+
+  for (const there of [true, false]) {
+    const what = there ? 'there' : 'not there'
+    it(`waits longer and longer for a server that ends each watch at once, of an object that is ${what}`, async () => {
+      await stop()
+      if (there) put('1')
+      endWatchesAtOnce(kube)
+      const log = silentLog()
+      begin({ log, clock: frozenClock, random: () => 0.5 })
+      await waitUntil('some failures', () => log.lines.length >= 4, 5000)
+      const waits = log.lines.slice(0, 4).map(({ fields }) => Object(fields).waitMs)
+      assert.deepEqual(waits, [1200, 2400, 4800, 9600])
+    })
+  }
 })

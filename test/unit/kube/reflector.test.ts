@@ -8,6 +8,7 @@ import type { ReflectorEvent } from '../../../src/kube/store.ts'
 import type { Pod } from '../../../src/kube/types.ts'
 import { uidText } from '../../../src/kube/uid.ts'
 import { type FakeKube, type FakeKubeOptions, startFakeKube } from '../../support/fake-kube.ts'
+import { endWatchesAtOnce, frozenClock } from '../../support/short-watches.ts'
 import { silentLog } from '../../support/silent-log.ts'
 
 const pods: ResourcePath = { group: '', version: 'v1', plural: 'pods' }
@@ -313,6 +314,15 @@ describe('reflector', () => {
     assert.deepEqual(waits, [1200, 2400, 3000, 3000, 3000, 3000])
     await kube.start()
     await reflector.synced
+  })
+
+  test('a server that ends each watch at once is waited for longer and longer', async () => {
+    kube.put(pods, pod('x'))
+    endWatchesAtOnce(kube)
+    reflect({ clock: frozenClock, random: () => 0.5 })
+    await until(() => log.lines.length >= 4, 'four failures')
+    const waits = log.lines.slice(0, 4).map(({ fields }) => Object(fields).waitMs)
+    assert.deepEqual(waits, [1200, 2400, 4800, 9600])
   })
 
   test('a server that was restored from a backup is noticed by its silence, and listed again', async () => {
