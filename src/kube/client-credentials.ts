@@ -13,7 +13,7 @@ export interface ClientCredentialsOptions extends TokenClient {
 
 /** A bearer token that is fetched when it is needed, and anew before it expires. */
 export interface TokenSource {
-  /** @param refused one that a server answered 401 to */
+  /** @param refused one that a server answered 401 to; it is given again when there is no other */
   token(refused?: string): Promise<string>
   close(): Promise<void>
 }
@@ -22,7 +22,10 @@ export interface TokenSource {
 const usedShare = 0.8
 /** Of a provider that does not tell how long its tokens live. */
 const unknownLifeMs = 300_000
-/** A provider that fails is asked again after so long, while the token that it gave lasts. */
+/**
+ * While the token that it gave lasts, a provider that fails is asked again after so long, and one whose token is refused not
+ * more often.
+ */
 const retryMs = 5000
 
 /**
@@ -35,6 +38,8 @@ export function clientCredentials(options: ClientCredentialsOptions): TokenSourc
   const agent = providerAgent(options.ca)
   let current: { readonly token: string; readonly until: number; nextAt: number } | undefined
   let fetching: Promise<string> | undefined
+  /** When a token was last asked for because one was refused. */
+  let refusedAt = Number.NEGATIVE_INFINITY
 
   async function fetchToken(): Promise<string> {
     const askedAt = now()
@@ -43,15 +48,19 @@ export function clientCredentials(options: ClientCredentialsOptions): TokenSourc
       current = { token, until: askedAt + lifeMs, nextAt: askedAt + lifeMs * usedShare }
     } catch (error) {
       if (current === undefined || now() >= current.until) throw error
-      current.nextAt = now() + retryMs
+      current.nextAt = Math.max(current.nextAt, now() + retryMs)
     }
     return current.token
   }
 
   return {
     async token(refused) {
-      if (refused !== undefined && refused === current?.token) current = undefined
-      if (current !== undefined && now() < current.nextAt) return current.token
+      if (current !== undefined && now() < current.nextAt) {
+        if (refused !== current.token) return current.token
+        if (fetching === undefined && now() - refusedAt < retryMs) return current.token
+        // It stays until there is another: who else asks may well be let in with it.
+        refusedAt = now()
+      }
       fetching ??= fetchToken().finally(() => {
         fetching = undefined
       })
