@@ -1,8 +1,10 @@
 import type { Settings } from './config/settings.ts'
 import { getObject } from './kube/apply.ts'
 import type { KubeClient } from './kube/client.ts'
+import { type Clock, systemClock } from './kube/clock.ts'
 import { KubeApiError } from './kube/errors.ts'
-import { resourcePath } from './kube/resource.ts'
+import { finalAnswer } from './kube/final-answer.ts'
+import { type ResourcePath, resourcePath } from './kube/resource.ts'
 import { group, plural, version } from './state/cached-image.ts'
 
 /** `cluster`: all parts, state in CachedImages. `alone`: the puller holds the static IMAGES and nothing else. */
@@ -19,7 +21,8 @@ export class ModeError extends Error {
 }
 
 /**
- * Whether kip runs with all its parts here, or as KIP did: the puller alone, with a Role in its own namespace.
+ * Whether kip runs with all its parts here, or as KIP did: the puller alone, with a Role in its own namespace. It stays so for
+ * the life of the process, and alone the puller lets go of all but the static IMAGES: no server that is just starting decides it.
  *
  * @throws ModeError when the setting asks for discovery and the cluster does not let kip have it
  */
@@ -27,10 +30,17 @@ export async function chooseMode(
   client: KubeClient,
   settings: Pick<Settings, 'discovery'>,
   signal: AbortSignal,
+  clock: Clock = systemClock,
 ): Promise<Mode> {
   const { enabled } = settings.discovery
   if (enabled === 'false') return { mode: 'alone', reason: 'discovery.enabled is false' }
-  const lacking = await whatIsLacking(client, signal)
+  const lacking = await finalAnswer({
+    client,
+    ask: () => whatIsLacking(client, signal),
+    isDoubtful: (lacking) => lacking !== undefined,
+    signal,
+    clock,
+  })
   if (lacking === undefined) return { mode: 'cluster', reason: 'CachedImages and pods can be read' }
   if (enabled === 'true')
     throw new ModeError(
@@ -70,11 +80,27 @@ export async function mayElect(
   client: KubeClient,
   { leaderElection, namespace }: Pick<Settings, 'leaderElection' | 'namespace'>,
   signal: AbortSignal,
+  clock: Clock = systemClock,
 ): Promise<boolean> {
   const leases = { group: 'coordination.k8s.io', version: 'v1', plural: 'leases' }
   const resource = { ...leases, namespace: leaderElection.namespace || namespace }
+  return await finalAnswer({
+    client,
+    ask: () => mayGet(client, resource, leaderElection.name, signal),
+    isDoubtful: (may) => !may,
+    signal,
+    clock,
+  })
+}
+
+async function mayGet(
+  client: KubeClient,
+  resource: ResourcePath,
+  name: string,
+  signal: AbortSignal,
+): Promise<boolean> {
   try {
-    await getObject(client, resource, leaderElection.name, { signal })
+    await getObject(client, resource, name, { signal })
     return true
   } catch (error) {
     if (error instanceof KubeApiError && error.status === 403) return false

@@ -198,6 +198,10 @@ export class FakeKube {
       if (this.token !== undefined && request.headers.authorization !== `Bearer ${this.token}`) {
         throw new Refusal(401, 'Unauthorized', 'Unauthorized')
       }
+      if (seen.path === '/readyz') {
+        response.writeHead(200, { 'content-type': 'text/plain' }).end('ok')
+        return
+      }
       const route = parseRoute(seen.path)
       if (route === undefined) throw new Refusal(404, 'NotFound', 'the server could not find it')
       if (seen.method === 'GET' && route.name === undefined && isTrue(seen.query.watch)) {
