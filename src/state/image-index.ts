@@ -53,7 +53,7 @@ export class ImageIndex {
    * The list is complete. Of what was known before it and has not changed since, it tells the newer state whatever the
    * versions say: after a restore of etcd from a backup objects have earlier ones, and some are gone.
    *
-   * @param objects - all that there are now
+   * @param objects all that there are now
    */
   listed(objects: Iterable<StoredImage>): void {
     const before = this.#beforeList
