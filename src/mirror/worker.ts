@@ -4,7 +4,6 @@ import {
   type ImageReference,
   parseReference,
   type RegistryClient,
-  RegistryError,
   verifyImage,
 } from '@containers/image-copy'
 import type { Mapping } from '../images/mapping.ts'
@@ -16,11 +15,9 @@ import { WorkQueue } from '../kube/work-queue.ts'
 import type { ImageState, Mirror } from '../state/cached-image.ts'
 import { changedSince } from '../state/changed-since.ts'
 import { ConflictError, type ImageStore } from '../state/store.ts'
-import { mirrorOf, retryDelay } from './plan.ts'
+import { failedMirror } from './failure.ts'
+import { mirrorOf } from './plan.ts'
 import type { Yielding } from './yielding.ts'
-
-/** Codes of a source that wants credentials; kip copies only what anybody may read. */
-const NEEDS_CREDENTIALS = new Set(['COPY_UNAUTHORIZED', 'COPY_DENIED'])
 
 /** What one try to copy came to. */
 export interface CopyOutcome {
@@ -116,14 +113,14 @@ async function takeOne(
   }
 }
 
-/** Copies and verifies; every failure of a registry becomes a result, only an abort is thrown. */
+/** Copies and verifies; every failure becomes a result, only an abort is thrown. */
 async function copyOne(
   options: MirrorWorkerOptions,
   image: ImageState,
   claim: Mirror,
   signal: AbortSignal,
 ): Promise<Mirror> {
-  const { client, mapping, log, report, now } = options
+  const { client, mapping, log, report, now, random } = options
   const started = now()
   const source = sourceAtDigest(parseReference(image.reference), image.source?.digest)
   const target = mapping.backupOf(parseReference(image.reference))
@@ -134,7 +131,7 @@ async function copyOne(
       report({ reference: image.reference, state, bytes, seconds, ...(code ? { code } : {}) })
     return mirror
   }
-  const { worker: _worker, since: _since, ...rest } = claim
+  const { state: _state, worker: _worker, since: _since, ...rest } = claim
   try {
     const onEvent = options.yielding?.check
     const copied = await copyImage(client, source, target, { signal, onEvent })
@@ -155,42 +152,16 @@ async function copyOne(
     )
   } catch (error) {
     signal.throwIfAborted()
-    if (!(error instanceof RegistryError)) throw error
-    // Docker Hub answers under other names than its own, the backup does not.
-    const fromSource = error.host !== target.registry
     log.warn({ image: image.reference, err: error }, 'copy failed')
-    const attempts = (rest.attempts ?? 0) + 1
-    const wait = retryDelay(attempts, options.random(), error.retryAfterMs ?? 0)
-    const retryAt = new Date(now() + wait).toISOString()
-    if (fromSource && NEEDS_CREDENTIALS.has(error.code))
-      return done(
-        {
-          ...rest,
-          state: 'Blocked',
-          attempts,
-          code: 'NeedsCredentials',
-          message: `${source.registry} asks for credentials; only images that anybody may read are copied`,
-          retryAt,
-        },
-        0,
-      )
-    return done(
-      {
-        ...rest,
-        state: 'Failed',
-        attempts,
-        code: error.code,
-        message: `${fromSource ? 'source' : 'backup'} ${error.host}: ${error.code}`,
-        retryAt,
-      },
-      0,
-    )
+    const failed = { entry: rest, error, source, target, random: random(), now: now() }
+    return done(failedMirror(failed), 0)
   }
 }
 
 /**
  * Others write stanzas of their own meanwhile, so the result goes onto the newest state that still holds our claim. While
- * the API server is away it is kept: the claim of a worker that lives is taken by nobody, and would stand for good.
+ * the API server is away or refuses it, it is kept: rights and tokens come back, the claim of a worker that lives is taken by
+ * nobody, and another try would ask the registries again.
  */
 async function writeResult(
   options: MirrorWorkerOptions,
@@ -211,7 +182,7 @@ async function writeResult(
     } catch (error) {
       signal.throwIfAborted()
       if (error instanceof ConflictError) await changedSince(store, image, signal)
-      else if (error instanceof KubeApiError && (error.status === 0 || error.status >= 429)) {
+      else if (error instanceof KubeApiError) {
         const waitMs = Math.max(backoff.next(), error.retryAfterMs ?? 0)
         log.warn({ image: reference, err: error, waitMs }, 'what came of a copy is not written yet')
         await sleep(systemClock, waitMs, signal)
