@@ -1,4 +1,8 @@
-import { faultOfAuthorities } from '@containers/image-copy'
+import {
+  CredentialConfigError,
+  faultOfAuthorities,
+  parseDockerConfig,
+} from '@containers/image-copy'
 import type { Settings } from './settings.ts'
 
 export interface NamedFilesOptions {
@@ -41,9 +45,7 @@ export function readNamedFiles(options: NamedFilesOptions): NamedFiles {
   const { caFile, credentialsFile } = settings.registries
   read('registries.caFile', caFile, faultOfAuthorities)
   read('multiCluster.caFile', settings.multiCluster.caFile, faultOfAuthorities)
-  read('registries.credentialsFile', credentialsFile, (text) =>
-    isJsonObject(text) ? undefined : 'is no Docker config.json (a JSON object)',
-  )
+  read('registries.credentialsFile', credentialsFile, faultOfDockerConfig)
   const password = read('mirror.passwordFile', settings.mirror.passwordFile, (text) =>
     text.trim() === '' ? 'is empty' : undefined,
   )
@@ -62,11 +64,13 @@ export function readErrorCode(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : String(error)
 }
 
-function isJsonObject(text: string): boolean {
+/** What is wrong with a Docker config.json, as whoever looks for a credential in it would find. */
+function faultOfDockerConfig(text: string): string | undefined {
   try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-  } catch {
-    return false
+    parseDockerConfig(text)
+    return undefined
+  } catch (error) {
+    if (!(error instanceof CredentialConfigError)) throw error
+    return `is no Docker config.json (${error.message})`
   }
 }

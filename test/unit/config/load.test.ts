@@ -311,9 +311,18 @@ describe('files that settings name', () => {
     ]
     assert.deepEqual(faults({ argv, files: { '/ca.pem': 'x', '/config.json': '[]' } }), [
       '--registries.caFile: /ca.pem holds no PEM certificate (-----BEGIN CERTIFICATE-----)',
-      '--registries.credentialsFile: /config.json is no Docker config.json (a JSON object)',
+      '--registries.credentialsFile: /config.json is no Docker config.json (docker configuration: not a JSON object)',
       '--mirror.passwordFile: cannot read /none (ENOENT)',
     ])
+  })
+
+  it('are told wrong where a copy would find out: a credential that nobody can read', () => {
+    const argv = ['--registries.credentialsFile=/config.json']
+    const files = { '/config.json': '{"auths":{"backup.test":{"auth":"hunter2!"}}}' }
+    assert.equal(
+      onlyFault({ argv, files }),
+      '--registries.credentialsFile: /config.json is no Docker config.json (docker configuration: auths["backup.test"].auth is not base64 of user:password)',
+    )
   })
 
   it('are told missing: the configuration itself', () => {
