@@ -50,17 +50,17 @@ export interface MirrorWorkerOptions {
 /**
  * Takes `Pending` copies from the store by conditional write, copies and verifies them, and writes what came of it.
  *
- * Any number of workers may run: a claim that another one won ends in a conflict and is left alone.
+ * Any number of workers may run, each with an id of its own: a claim that another one won ends in a conflict and is left alone.
  */
 export async function runMirrorWorker(
   options: MirrorWorkerOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const { store, registry, concurrency } = options
+  const { store, registry, id, concurrency } = options
   const queue = new WorkQueue({ log: options.log })
   const consider = (reference: string) => {
     const image = store.get(reference)
-    if (image && mirrorOf(image, registry)?.state === 'Pending') queue.add(reference)
+    if (image && isForUs(mirrorOf(image, registry), id)) queue.add(reference)
   }
   const stop = store.onChange(consider)
   try {
@@ -74,6 +74,19 @@ export async function runMirrorWorker(
   }
 }
 
+/**
+ * Whether a copy waits for any worker, or for this one: of a claim that was stored the answer may be lost, and nobody else takes
+ * up a claim whose worker lives.
+ */
+function isForUs(entry: Mirror | undefined, id: string): entry is Mirror {
+  return entry?.state === 'Pending' || (entry?.state === 'Copying' && entry.worker === id)
+}
+
+function claimOf(entry: Mirror, id: string, now: number): Mirror {
+  const { code: _code, message: _message, retryAt: _retryAt, ...rest } = entry
+  return { ...rest, state: 'Copying', worker: id, since: new Date(now).toISOString() }
+}
+
 async function takeOne(
   options: MirrorWorkerOptions,
   reference: string,
@@ -83,19 +96,14 @@ async function takeOne(
   const gone = new AbortController()
   const image = store.get(reference)
   const entry = image && mirrorOf(image, registry)
-  if (!image || entry?.state !== 'Pending') return
-  const { code: _code, message: _message, retryAt: _retryAt, ...rest } = entry
-  const claim: Mirror = {
-    ...rest,
-    state: 'Copying',
-    worker: id,
-    since: new Date(now()).toISOString(),
-  }
+  if (!image || !isForUs(entry, id)) return
   const stop = store.onChange((changed) => {
     if (changed !== reference || store.get(reference) !== undefined) return
     gone.abort(new Error(`${reference} is wanted no more`))
   })
   try {
+    // A claim that stands already is written as it is, which changes nothing and is not sent.
+    const claim = entry.state === 'Copying' ? entry : claimOf(entry, id, now())
     const claimed = await store.putMirror(image, claim, signal)
     const ends = AbortSignal.any([signal, gone.signal])
     const copy = () => copyOne(options, claimed, claim, ends)
