@@ -2,15 +2,25 @@
 export interface Clock {
   /** Milliseconds on a clock that never jumps. */
   now(): number
-  /** Calls back once after `ms`; returns how to call it off. */
+  /** Calls back once after `ms`, however long; returns how to call it off. */
   timer(callback: () => void, ms: number): () => void
 }
+
+/** 24.8 days: a longer wait overflows a timer of Node's, which then fires at once. */
+const longestTimerMs = 2 ** 31 - 1
 
 /** The machine's monotonic clock. */
 export const systemClock: Clock = Object.freeze({
   now: () => performance.now(),
   timer: (callback: () => void, ms: number) => {
-    const timeout = setTimeout(callback, ms)
+    let timeout: NodeJS.Timeout
+    const wait = (leftMs: number): void => {
+      timeout =
+        leftMs > longestTimerMs
+          ? setTimeout(wait, longestTimerMs, leftMs - longestTimerMs)
+          : setTimeout(callback, leftMs)
+    }
+    wait(ms)
     return () => clearTimeout(timeout)
   },
 })

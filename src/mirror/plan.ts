@@ -7,6 +7,8 @@ export const COLLISION = 'PlaceTaken'
 const FIRST_RETRY_MS = 15_000
 /** Longest wait: a copy that keeps failing costs one try an hour. */
 const LAST_RETRY_MS = 3_600_000
+/** No Retry-After is heeded for longer: registries count by hours or days, and a slip of units must not end an image's copies. */
+const LONGEST_ASKED_MS = 86_400_000
 
 /** Reasons that stand in the entry, for people to see: nothing that kip does by itself will change them. */
 const BLOCKING: ReadonlySet<string> = new Set(['NeedsCredentials', COLLISION])
@@ -80,11 +82,12 @@ export function dueAt(entry: Mirror | undefined): number | undefined {
 }
 
 /**
- * Milliseconds to wait before copy attempt `attempts + 1`, at least `atLeastMs` (a registry's Retry-After).
+ * Milliseconds to wait before copy attempt `attempts + 1`, at least `atLeastMs` (a registry's Retry-After), of which a day
+ * counts.
  *
  * @param random in [0, 1); spreads retries over the upper half of the wait
  */
 export function retryDelay(attempts: number, random: number, atLeastMs = 0): number {
   const full = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.max(0, attempts - 1))
-  return Math.max(atLeastMs, Math.round(full * (0.5 + random / 2)))
+  return Math.max(Math.min(atLeastMs, LONGEST_ASKED_MS), Math.round(full * (0.5 + random / 2)))
 }

@@ -6,8 +6,8 @@ const firstRetryMs = 15_000
 const lastRetryMs = 1_800_000
 /** What is missing or wants credentials changes when somebody acts, who does not want to wait for the interval. */
 const firstAnsweredMs = 60_000
-/** Longer waits overflow a timer, which then fires at once. */
-const longestTimerMs = 2 ** 31 - 1
+/** No Retry-After is heeded for longer: registries count by hours or days, and a slip of units must not leave a source unseen. */
+const longestAskedMs = 86_400_000
 
 /**
  * Milliseconds until a source is looked at again.
@@ -23,11 +23,11 @@ export function nextLookMs(input: {
   readonly random: number
 }): number {
   const { state, failures, intervalMs, retryAfterMs = 0, random } = input
-  if (state === 'Available') return clamp(intervalMs * (0.9 + random / 10), retryAfterMs)
+  if (state === 'Available') return atLeast(intervalMs * (0.9 + random / 10), retryAfterMs)
   const first = state === 'Unreachable' ? firstRetryMs : firstAnsweredMs
   const last = state === 'Unreachable' ? lastRetryMs : Math.max(intervalMs, firstAnsweredMs)
   const full = Math.min(last, first * 2 ** Math.min(failures - 1, 30))
-  return clamp(full * (0.5 + random / 2), retryAfterMs)
+  return atLeast(full * (0.5 + random / 2), retryAfterMs)
 }
 
 /**
@@ -35,11 +35,11 @@ export function nextLookMs(input: {
  * for everything at once while new images wait.
  */
 export function firstLookMs(intervalMs: number, random: number): number {
-  return clamp(Math.min(intervalMs, firstSpreadMs) * random, 0)
+  return atLeast(Math.min(intervalMs, firstSpreadMs) * random, 0)
 }
 
 const firstSpreadMs = 300_000
 
-function clamp(ms: number, atLeastMs: number): number {
-  return Math.min(longestTimerMs, Math.max(1, Math.round(ms), atLeastMs))
+function atLeast(ms: number, atLeastMs: number): number {
+  return Math.max(1, Math.round(ms), Math.min(atLeastMs, longestAskedMs))
 }

@@ -113,3 +113,7 @@ test('waits double up to an hour, spread over their upper half, and never underc
   assert.equal(retryDelay(30, 0), 1_800_000)
   assert.equal(retryDelay(1, 0, 60_000), 60_000)
 })
+
+test('a Retry-After of years keeps a copy waiting for a day', () => {
+  assert.equal(retryDelay(1, 0, 999_999_999_000), 86_400_000)
+})

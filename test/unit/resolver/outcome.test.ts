@@ -148,8 +148,10 @@ describe('schedule of looks', () => {
     assert.equal(next({ state: 'Unreachable', failures: 1, retryAfterMs: 90_000 }), 90_000)
   })
 
-  it('never waits longer than a timer can', () => {
-    assert.equal(next({ intervalMs: hour * 10_000, random: 1 }), 2 ** 31 - 1)
+  it('leaves no registry alone for longer than a day because it asks', () => {
+    const years = { state: 'Unreachable', failures: 1, retryAfterMs: 999_999_999_000 } as const
+    assert.equal(next(years), 24 * hour)
+    assert.equal(next({ intervalMs: hour * 10_000, random: 1 }), hour * 10_000)
   })
 
   it('spreads the first looks after a start over five minutes at most', () => {
