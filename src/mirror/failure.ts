@@ -12,6 +12,12 @@ const codePattern = /^[A-Z][A-Z0-9_]{0,63}$/
 /** How an entry stands after a try that failed. */
 export type FailedMirror = Mirror & { readonly state: 'Failed' | 'Blocked' }
 
+/** Where a copy comes from and where it goes. */
+interface Sides {
+  readonly source: ImageReference
+  readonly target: ImageReference
+}
+
 /**
  * The entry that a failed try leaves, whatever made it fail: each is tried again. An error's own text is for the log, since it
  * may hold anything.
@@ -20,15 +26,15 @@ export type FailedMirror = Mirror & { readonly state: 'Failed' | 'Blocked' }
  * @param input.random in [0, 1)
  * @param input.now milliseconds since the epoch
  */
-export function failedMirror(input: {
-  readonly entry: Omit<Mirror, 'state'>
-  readonly error: unknown
-  readonly source: ImageReference
-  readonly target: ImageReference
-  readonly random: number
-  readonly now: number
-}): FailedMirror {
-  const { entry, error, source, target, random, now } = input
+export function failedMirror(
+  input: Sides & {
+    readonly entry: Omit<Mirror, 'state'>
+    readonly error: unknown
+    readonly random: number
+    readonly now: number
+  },
+): FailedMirror {
+  const { entry, error, random, now } = input
   const attempts = (entry.attempts ?? 0) + 1
   const asked = error instanceof RegistryError ? error.retryAfterMs : undefined
   const retryAt = new Date(now + retryDelay(attempts, random, asked)).toISOString()
@@ -38,15 +44,25 @@ export function failedMirror(input: {
     const message = `kip could not try it: ${code}; its log says more (component mirror)`
     return { ...tried, state: 'Failed', code, message }
   }
-  const { code, host } = error
-  // Docker Hub answers under other names than its own, the backup does not.
-  const fromSource = host !== target.registry
-  if (fromSource && NEEDS_CREDENTIALS.has(code)) {
-    const message = `${source.registry} asks for credentials; only images that anybody may read are copied`
+  const { code, registry } = error
+  const side = sideOf(error, input)
+  if (side === 'source' && NEEDS_CREDENTIALS.has(code)) {
+    const message = `${registry} asks for credentials; only images that anybody may read are copied`
     return { ...tried, state: 'Blocked', code: 'NeedsCredentials', message }
   }
-  const message = `${fromSource ? 'source' : 'backup'} ${host}: ${code}`
+  // The registry by the name that it was asked by: a host may be an answer's word.
+  const message = `${side === undefined ? '' : `${side} `}${registry}: ${code}`
   return { ...tried, state: 'Failed', code, message }
+}
+
+/**
+ * Which side failed; undefined: both are in one registry, and it was asked for neither's repository alone. That holds for its
+ * token server, which is shown the backup's credentials.
+ */
+function sideOf(error: RegistryError, { source, target }: Sides): 'source' | 'backup' | undefined {
+  if (error.registry !== target.registry) return 'source'
+  if (source.registry !== target.registry || error.repository === target.repository) return 'backup'
+  return error.repository === source.repository ? 'source' : undefined
 }
 
 /** An error's own code, as those of the operating system and of kip have one. */

@@ -1,6 +1,6 @@
 import type { Hash } from 'node:crypto'
 import { cryptoModule } from './crypto-module.ts'
-import { RegistryError } from './errors.ts'
+import { type Party, RegistryError } from './errors.ts'
 
 /** Digest algorithms that the OCI image specification registers. */
 export type DigestAlgorithm = 'sha256' | 'sha512'
@@ -36,13 +36,13 @@ export function digestOf(bytes: Uint8Array, algorithm: DigestAlgorithm = 'sha256
  *
  * @throws RegistryError `COPY_DIGEST_MISMATCH`
  */
-export function requireDigest(bytes: Uint8Array, digest: string, what: string, host: string): void {
+export function requireDigest(bytes: Uint8Array, digest: string, what: string, party: Party): void {
   const actual = digestOf(bytes, algorithmOf(digest))
   if (actual !== digest) {
     throw new RegistryError(
       'COPY_DIGEST_MISMATCH',
-      `${what} on ${host}: the bytes have digest ${actual}, not ${digest}; they were altered on the way or in the registry's storage`,
-      { host },
+      `${what} on ${party.host}: the bytes have digest ${actual}, not ${digest}; they were altered on the way or in the registry's storage`,
+      party,
     )
   }
 }

@@ -45,6 +45,10 @@ export type RegistryErrorCode =
 export interface RegistryErrorDetails {
   /** The registry, token server or redirect target that was spoken to, as `host[:port]`. */
   readonly host: string
+  /** The registry that was asked, as it stands in references. Default: `host`. */
+  readonly registry?: string | undefined
+  /** The repository there, when it was asked for a part of one: a token server is not. */
+  readonly repository?: string | undefined
   /** HTTP status, when there was an answer. */
   readonly status?: number | undefined
   /** How long the registry asked to be left alone, in milliseconds. */
@@ -53,6 +57,9 @@ export interface RegistryErrorDetails {
   readonly retryable?: boolean | undefined
   readonly cause?: unknown
 }
+
+/** Whom an error is about. */
+export type Party = Pick<RegistryErrorDetails, 'host' | 'registry' | 'repository'>
 
 /**
  * A registry, or the way to it, did not do what was asked.
@@ -64,6 +71,8 @@ export class RegistryError extends Error {
   override readonly name = 'RegistryError'
   readonly code: RegistryErrorCode
   readonly host: string
+  readonly registry: string
+  readonly repository: string | undefined
   readonly status: number | undefined
   readonly retryAfterMs: number | undefined
   readonly retryable: boolean
@@ -72,10 +81,23 @@ export class RegistryError extends Error {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
     this.code = code
     this.host = details.host
+    this.registry = details.registry ?? details.host
+    this.repository = details.repository
     this.status = details.status
     this.retryAfterMs = details.retryAfterMs
     this.retryable = details.retryable ?? false
   }
+}
+
+/** Whom an error is about, for another that it leads to. */
+export function partyOf({ host, registry, repository }: RegistryError): Party {
+  return { host, registry, repository }
+}
+
+/** The same error, of which it turned out whom it came of asking. */
+export function askedOf(error: RegistryError, registry: string): RegistryError {
+  const { code, message, cause } = error
+  return new RegistryError(code, message, { ...error, registry, cause })
 }
 
 /** A text is no image reference; the message says which part and why. */

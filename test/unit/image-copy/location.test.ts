@@ -3,13 +3,13 @@ import { describe, test } from 'node:test'
 import { resolveLocation } from '../../../src/image-copy/src/registry/location.ts'
 import { Resource } from '../../../src/image-copy/src/registry/resource.ts'
 
-const base = new URL('http://r.example:5000/')
+const registry = { name: 'r.example:5000', base: new URL('http://r.example:5000/') }
 const asked = '/v2/a/b/blobs/uploads/'
 
 /** Whom the request to where an answer sent us asks, and for what. */
 function next(from: Resource, location: string) {
   const { place, same } = resolveLocation(from, location)
-  const { target, host } = new Resource(base, place)
+  const { target, host } = new Resource(registry, 'a/b', place)
   return { same, target, host }
 }
 
@@ -39,7 +39,7 @@ describe('locations', () => {
   ]
   for (const [location, expected] of cases) {
     test(`of the registry to ${JSON.stringify(location)}`, () => {
-      const from = new Resource(base, asked)
+      const from = new Resource(registry, 'a/b', asked)
       if (expected.target === '')
         assert.throws(() => resolveLocation(from, location), { code: 'COPY_REDIRECT_REFUSED' })
       else assert.deepEqual(next(from, location), expected)
@@ -47,7 +47,7 @@ describe('locations', () => {
   }
 
   test('of another server are that server’s', () => {
-    const from = new Resource(base, new URL('http://cdn.example/x/y'))
+    const from = new Resource(registry, 'a/b', new URL('http://cdn.example/x/y'))
     assert.deepEqual(next(from, '/z'), { same: true, host: 'cdn.example', target: '/z' })
     const back = { same: false, host: 'r.example:5000', target: '/z' }
     assert.deepEqual(next(from, 'http://r.example:5000/z'), back)

@@ -4,6 +4,7 @@ import { KubeApiError } from '../../../src/kube/errors.ts'
 import type { ImageState } from '../../../src/state/cached-image.ts'
 import { ConflictError, type ImageStore } from '../../../src/state/store.ts'
 import { tinyImage } from '../../cluster/images/tiny.ts'
+import { FakeRegistry, fail } from '../../support/fake-registry.ts'
 import { waitUntil } from '../../support/wait-until.ts'
 import { workerBed } from './worker-bed.ts'
 
@@ -146,4 +147,72 @@ describe('a claim of its own is worked on to its end', () => {
       [free],
     )
   })
+})
+
+describe('the backup is blamed for what is the backup’s', () => {
+  const reason = async (bed: Awaited<ReturnType<typeof workerBed>>, reference: string) => {
+    const { code, message } = await bed.reaches(reference, 'Failed')
+    return [code, message]
+  }
+
+  it('when its token server is another host, and takes no password', async (t) => {
+    await using tokens = await FakeRegistry.start({
+      auth: { kind: 'bearer', users: basic.users },
+    })
+    const bed = await workerBed(t, {
+      credentialsFile: () =>
+        JSON.stringify({ auths: { [bed.backup.host]: { username: 'kip', password: 'wrong' } } }),
+    })
+    bed.backup.interceptor = (request, response) => {
+      request.resume()
+      const challenge = `Bearer realm="${tokens.url}/token",service="backup"`
+      fail(response, 401, 'UNAUTHORIZED', { 'www-authenticate': challenge })
+      return true
+    }
+    const reference = await bed.want(tinyImage(9), 'team/app')
+    bed.work()
+    const why = ['COPY_UNAUTHORIZED', `backup ${bed.backup.host}: COPY_UNAUTHORIZED`]
+    assert.deepEqual(await reason(bed, reference), why)
+    assert.match(tokens.takeLog().join(), /GET \/token.* 401/)
+  })
+
+  it('when it has uploads sent to another host, which refuses them', async (t) => {
+    await using storage = await FakeRegistry.start()
+    storage.interceptor = (request, response) => {
+      request.resume()
+      fail(response, 403, 'DENIED')
+      return true
+    }
+    const bed = await workerBed(t)
+    bed.backup.interceptor = (request, response) => {
+      if (request.method !== 'POST') return false
+      request.resume()
+      const headers = { location: `${storage.url}/upload`, 'content-length': 0 }
+      response.writeHead(202, headers).end()
+      return true
+    }
+    const reference = await bed.want(tinyImage(10), 'team/app')
+    bed.work()
+    const why = ['COPY_DENIED', `backup ${bed.backup.host}: COPY_DENIED`]
+    assert.deepEqual(await reason(bed, reference), why)
+  })
+
+  for (const { refused, state } of [
+    { refused: 'mirror', state: 'Failed' },
+    { refused: 'team', state: 'Blocked' },
+  ] as const) {
+    it(`when it is the source’s registry too, which refuses /${refused}: ${state}`, async (t) => {
+      const bed = await workerBed(t, { registry: ({ source }) => `${source}/mirror` })
+      const reference = await bed.want(tinyImage(11), 'team/app')
+      bed.source.interceptor = (request, response) => {
+        if (!request.url?.startsWith(`/v2/${refused}/`)) return false
+        request.resume()
+        fail(response, 403, 'DENIED')
+        return true
+      }
+      bed.work()
+      const { code } = await bed.reaches(reference, state)
+      assert.equal(code, state === 'Blocked' ? 'NeedsCredentials' : 'COPY_DENIED')
+    })
+  }
 })

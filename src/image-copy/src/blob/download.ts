@@ -106,7 +106,7 @@ async function requireWhole(
     throw new RegistryError(
       'COPY_DIGEST_MISMATCH',
       `blob ${blob.digest} from ${resource.host} ends after ${pump.position} of ${blob.size} bytes`,
-      { host: resource.host },
+      resource.party,
     )
   }
 }
@@ -120,7 +120,7 @@ function requireHead(
 ): number {
   const wrong = (why: string): RegistryError =>
     new RegistryError('COPY_PROTOCOL', `blob ${blob.digest} from ${resource.host}: ${why}`, {
-      host: resource.host,
+      ...resource.party,
       status,
     })
   const coding = headers.get('content-encoding')
@@ -135,7 +135,7 @@ function requireHead(
     throw new RegistryError(
       'COPY_DIGEST_MISMATCH',
       `blob ${blob.digest} from ${resource.host} has ${Number(length) + first} bytes, and its descriptor says ${blob.size}`,
-      { host: resource.host },
+      resource.party,
     )
   }
   return offset - first

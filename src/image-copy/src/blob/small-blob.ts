@@ -52,7 +52,7 @@ export async function getSmallBlob(
       { method: 'GET', url, repository: path, scopes, expect: [200], maxBytes },
       inner,
     )
-    requireDigest(answer.body, blob.digest, `blob ${blob.digest}`, answer.resource.host)
+    requireDigest(answer.body, blob.digest, `blob ${blob.digest}`, answer.resource.party)
     return answer.body
   })
   if (found === undefined) throw new Error('no place answered')

@@ -1,6 +1,6 @@
 import { Stop } from '../abortable.ts'
 import { algorithmOf } from '../digest.ts'
-import { RegistryError } from '../errors.ts'
+import { partyOf, RegistryError } from '../errors.ts'
 import type { Descriptor } from '../image/manifest.ts'
 import type { Context } from '../registry/context.ts'
 import type { Endpoint } from '../registry/endpoint.ts'
@@ -129,10 +129,7 @@ export class Attempt {
       throw new RegistryError(
         'COPY_REFUSED',
         `${answer.resource.host} stored blob ${blob.digest} as ${stored.slice(0, 100)}: it does not support this kind of digest`,
-        {
-          host: answer.resource.host,
-          status: 201,
-        },
+        { ...answer.resource.party, status: 201 },
       )
     }
   }
@@ -189,7 +186,7 @@ function answeredEarly({ url, host }: UploadRequest['resource'], status: number)
 /** A token that ended on the way: the same again, with a new one. */
 function retryableOf(error: RegistryError): RegistryError {
   return new RegistryError(error.code, error.message, {
-    host: error.host,
+    ...partyOf(error),
     status: error.status,
     retryable: true,
     cause: error,

@@ -1,5 +1,5 @@
 import { type BlobOutcome, type Outlook, placeBlob } from '../blob/place-blob.ts'
-import { RegistryError } from '../errors.ts'
+import { partyOf, RegistryError } from '../errors.ts'
 import { type Descriptor, isForeign, type Manifest, parseManifest } from '../image/manifest.ts'
 import { isManifestEntry } from '../image/media-types.ts'
 import type { Platform } from '../image/platform.ts'
@@ -157,7 +157,7 @@ export class ImageCopier {
         throw new RegistryError(
           'COPY_SPARSE_INDEX_REFUSED',
           `${target.registry} takes no index of which some platforms are missing; copy all platforms, or a single platform by its digest (${error.message})`,
-          { host: error.host, status: error.status, cause: error },
+          { ...partyOf(error), status: error.status, cause: error },
         )
       }
       for (const blob of manifest.blobs)
@@ -206,7 +206,7 @@ export class ImageCopier {
     return new RegistryError(
       'COPY_REFUSED',
       `${registry} takes no image with foreign layers: their URLs must be allowed there (validation.manifests.urls of distribution) (${error.message})`,
-      { host: error.host, status: error.status, cause: error },
+      { ...partyOf(error), status: error.status, cause: error },
     )
   }
 

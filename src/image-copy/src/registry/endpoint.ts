@@ -191,7 +191,7 @@ export class Endpoint {
     context: Context,
     limits: ExchangeLimits = this.#limits,
   ): Promise<OpenAnswer> {
-    const first = new Resource(this.base, request.url, request.query)
+    const first = new Resource(this, request.repository, request.url, request.query)
     let resource = first
     let direct = first.own
     let hops = 0
@@ -213,7 +213,7 @@ export class Endpoint {
           hops += 1
           // Once elsewhere, never trusted again: a later hop back could be forged to collect the credential.
           direct = direct && destination.same
-          resource = new Resource(this.base, destination.place)
+          resource = new Resource(this, request.repository, destination.place)
           continue
         }
         const turn = direct ? this.#turnedDown(grant, answer, answers) : undefined
@@ -247,16 +247,17 @@ export class Endpoint {
   ): Promise<UploadRequest> {
     const { method, expect, bodyBytes } = request
     const { signal } = context
-    const resource = new Resource(this.base, request.url, request.query)
-    const granted = resource.own ? this.#auth?.grant(request, signal) : undefined
-    const grant = granted instanceof Promise ? await granted : granted
+    const resource = new Resource(this, request.repository, request.url, request.query)
     const limits = this.#uploadLimits
-    const headers = authorized(request.headers, grant?.authorization)
     const { origin, purpose } = this.#peer(resource, resource.own)
     const path = resource.target
-    const sent = { origin, purpose, method, path, headers, bodyBytes, expect, limits, signal }
+    let grant: Grant | undefined
     let exchange: Exchange
     try {
+      const granted = resource.own ? this.#auth?.grant(request, signal) : undefined
+      grant = granted instanceof Promise ? await granted : granted
+      const headers = authorized(request.headers, grant?.authorization)
+      const sent = { origin, purpose, method, path, headers, bodyBytes, expect, limits, signal }
       const opened = this.#options.transport.open(sent)
       exchange = (opened instanceof Promise ? await opened : opened).exchange
     } catch (error) {
@@ -272,7 +273,7 @@ export class Endpoint {
 
   /** Opens connections for up to `count` requests that are about to come at a time. */
   warm(count: number, { signal }: Context): void {
-    const peer = { ...this.#peer(new Resource(this.base, '/'), true), signal }
+    const peer = { ...this.#peer(new Resource(this, '', '/'), true), signal }
     this.#options.transport.warm(peer, Math.min(count, maxWarm, this.pulls.size))
   }
 
@@ -350,7 +351,7 @@ function requireRedirect(
       ? `more than ${maxRedirects} redirects`
       : 'is redirected, which is followed for reads only'
   throw new RegistryError('COPY_REDIRECT_REFUSED', `${method} ${resource.host}: ${why}`, {
-    host: resource.host,
+    ...resource.party,
     status,
   })
 }

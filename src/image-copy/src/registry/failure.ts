@@ -1,5 +1,5 @@
 import type { StopSignal } from '../abortable.ts'
-import { printable, RegistryError, type RegistryErrorCode } from '../errors.ts'
+import { askedOf, printable, RegistryError, type RegistryErrorCode } from '../errors.ts'
 import { AddressRefusedError, ClientCertificateError, DialError } from '../http/dial-errors.ts'
 import { AnswerTooLargeError } from '../http/exchange.ts'
 import type { HeaderFields } from '../http/header-fields.ts'
@@ -9,6 +9,9 @@ import { parseRetryAfter } from './retry.ts'
 
 /** Answers that may be different the next time, besides 429. 499, 522 and 524 are what CDNs say of their own origin. */
 const passing = new Set([408, 425, 500, 502, 503, 504, 520, 521, 522, 523, 524])
+
+/** What an exchange was about; a token server is asked for no repository, and does not know its registry's name. */
+type Failing = Pick<Resource, 'url'> & Partial<Pick<Resource, 'registry' | 'repository'>>
 
 /** A URL fit for messages: queries carry signatures and upload state. */
 export function describeUrl(url: URL): string {
@@ -21,16 +24,18 @@ export function describeUrl(url: URL): string {
 /** The error that an answer of the wrong status stands for. */
 export function failureOfAnswer(
   method: string,
-  { url }: Pick<Resource, 'url'>,
+  asked: Failing,
   status: number,
   headers: HeaderFields,
   body: Uint8Array,
 ): RegistryError {
+  const { url } = asked
+  const party = { host: url.host, registry: asked.registry, repository: asked.repository }
   const retryAfterMs = parseRetryAfter(headers.get('retry-after'), Date.now())
   const said = errorsIn(body)
   const what = `${method} ${describeUrl(url)}: ${status}${said === '' ? '' : ` ${said}`}`
   const make = (code: RegistryErrorCode, advice: string, retryable = false): RegistryError =>
-    new RegistryError(code, `${what}${advice}`, { host: url.host, status, retryAfterMs, retryable })
+    new RegistryError(code, `${what}${advice}`, { ...party, status, retryAfterMs, retryable })
   if (status === 429 || /TOOMANYREQUESTS/.test(said)) {
     return make('COPY_RATE_LIMITED', '; the registry limits requests: log in, or try later', true)
   }
@@ -49,15 +54,21 @@ export function failureOfAnswer(
 export function failureOfExchange(
   error: unknown,
   method: string,
-  resource: Pick<Resource, 'url'>,
+  asked: Failing,
   signal: StopSignal,
 ): unknown {
-  if (error instanceof RegistryError) return error
+  if (error instanceof RegistryError) {
+    const { registry } = asked
+    const known = registry === undefined || error.registry === registry || signal.aborted
+    // A token server, or who gives a credential, was asked for this registry; what stopped the exchange may be of another.
+    return known ? error : askedOf(error, registry)
+  }
   if (signal.aborted) return signal.reason
-  const { url } = resource
+  const { url } = asked
+  const party = { host: url.host, registry: asked.registry, repository: asked.repository }
   const what = `${method} ${describeUrl(url)}`
   const make = (code: RegistryErrorCode, text: string, retryable: boolean): RegistryError =>
-    new RegistryError(code, `${what}: ${text}`, { host: url.host, retryable, cause: error })
+    new RegistryError(code, `${what}: ${text}`, { ...party, retryable, cause: error })
   if (error instanceof AddressRefusedError) {
     return make('COPY_ADDRESS_REFUSED', `${error.message}; allow the address if it is meant`, false)
   }

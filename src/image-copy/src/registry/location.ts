@@ -28,17 +28,13 @@ export function resolveLocation(from: Resource, location: string | undefined): D
     new RegistryError(
       'COPY_REDIRECT_REFUSED',
       `${describeUrl(from.url)}: sends to "${describeText(location ?? '')}", which ${why}`,
-      {
-        host: from.host,
-      },
+      from.party,
     )
   if (location === undefined || location === '') {
     throw new RegistryError(
       'COPY_PROTOCOL',
       `${describeUrl(from.url)}: the answer has no Location`,
-      {
-        host: from.host,
-      },
+      from.party,
     )
   }
   if (from.own) {

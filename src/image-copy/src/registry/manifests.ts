@@ -205,7 +205,7 @@ export async function putManifest(
       throw new RegistryError(
         'COPY_DIGEST_MISMATCH',
         `${place.endpoint.host} stored manifest ${digest} of ${repository.name} as ${stored}: it alters what it is given`,
-        { host: place.endpoint.host, status: answer.status },
+        { ...answer.resource.party, status: answer.status },
       )
     }
   }
@@ -254,6 +254,6 @@ function verified(answer: RegistryAnswer, reference: string): ManifestBytes {
   const digest = isDigest(reference)
     ? reference
     : (announcedDigest(answer) ?? digestOf(answer.body))
-  requireDigest(answer.body, digest, `manifest ${reference}`, answer.resource.host)
+  requireDigest(answer.body, digest, `manifest ${reference}`, answer.resource.party)
   return { bytes: answer.body, digest, mediaType }
 }

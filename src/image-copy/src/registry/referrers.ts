@@ -204,8 +204,6 @@ function invalid(place: Place, subject: string, why: string): RegistryError {
   return new RegistryError(
     'COPY_MANIFEST_INVALID',
     `list of referrers${of} in ${place.endpoint.host}/${place.path}: ${why}`,
-    {
-      host: place.endpoint.host,
-    },
+    { host: place.endpoint.host, registry: place.endpoint.name, repository: place.path },
   )
 }

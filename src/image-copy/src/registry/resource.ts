@@ -1,9 +1,20 @@
+import type { Party } from '../errors.ts'
 import { sameOrigin } from '../http/origin.ts'
+
+/** A registry that is asked: its name as it stands in references, and its root. */
+export interface Asked {
+  readonly name: string
+  readonly base: URL
+}
 
 /** What a request is about. */
 export class Resource {
   /** Root of the registry that is asked. */
   readonly base: URL
+  /** Its name, whichever server an answer sent us to. */
+  readonly registry: string
+  /** Whose part is asked for; empty: no repository's. */
+  readonly repository: string
   /** A URL at the server that is asked. */
   readonly origin: URL
   /** Path and query. */
@@ -12,12 +23,16 @@ export class Resource {
   readonly own: boolean
 
   /**
-   * @param base root of the registry
+   * @param asked the registry
+   * @param repository whose part is asked for
    * @param place path and query below `base`, or a URL that an answer gave
    * @param query added to it
    */
-  constructor(base: URL, place: string | URL, query = '') {
+  constructor(asked: Asked, repository: string, place: string | URL, query = '') {
+    const { name, base } = asked
     this.base = base
+    this.registry = name
+    this.repository = repository
     if (typeof place === 'string') {
       this.origin = base
       this.target = place
@@ -32,6 +47,11 @@ export class Resource {
 
   get host(): string {
     return this.origin.host
+  }
+
+  /** Who did not do what was asked, for an error that says so. */
+  get party(): Party {
+    return { host: this.host, registry: this.registry, repository: this.repository || undefined }
   }
 
   /** Put together when somebody wants it, which for most requests nobody does: that takes as long as writing the request. */
