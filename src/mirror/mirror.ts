@@ -1,4 +1,3 @@
-import { formatReference, parseReference } from '@containers/image-copy'
 import type { Mapping } from '../images/mapping.ts'
 import type { Log } from '../kube/log.ts'
 import { WorkQueue } from '../kube/work-queue.ts'
@@ -6,6 +5,7 @@ import type { Metrics } from '../metrics/metrics.ts'
 import type { ImageState } from '../state/cached-image.ts'
 import { ConflictError, type ImageStore } from '../state/store.ts'
 import { OpenCopies } from './open-copies.ts'
+import { Places } from './places.ts'
 import { COLLISION, dueAt, type MirrorDecision, mirrorOf, planMirror } from './plan.ts'
 import type { CopyOutcome } from './worker.ts'
 
@@ -43,6 +43,7 @@ export async function runMirror(options: MirrorOptions, signal: AbortSignal): Pr
   })
   const live = new Set<string>()
   const work = new OpenCopies({ store, registry })
+  const places = new Places({ store, mapping })
   const copies = metrics.counter(
     'kip_mirror_copies_total',
     'Tries to copy an image to the backup, by result.',
@@ -50,28 +51,22 @@ export async function runMirror(options: MirrorOptions, signal: AbortSignal): Pr
   )
   const bytes = metrics.counter('kip_mirror_bytes_total', 'Bytes of blobs sent to the backup.')
 
-  /** imgCloneCtrl's flat names can mean two images; the first by name has the place. */
-  const taken = (image: ImageState, target: string | undefined): MirrorDecision | undefined => {
-    if (target === undefined || mapping.sourceOf(parseReference(target)) !== undefined)
-      return undefined
-    for (const other of store.list()) {
-      if (other.reference >= image.reference || placeOf(other.reference, mapping) !== target)
-        continue
-      const text = `${target} is the place of ${other.reference}; the path mapping has one for each`
-      return { act: false, code: COLLISION, text }
-    }
-    return undefined
+  const taken = (reference: string, place: string | undefined): MirrorDecision | undefined => {
+    const owner = place === undefined ? undefined : places.ownerOf(place)
+    if (owner === undefined || owner === reference) return undefined
+    const text = `${place} is the place of ${owner}; the path mapping has one for each`
+    return { act: false, code: COLLISION, text }
   }
 
   const plan = async (reference: string, signal: AbortSignal) => {
     const image = store.get(reference)
     if (!image) return
-    const target = placeOf(reference, mapping)
+    const place = places.of(reference)
     const entry = planMirror({
       image,
-      decision: taken(image, target) ?? decide(image),
+      decision: taken(reference, place) ?? decide(image),
       registry,
-      reference: target ?? '',
+      reference: place ?? '',
       liveWorkers: live,
       now: now(),
     })
@@ -115,11 +110,6 @@ export async function runMirror(options: MirrorOptions, signal: AbortSignal): Pr
   } finally {
     stop()
     work.close()
+    places.close()
   }
-}
-
-/** Where the copy of an image lies; undefined when it has no place, as a copy itself. */
-function placeOf(reference: string, mapping: Mapping): string | undefined {
-  const source = parseReference(reference)
-  return mapping.isBackup(source) ? undefined : formatReference(mapping.backupOf(source))
 }

@@ -68,3 +68,38 @@ describe('a copy is asked for in the end', () => {
     })
   })
 })
+
+it('planning an image does not look through all others, under flat names either', async (t) => {
+  const memory = createMemoryStore()
+  const controller = new AbortController()
+  const { signal } = controller
+  const references = Array.from({ length: 50 }, (_, i) => `a.test/app${i}:1`)
+  for (const reference of references) await memory.putUsage(reference, usage, signal)
+  let walks = 0
+  const list: ImageStore['list'] = () => {
+    walks += 1
+    return memory.list()
+  }
+  const planned = new Set<string>()
+  const ended = runMirror(
+    {
+      ...{ store: { ...memory, list }, registry, log: silentLog() },
+      mapping: createMapping({ registry: `${registry}/all`, mapping: 'flat' }),
+      decide: ({ reference }) => {
+        planned.add(reference)
+        return { act: false, code: 'NotResolved', text: '' }
+      },
+      keepWorker: (_, until) =>
+        new Promise((resolve) => until.addEventListener('abort', () => resolve())),
+      metrics: createMetrics({ processMetrics: false }),
+      now: () => 0,
+    },
+    signal,
+  )
+  t.after(async () => {
+    controller.abort()
+    await ended
+  })
+  await waitUntil('all are planned', () => planned.size === references.length)
+  assert.ok(walks < 5, `${walks} walks`)
+})
