@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type Clock, systemClock } from './clock.ts'
 import { KubeApiError } from './errors.ts'
 import type { Log } from './log.ts'
@@ -31,6 +32,9 @@ export interface WorkQueueOptions {
   readonly metrics?: WorkQueueMetrics
   readonly clock?: Clock
 }
+
+/** Keys begun in one turn of the event loop: work that waits for nothing real would hold up all else until none is left. */
+const keysPerTurn = 64
 
 /** Does the work of one key. Rejecting means: again, later. */
 export type Worker = (key: string, signal: AbortSignal) => Promise<void>
@@ -150,6 +154,7 @@ export class WorkQueue {
     const onAbort = (): void => this.#wake?.()
     signal.addEventListener('abort', onAbort)
     const working = new Set<Promise<void>>()
+    let begun = 0
     try {
       while (!signal.aborted) {
         const key = working.size < concurrency ? this.#shift() : undefined
@@ -165,6 +170,8 @@ export class WorkQueue {
           this.#wake?.()
         })
         working.add(work)
+        begun += 1
+        if (begun % keysPerTurn === 0) await nextTurn()
       }
       await Promise.all(working)
     } finally {

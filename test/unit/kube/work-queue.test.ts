@@ -73,6 +73,25 @@ describe('work queue', () => {
     await done
   })
 
+  test('many keys whose work waits for nothing leave everything else its turns', async () => {
+    const queue = new WorkQueue({ log: silentLog() })
+    const stop = new AbortController()
+    let worked = 0
+    const done = queue.run(
+      async () => {
+        worked += 1
+      },
+      { concurrency: 4, signal: stop.signal },
+    )
+    const all = 10_000
+    for (let i = 0; i < all; i++) queue.add(`key ${i}`)
+    await turn()
+    assert.ok(worked < all, 'a turn came in between')
+    while (worked < all) await turn()
+    stop.abort()
+    await done
+  })
+
   test('a key that fails comes back after 5 ms, doubled each time, and forgotten when it works', async () => {
     const { clock, queue, begun, finish, stop, done, log } = start()
     queue.add('a')
