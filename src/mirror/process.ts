@@ -79,18 +79,19 @@ export async function keepMirrorProcess(
   }
 }
 
-/** Runs one child to its end; resolves to how it ended, or undefined when it was ended for want of work. */
+/**
+ * Runs one child to its end; resolves to how it ended, or undefined when it was ended for want of work. Nothing that befalls the
+ * child is thrown here, where it would end admission too.
+ */
 async function runOnce(
   options: MirrorProcessOptions,
   id: string,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const child = fork(options.program, ['mirror-worker'], {
-    env: workerEnvironment(options.env),
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-  })
-  const exited = once(child, 'exit')
-  const stop = () => void stopChild(child)
+  const child = await startChild(options)
+  if (typeof child === 'string') return child
+  const exited = exitOf(child)
+  const stop = () => stopChild(child, exited)
   signal.addEventListener('abort', stop, { once: true })
   let isIdle = false
   let timer: NodeJS.Timeout | undefined
@@ -102,21 +103,43 @@ async function runOnce(
     clearTimeout(timer)
     timer = isOpen ? undefined : setTimeout(end, options.idleMs ?? IDLE_MS)
   })
-  child.on('error', (error) => options.log.error({ err: error }, 'mirror worker cannot be reached'))
+  const unreachable = (error: Error) =>
+    options.log.error({ worker: id, err: error }, 'mirror worker cannot be reached')
+  child.on('error', unreachable)
   child.on('message', (message: WorkerMessage) => {
     if (message.type === 'outcome') options.onOutcome(message.outcome)
   })
   try {
     yieldToAdmission(child)
-    child.send({ type: 'start', id, settings: options.settings } satisfies StartMessage)
+    const message: StartMessage = { type: 'start', id, settings: options.settings }
+    child.send(message, (error) => {
+      if (!error) return
+      unreachable(error)
+      // Should it live, it waits for this message and for nothing else.
+      stop()
+    })
     if (signal.aborted) stop()
-    const [code, killedBy] = await exited
-    if (isIdle) return undefined
-    return killedBy ? `signal ${killedBy}` : `exit code ${code}`
+    const ended = await exited
+    return isIdle ? undefined : ended
   } finally {
     unfollow()
     clearTimeout(timer)
     signal.removeEventListener('abort', stop)
+  }
+}
+
+/** Starts a child; resolves to why not where the system, out of processes, files or memory, refuses it. */
+async function startChild({ program, env }: MirrorProcessOptions): Promise<ChildProcess | string> {
+  try {
+    const child = fork(program, ['mirror-worker'], {
+      env: workerEnvironment(env),
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    })
+    // Some refusals are thrown, others come as an event in its place.
+    await once(child, 'spawn')
+    return child
+  } catch (error) {
+    return `cannot be started: ${error instanceof Error ? error.message : String(error)}`
   }
 }
 
@@ -154,10 +177,17 @@ function yieldToAdmission(child: ChildProcess): void {
   }
 }
 
-async function stopChild(child: ChildProcess): Promise<void> {
+function exitOf(child: ChildProcess): Promise<string> {
+  return new Promise((resolve) => {
+    child.once('exit', (code, killedBy) =>
+      resolve(killedBy ? `signal ${killedBy}` : `exit code ${code}`),
+    )
+  })
+}
+
+function stopChild(child: ChildProcess, exited: Promise<unknown>): void {
   if (child.exitCode !== null || child.signalCode !== null) return
   child.kill('SIGTERM')
   const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS)
-  await once(child, 'exit')
-  clearTimeout(timer)
+  void exited.then(() => clearTimeout(timer))
 }

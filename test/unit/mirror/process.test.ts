@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { defaultSettings } from '../../../src/config/leaves.ts'
+import type { Settings } from '../../../src/config/settings.ts'
 import { keepMirrorProcess } from '../../../src/mirror/process.ts'
 import { silentLog } from '../../support/silent-log.ts'
 import { waitUntil } from '../../support/wait-until.ts'
@@ -64,4 +65,94 @@ test('a worker runs only while there is something to copy, and each has a name o
   await ended
   assert.deepEqual(named, ['leader/1', 'leader/2'])
   assert.equal(followers.size, 0)
+})
+
+/** Keeps a worker of `program` with work to do, until it told of its life, and gives what was logged meanwhile. */
+async function keepUntilItWorks(
+  t: TestContext,
+  options: {
+    readonly program?: string
+    readonly env?: () => NodeJS.ProcessEnv
+    settings?: Settings
+  },
+) {
+  const folder = await mkdtemp(join(tmpdir(), 'kip-worker-'))
+  t.after(() => rm(folder, { recursive: true }))
+  const file = join(folder, 'worker.cjs')
+  await writeFile(file, options.program ?? program)
+  const stop = new AbortController()
+  const log = silentLog()
+  const told: string[] = []
+  const ended = keepMirrorProcess(
+    {
+      ...{ program: file, settings: options.settings ?? defaultSettings, identity: 'leader', log },
+      get env() {
+        return options.env?.() ?? process.env
+      },
+      work: {
+        follow: (follower) => {
+          follower(true)
+          return () => undefined
+        },
+      },
+      onWorker: () => undefined,
+      onOutcome: ({ reference }) => told.push(reference),
+    },
+    stop.signal,
+  )
+  // Its failure is the test's.
+  await Promise.race([ended, waitUntil('a worker works', () => told.length > 0)])
+  stop.abort()
+  await ended
+  assert.equal(told.length, 1)
+  return log.lines.filter(({ level }) => level === 'error').map(({ fields }) => fields)
+}
+
+test('a worker that cannot be started is tried again, and ends nothing else', async (t) => {
+  // Longer than the kernel takes one variable: the start is refused at once.
+  const tooLarge = { ...process.env, KIP_KEPT: 'x'.repeat(1_000_000) }
+  let starts = 0
+  const errors = await keepUntilItWorks(t, {
+    env: () => (starts++ === 0 ? tooLarge : process.env),
+  })
+  assert.deepEqual(errors, [{ worker: 'leader/1', ended: 'cannot be started: spawn E2BIG' }])
+})
+
+test('a worker that the system has no program for is tried again', async (t) => {
+  const { execPath } = process
+  const restore = () => {
+    process.execPath = execPath
+  }
+  t.after(restore)
+  let starts = 0
+  const errors = await keepUntilItWorks(t, {
+    env: () => {
+      if (starts++ === 0) process.execPath = '/no/such/node'
+      else restore()
+      return process.env
+    },
+  })
+  assert.deepEqual(errors.at(-1), {
+    worker: 'leader/1',
+    ended: 'cannot be started: spawn /no/such/node ENOENT',
+  })
+})
+
+test('a worker that dies before it has read its settings is started again', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'kip-worker-'))
+  t.after(() => rm(folder, { recursive: true }))
+  const dying = `
+if (!require('node:fs').existsSync(process.env.KIP_KEPT)) {
+  require('node:fs').writeFileSync(process.env.KIP_KEPT, '')
+  process.exit(3)
+}
+${program}`
+  // More than fits into a pipe, so that some of it is not sent yet.
+  const images = 'x'.repeat(10_000_000)
+  const errors = await keepUntilItWorks(t, {
+    program: dying,
+    env: () => ({ ...process.env, KIP_KEPT: join(folder, 'died') }),
+    settings: { ...defaultSettings, log: { ...defaultSettings.log, images } } as Settings,
+  })
+  assert.deepEqual(errors.at(-1), { worker: 'leader/1', ended: 'exit code 3' })
 })
