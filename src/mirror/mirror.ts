@@ -49,7 +49,10 @@ export async function runMirror(options: MirrorOptions, signal: AbortSignal): Pr
     'Tries to copy an image to the backup, by result.',
     ['result'],
   )
-  const bytes = metrics.counter('kip_mirror_bytes_total', 'Bytes of blobs sent to the backup.')
+  const bytes = metrics.counter(
+    'kip_mirror_bytes_total',
+    'Bytes of blobs and manifests sent to the backup, by tries that failed too.',
+  )
 
   const taken = (reference: string, place: string | undefined): MirrorDecision | undefined => {
     const owner = place === undefined ? undefined : places.ownerOf(place)

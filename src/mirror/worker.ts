@@ -1,4 +1,5 @@
 import {
+  type CopyEvent,
   copyImage,
   formatReference,
   type ImageReference,
@@ -17,6 +18,7 @@ import { changedSince } from '../state/changed-since.ts'
 import { ConflictError, type ImageStore } from '../state/store.ts'
 import { failedMirror } from './failure.ts'
 import { mirrorOf } from './plan.ts'
+import { SentBytes } from './sent-bytes.ts'
 import type { Yielding } from './yielding.ts'
 
 /** What one try to copy came to. */
@@ -24,6 +26,7 @@ export interface CopyOutcome {
   readonly reference: string
   readonly state: 'Verified' | 'Failed' | 'Blocked'
   readonly code?: string
+  /** Sent to the backup, whatever the try came to. */
   readonly bytes: number
   readonly seconds: number
 }
@@ -132,7 +135,9 @@ async function copyOne(
   const started = now()
   const source = sourceAtDigest(parseReference(image.reference), image.source?.digest)
   const target = mapping.backupOf(parseReference(image.reference))
-  const done = (mirror: Mirror, bytes: number): Mirror => {
+  const sent = new SentBytes()
+  const done = (mirror: Mirror): Mirror => {
+    const bytes = sent.total
     const seconds = (now() - started) / 1000
     const { state, code } = mirror
     if (state === 'Verified' || state === 'Failed' || state === 'Blocked')
@@ -141,7 +146,10 @@ async function copyOne(
   }
   const { state: _state, worker: _worker, since: _since, ...rest } = claim
   try {
-    const onEvent = options.yielding?.check
+    const onEvent = (event: CopyEvent): void => {
+      sent.note(event)
+      options.yielding?.check()
+    }
     const copied = await copyImage(client, source, target, { signal, onEvent })
     await verifyImage(client, target, copied.digest, { signal })
     log.info(
@@ -149,20 +157,18 @@ async function copyOne(
         image: image.reference,
         target: formatReference(target),
         digest: copied.digest,
-        bytes: copied.bytes,
+        bytes: sent.total,
       },
       'mirrored',
     )
     const { attempts: _attempts, ...clean } = rest
-    return done(
-      { ...clean, reference: formatReference(target), state: 'Verified', digest: copied.digest },
-      copied.bytes,
-    )
+    const { digest } = copied
+    return done({ ...clean, reference: formatReference(target), state: 'Verified', digest })
   } catch (error) {
     signal.throwIfAborted()
     log.warn({ image: image.reference, err: error }, 'copy failed')
     const failed = { entry: rest, error, source, target, random: random(), now: now() }
-    return done(failedMirror(failed), 0)
+    return done(failedMirror(failed))
   }
 }
 

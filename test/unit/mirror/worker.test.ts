@@ -3,8 +3,10 @@ import { describe, it } from 'node:test'
 import { KubeApiError } from '../../../src/kube/errors.ts'
 import type { ImageState } from '../../../src/state/cached-image.ts'
 import { ConflictError, type ImageStore } from '../../../src/state/store.ts'
+import type { Image } from '../../cluster/images/image.ts'
 import { tinyImage } from '../../cluster/images/tiny.ts'
 import { FakeRegistry, fail } from '../../support/fake-registry.ts'
+import { noise, sampleImage } from '../../support/sample-images.ts'
 import { waitUntil } from '../../support/wait-until.ts'
 import { workerBed } from './worker-bed.ts'
 
@@ -215,4 +217,58 @@ describe('the backup is blamed for what is the backup’s', () => {
       assert.equal(code, state === 'Blocked' ? 'NeedsCredentials' : 'COPY_DENIED')
     })
   }
+})
+
+describe('a try tells the bytes that it sent', () => {
+  const sizeOf = (image: Image): number =>
+    image.blobs.reduce((sum, { size }) => sum + size, image.bytes.length)
+
+  it('when it came to its end', async (t) => {
+    const bed = await workerBed(t)
+    const image = sampleImage({ layers: [noise('a', 300_000)] })
+    const reference = await bed.want(image, 'team/app')
+    bed.work()
+    await bed.reaches(reference, 'Verified')
+    assert.deepEqual(
+      bed.outcomes.map(({ bytes }) => bytes),
+      [sizeOf(image)],
+    )
+  })
+
+  it('when the backup refused what came last', async (t) => {
+    const bed = await workerBed(t)
+    bed.backup.interceptor = (request, response) => {
+      if (request.method !== 'PUT' || !request.url?.includes('/manifests/')) return false
+      request.resume()
+      fail(response, 403, 'DENIED')
+      return true
+    }
+    const image = sampleImage({ layers: [noise('a', 300_000)] })
+    const reference = await bed.want(image, 'team/app')
+    bed.work()
+    await bed.reaches(reference, 'Failed')
+    assert.deepEqual(
+      bed.outcomes.map(({ bytes }) => bytes),
+      [sizeOf(image) - image.bytes.length],
+    )
+  })
+
+  it('when the copy could not be verified', async (t) => {
+    const bed = await workerBed(t)
+    const image = sampleImage({ layers: [noise('a', 300_000)] })
+    const reference = await bed.want(image, 'team/app')
+    let isTagged = false
+    bed.backup.interceptor = (request, response) => {
+      isTagged ||= request.method === 'PUT' && request.url?.endsWith('/manifests/1') === true
+      if (!isTagged || request.method !== 'HEAD') return false
+      fail(response, 403, 'DENIED')
+      return true
+    }
+    bed.work()
+    await bed.reaches(reference, 'Failed')
+    assert.deepEqual(
+      bed.outcomes.map(({ bytes }) => bytes),
+      [sizeOf(image)],
+    )
+  })
 })
