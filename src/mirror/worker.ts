@@ -1,11 +1,9 @@
 import {
   type CopyEvent,
-  copyImage,
   formatReference,
   type ImageReference,
   parseReference,
   type RegistryClient,
-  verifyImage,
 } from '@containers/image-copy'
 import type { Mapping } from '../images/mapping.ts'
 import { Backoff, reflectorBackoff } from '../kube/backoff.ts'
@@ -16,6 +14,7 @@ import { WorkQueue } from '../kube/work-queue.ts'
 import type { ImageState, Mirror } from '../state/cached-image.ts'
 import { changedSince } from '../state/changed-since.ts'
 import { ConflictError, type ImageStore } from '../state/store.ts'
+import { copyWhole } from './copy-whole.ts'
 import { failedMirror } from './failure.ts'
 import { mirrorOf } from './plan.ts'
 import { SentBytes } from './sent-bytes.ts'
@@ -150,19 +149,17 @@ async function copyOne(
       sent.note(event)
       options.yielding?.check()
     }
-    const copied = await copyImage(client, source, target, { signal, onEvent })
-    await verifyImage(client, target, copied.digest, { signal })
+    const digest = await copyWhole(client, source, target, { signal, onEvent })
     log.info(
       {
         image: image.reference,
         target: formatReference(target),
-        digest: copied.digest,
+        digest,
         bytes: sent.total,
       },
       'mirrored',
     )
     const { attempts: _attempts, ...clean } = rest
-    const { digest } = copied
     return done({ ...clean, reference: formatReference(target), state: 'Verified', digest })
   } catch (error) {
     signal.throwIfAborted()

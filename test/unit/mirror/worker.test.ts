@@ -272,3 +272,21 @@ describe('a try tells the bytes that it sent', () => {
     )
   })
 })
+
+it('a copy whose tag is right, and which lost a layer, is mended', async (t) => {
+  const bed = await workerBed(t)
+  const image = sampleImage({ layers: [noise('a', 300_000), noise('b', 1_000)] })
+  const reference = await bed.want(image, 'team/app')
+  const copy = bed.registry.replace(`${bed.backup.host}/`, '')
+  const repository = `${copy}/${bed.source.host.replace(':', '_')}/team/app`
+  await bed.backup.client.push(image, repository, '1')
+  const lost = image.blobs.at(-1)?.digest ?? assert.fail()
+  assert.ok(bed.backup.repository(repository).blobs.delete(lost))
+  bed.work()
+  await bed.reaches(reference, 'Verified')
+  assert.ok(bed.backup.repository(repository).blobs.has(lost))
+  assert.deepEqual(
+    bed.outcomes.map(({ state, bytes }) => [state, bytes]),
+    [['Verified', image.blobs.at(-1)?.size]],
+  )
+})
