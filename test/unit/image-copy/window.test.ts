@@ -178,6 +178,26 @@ describe('writes that are shared', () => {
     await add('better')
   })
 
+  test('that nobody waits for any more before their turn take nobody along who comes later', async () => {
+    const writes = new SharedWrites<string>()
+    const held = Promise.withResolvers<void>()
+    const done: string[] = []
+    const write = async (items: readonly string[]): Promise<void> => {
+      await held.promise
+      done.push(...items)
+    }
+    const first = writes.add('a', 'first', signal, write)
+    await turn()
+    const stop = new AbortController()
+    const leaving = writes.add('a', 'left', stop.signal, write)
+    stop.abort(new Error('enough'))
+    await assert.rejects(leaving, /enough/)
+    const later = writes.add('a', 'later', signal, write)
+    held.resolve()
+    await Promise.all([first, later])
+    assert.deepEqual(done, ['first', 'later'])
+  })
+
   test('go on for one when another stops waiting, and stop when nobody waits', async () => {
     const writes = new SharedWrites<string>()
     const stop = new AbortController()

@@ -1,5 +1,6 @@
 import { RegistryError } from '../errors.ts'
 import type { BodySink, Exchange } from '../http/exchange.ts'
+import type { Resource } from '../registry/resource.ts'
 import type { CheckpointedHash } from './checkpointed-hash.ts'
 
 export interface BlobPumpOptions {
@@ -29,8 +30,8 @@ export class BlobPump {
   #writing = false
   #targetWants = 0
   #sent: number
-  /** Whom the bytes come from, for messages. */
-  #from = ''
+  /** What the bytes come from, for messages. */
+  #from: Resource | undefined
 
   constructor(options: BlobPumpOptions) {
     this.#options = options
@@ -42,9 +43,9 @@ export class BlobPump {
     return this.#options.hash.position
   }
 
-  /** Takes what a download from a host brings, after `skip` bytes of it. */
-  sink(source: Exchange, skip: number, host: string): BodySink {
-    this.#from = host
+  /** Takes what a download brings, after `skip` bytes of it. */
+  sink(source: Exchange, skip: number, from: Resource): BodySink {
+    this.#from = from
     let left = skip
     return (bytes) => {
       const from = Math.min(left, bytes.length)
@@ -146,10 +147,11 @@ export class BlobPump {
 
   #wrong(code: 'COPY_DIGEST_MISMATCH', why: string): RegistryError {
     const { digest } = this.#options
+    const { host, party } = this.#from ?? { host: '', party: { host: '' } }
     return new RegistryError(
       code,
-      `blob ${digest} from ${this.#from} ${why}; it was altered on the way or in the registry's storage`,
-      { host: this.#from },
+      `blob ${digest} from ${host} ${why}; it was altered on the way or in the registry's storage`,
+      party,
     )
   }
 }

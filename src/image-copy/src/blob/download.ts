@@ -78,7 +78,7 @@ function openAt(
         scopes,
         expect: offset === 0 ? [200] : [200, 206],
         sink: (head, exchange, resource) =>
-          pump.sink(exchange, requireHead(head, resource, blob, offset), endpoint.name),
+          pump.sink(exchange, requireHead(head, resource, blob, offset), resource),
       },
       context,
     )
