@@ -18,7 +18,7 @@ import {
   fail,
   readBody,
 } from '../../support/fake-registry.ts'
-import { noise, sampleImage } from '../../support/sample-images.ts'
+import { noise, sampleImage, sampleIndex } from '../../support/sample-images.ts'
 
 const MiB = 1024 * 1024
 let source: FakeRegistry
@@ -455,4 +455,37 @@ test('a target is judged by what it holds, and not by what a mirror of it still 
   } finally {
     await cache.close()
   }
+})
+
+test('an image that another index has too fails of what it lacks, wherever that shows', async () => {
+  const [missing, shared, slow] = ['missing', 'shared', 'slow'].map((name) =>
+    sampleImage({ layers: [noise(name, 500)] }),
+  ) as [Image, Image, Image]
+  const first = sampleIndex([missing, shared, slow].map((image) => ({ image })))
+  const second = sampleIndex([{ image: shared }])
+  const root = sampleIndex([{ image: first }, { image: second }])
+  for (const image of [missing, shared, slow, first, second, root])
+    await source.client.push(image, 'a/b', 'v1')
+  let others = 0
+  target.interceptor = async (request) => {
+    const isSlow = request.url?.includes(slow.blobs[1]?.digest ?? '') === true
+    if (isSlow && request.method === 'POST') {
+      others += 1
+      // Its answer, and so the end of the first index, comes after the second index has failed.
+      await new Promise((resolve) => setTimeout(resolve, 100))
+      return false
+    }
+    if (!request.url?.includes(shared.blobs[1]?.digest ?? '') || request.method !== 'POST')
+      return false
+    others += 1
+    return true
+  }
+  source.interceptor = async (request, response) => {
+    if (request.method !== 'GET' || !request.url?.endsWith(missing.blobs[1]?.digest ?? ''))
+      return false
+    while (others < 2) await new Promise((resolve) => setTimeout(resolve, 5))
+    fail(response, 404, 'BLOB_UNKNOWN')
+    return true
+  }
+  await assert.rejects(copy(), { code: 'COPY_NOT_FOUND' })
 })

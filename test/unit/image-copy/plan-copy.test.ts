@@ -31,7 +31,7 @@ let source: FakeRegistry
 let target: FakeRegistry
 
 beforeEach(async () => {
-  source = await FakeRegistry.start({ referrersApi: true })
+  source = await FakeRegistry.start({ referrersApi: true, sparse: true })
   target = await FakeRegistry.start({ referrersApi: true, sparse: true })
 })
 afterEach(async () => {
@@ -71,6 +71,11 @@ const lose = (image: Image): void => {
   assert.ok(target.repository('c/d').blobs.delete(image.blobs[2]?.digest ?? ''))
 }
 const arm64 = { platforms: ['linux/arm64'] }
+const falselyEmpty = {
+  mediaType: 'application/vnd.oci.image.layer.v1.tar',
+  digest: otherDigest,
+  size: 0,
+}
 const situations: Readonly<Record<string, Situation>> = {
   'an image that is new': { image: one },
   'an index whose images share a layer': { image: index },
@@ -112,6 +117,9 @@ const situations: Readonly<Record<string, Situation>> = {
       lose(two)
     },
     options: { recheck: true },
+  },
+  'an image with a blob that is falsely empty': {
+    image: sampleImage({ layers: [], foreign: [falselyEmpty] }),
   },
   'an image with what is around it': {
     image: one,

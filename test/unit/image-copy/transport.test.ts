@@ -138,6 +138,15 @@ describe('TLS', () => {
       })
   })
 
+  test('with a certificate that cannot be used asks no proxy for a way', async () => {
+    await using registry = await filled(await FakeRegistry.start({ tls: server }))
+    await using proxy = await TestProxy.start('kip', 'secret')
+    const hosts = () => ({ ...clientIdentity, key: 'no PEM' })
+    const through = () => `http://kip:secret@127.0.0.1:${proxy.port}`
+    await assert.rejects(resolve(registry, { ca, hosts, proxy: through }), { code: 'COPY_TLS' })
+    assert.deepEqual(proxy.seen, [])
+  })
+
   test('carries large blobs, with back-pressure, byte for byte', async () => {
     await using source = await FakeRegistry.start({ tls: server })
     await using target = await FakeRegistry.start({ tls: server })

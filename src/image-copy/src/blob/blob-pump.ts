@@ -30,8 +30,8 @@ export class BlobPump {
   #writing = false
   #targetWants = 0
   #sent: number
-  /** What the bytes come from, for messages. */
-  #from: Resource | undefined
+  /** What the bytes come from, for errors, which are all thrown below {@link sink}. */
+  #from!: Resource
 
   constructor(options: BlobPumpOptions) {
     this.#options = options
@@ -48,10 +48,10 @@ export class BlobPump {
     this.#from = from
     let left = skip
     return (bytes) => {
-      const from = Math.min(left, bytes.length)
-      left -= from
-      if (from === bytes.length) return true
-      return this.#take(from === 0 ? bytes : bytes.subarray(from), source)
+      const known = Math.min(left, bytes.length)
+      left -= known
+      if (known === bytes.length) return true
+      return this.#take(known === 0 ? bytes : bytes.subarray(known), source)
     }
   }
 
@@ -147,7 +147,7 @@ export class BlobPump {
 
   #wrong(code: 'COPY_DIGEST_MISMATCH', why: string): RegistryError {
     const { digest } = this.#options
-    const { host, party } = this.#from ?? { host: '', party: { host: '' } }
+    const { host, party } = this.#from
     return new RegistryError(
       code,
       `blob ${digest} from ${host} ${why}; it was altered on the way or in the registry's storage`,

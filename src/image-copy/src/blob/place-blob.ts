@@ -5,6 +5,7 @@ import type { KnownBlob } from '../registry/blob-ledger.ts'
 import type { Context } from '../registry/context.ts'
 import { type ForeignLayers, foreignFailure, foreignSource } from '../registry/foreign-layers.ts'
 import type { Repository } from '../registry/repository.ts'
+import type { DryRun } from './dry-run.ts'
 import { headBlob } from './small-blob.ts'
 import { transferBlob } from './transfer.ts'
 import { cancelUpload, startUpload, type UploadSession } from './upload-session.ts'
@@ -23,6 +24,8 @@ export interface PlaceBlobParts {
   /** What the blobs of this image have shown so far. */
   readonly outlook: Outlook
   readonly context: Context
+  /** Given: nothing is written. */
+  readonly dryRun?: DryRun | undefined
 }
 
 /**
@@ -59,9 +62,10 @@ async function placeForeign(parts: PlaceBlobParts): Promise<BlobOutcome> {
 }
 
 async function place(parts: PlaceBlobParts): Promise<BlobOutcome> {
-  const { source, target, blob, known, context } = parts
+  const { source, target, blob, known, context, dryRun } = parts
   requireEmptyDigest(blob, source)
   if (source.registry === target.registry && source.name === target.name) return 'present'
+  if (dryRun !== undefined) return dryRun.placeBlob(target, blob, context)
   return (await known.lead(target.name, context.signal, () => bring(parts))) ?? 'present'
 }
 
@@ -71,7 +75,7 @@ function requireEmptyDigest(blob: Descriptor, source: Repository): void {
   throw new RegistryError(
     'COPY_DIGEST_MISMATCH',
     `blob ${blob.digest} is said to be empty, and its digest says otherwise`,
-    { host: source.registry },
+    source.party,
   )
 }
 

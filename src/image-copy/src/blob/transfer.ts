@@ -75,7 +75,7 @@ async function transfer(parts: TransferParts, held: Held): Promise<boolean> {
   let forgotten = false
   let furthest = 0
   for (let tries = 1; ; ) {
-    const attempt = new Attempt({ source, target, blob, context, hash, places, way: ways[way] })
+    const attempt = new Attempt({ target, blob, context, hash, places, way: ways[way] })
     try {
       session ??= (await startUpload(target, context)) as UploadSession
       const done = await attempt.run(session)

@@ -23,7 +23,6 @@ const ended = new Error('the transfer ended')
 
 /** What one go needs. */
 export interface AttemptParts {
-  readonly source: Repository
   readonly target: Repository
   readonly blob: Descriptor
   readonly context: Context
@@ -175,11 +174,11 @@ export class Attempt {
   }
 }
 
-function answeredEarly({ url, host }: UploadRequest['resource'], status: number): RegistryError {
+function answeredEarly({ url, party }: UploadRequest['resource'], status: number): RegistryError {
   return new RegistryError(
     'COPY_PROTOCOL',
     `PATCH ${describeUrl(url)}: ${status} came before the body was sent`,
-    { host, status, retryable: true },
+    { ...party, status, retryable: true },
   )
 }
 

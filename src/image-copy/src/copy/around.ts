@@ -1,3 +1,4 @@
+import type { DryRun } from '../blob/dry-run.ts'
 import { RegistryError } from '../errors.ts'
 import { type Descriptor, parseManifest } from '../image/manifest.ts'
 import type { Client } from '../registry/client.ts'
@@ -7,7 +8,6 @@ import { addReferrer, fallbackTag, keepsReferrers, listReferrers } from '../regi
 import type { Repository } from '../registry/repository.ts'
 import { listTags } from '../registry/tags.ts'
 import { concurrently } from './concurrently.ts'
-import type { DryRun } from './dry-run.ts'
 import type { ImageCopier } from './image-copier.ts'
 
 /** What a caller may ask to be taken along. */
@@ -48,14 +48,14 @@ export function aroundOptions(options: AroundChoice): AroundOptions | undefined 
 }
 
 /** What may stand around one manifest. */
-export interface Surroundings {
+interface Surroundings {
   readonly subject: string
   readonly referrers: readonly Descriptor[]
   /** cosign's tags for it, of which some or all may not exist. */
   readonly tags: readonly string[]
 }
 
-export interface WalkParts {
+interface WalkParts {
   readonly source: Repository
   readonly options: AroundOptions
   readonly context: Context
@@ -74,7 +74,7 @@ const referrersAtATime = 8
  *
  * @param visit does something with it, and says which manifests were there
  */
-export async function walkAround(
+async function walkAround(
   { source, options, context }: WalkParts,
   subjects: readonly string[],
   visit: (around: Surroundings, context: Context) => Promise<readonly string[]>,
@@ -88,7 +88,7 @@ export async function walkAround(
     throw new RegistryError(
       'COPY_MANIFEST_INVALID',
       `${source.registry}/${source.name}: more than ${options.max} referrers and signatures; raise the limit or copy without them`,
-      { host: source.registry },
+      source.party,
     )
   }
   let wave = [...seen]

@@ -3,7 +3,8 @@ import type { Context } from '../registry/context.ts'
 
 /**
  * Why the others were stopped. Not the failure itself, which what they share with work beside this one (windows of a host,
- * tokens) would take for its own. One for all: it tells nothing, and nobody sees it.
+ * tokens) would take for its own. One for all: it tells nothing. Work that waits for what another stopped may fail of it for a
+ * while, until that one's own failure comes.
  */
 const stopped = new Error('something else of the same work failed')
 
@@ -28,7 +29,7 @@ export async function concurrently<T>(
       try {
         await work(item, inner)
       } catch (error) {
-        failure ??= { error }
+        if (failure === undefined || failure.error === stopped) failure = { error }
         stop.abort(stopped)
       }
     }

@@ -1,4 +1,5 @@
 import { Stop } from '../abortable.ts'
+import type { DryRun } from '../blob/dry-run.ts'
 import { loadCryptoMeanwhile } from '../crypto-module.ts'
 import { RegistryError } from '../errors.ts'
 import { type CopyEvent, createJob, type Job } from '../events.ts'
@@ -19,7 +20,6 @@ import {
 import { type Repository, repositoryOf } from '../registry/repository.ts'
 import type { Learned } from '../registry/requests.ts'
 import { type AroundChoice, aroundOptions, copyAround } from './around.ts'
-import type { DryRun } from './dry-run.ts'
 import { ImageCopier } from './image-copier.ts'
 
 /** Options of {@link copyImage}. */

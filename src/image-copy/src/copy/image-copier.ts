@@ -1,3 +1,4 @@
+import type { DryRun } from '../blob/dry-run.ts'
 import { type BlobOutcome, type Outlook, placeBlob } from '../blob/place-blob.ts'
 import { partyOf, RegistryError } from '../errors.ts'
 import { type Descriptor, isForeign, type Manifest, parseManifest } from '../image/manifest.ts'
@@ -15,7 +16,6 @@ import {
 import { addReferrer } from '../registry/referrers.ts'
 import type { Repository } from '../registry/repository.ts'
 import { concurrently } from './concurrently.ts'
-import type { DryRun } from './dry-run.ts'
 import { requirePlatform, selectPlatforms } from './platforms.ts'
 
 /** What was moved and what was not. Blobs and bytes count once per image. */
@@ -273,7 +273,6 @@ export class ImageCopier {
 
   #place(blob: Descriptor, context: Context): Promise<BlobOutcome> {
     const { client, source, target, foreign, dryRun } = this.#options
-    if (dryRun !== undefined) return dryRun.placeBlob({ source, target, blob, foreign, context })
     return placeBlob({
       source,
       target,
@@ -282,6 +281,7 @@ export class ImageCopier {
       known: client.ledger.of(target.route.main.host, blob.digest),
       outlook: this.#outlook,
       context,
+      dryRun,
     })
   }
 
@@ -294,8 +294,7 @@ export class ImageCopier {
   }
 
   #invalid(digest: string, why: string): RegistryError {
-    return new RegistryError('COPY_MANIFEST_INVALID', `manifest ${digest}: ${why}`, {
-      host: this.#options.source.registry,
-    })
+    const { party } = this.#options.source
+    return new RegistryError('COPY_MANIFEST_INVALID', `manifest ${digest}: ${why}`, party)
   }
 }

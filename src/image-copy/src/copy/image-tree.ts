@@ -34,9 +34,7 @@ export async function readTree(
   const blobs = new Map<string, Descriptor>()
   let bytes = 0
   const invalid = (digest: string, why: string): RegistryError =>
-    new RegistryError('COPY_MANIFEST_INVALID', `manifest ${digest}: ${why}`, {
-      host: repository.registry,
-    })
+    new RegistryError('COPY_MANIFEST_INVALID', `manifest ${digest}: ${why}`, repository.party)
 
   const take = async (
     found: ManifestBytes,
@@ -88,6 +86,6 @@ function tooLarge(reference: string, repository: Repository): RegistryError {
   return new RegistryError(
     'COPY_TOO_LARGE',
     `${describeRepository(repository)} ${reference}: its manifests have more than ${maxTreeBytes} bytes together`,
-    { host: repository.registry },
+    repository.party,
   )
 }

@@ -1,9 +1,9 @@
+import { DryRun } from '../blob/dry-run.ts'
 import type { CopyEvent } from '../events.ts'
 import { parsePlatform } from '../image/platform.ts'
 import type { ImageReference } from '../reference.ts'
 import { internalsOf, type RegistryClient } from '../registry/client.ts'
 import { type CopyOptions, copyOne } from './copy-image.ts'
-import { DryRun } from './dry-run.ts'
 
 /** What {@link copyImage} would do. */
 export interface CopyPlan {

@@ -102,7 +102,7 @@ export async function platformOfManifest(
     throw new RegistryError(
       'COPY_MANIFEST_INVALID',
       `config ${manifest.config.digest}: is not JSON`,
-      { host: source.registry, cause },
+      { ...source.party, cause },
     )
   }
 }
@@ -127,6 +127,6 @@ function requireNone(
   throw new RegistryError(
     'COPY_PLATFORM_MISSING',
     `${describeRepository(source)}: has nothing for ${names}; it has ${[...new Set(offered)].slice(0, 30).join(', ') || 'no platforms'}`,
-    { host: source.registry },
+    source.party,
   )
 }

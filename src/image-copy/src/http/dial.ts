@@ -124,20 +124,22 @@ export class Dialer {
   ): Promise<Socket> {
     // The proxy resolves names; what can be judged here is an address written in place of a name.
     if (isIP(origin.hostname) > 0) this.#requireLiteral(origin, purpose)
+    // Before there is a connection, since a certificate that cannot be used shows here.
+    const tls = origin.scheme === 'https' ? this.#tlsOptions(origin) : undefined
     const where = { host: proxy.hostname, port: proxy.port, noDelay: true }
     const plain =
       proxy.scheme === 'http'
         ? connectTcp(where)
         : tlsModule().connect({
             ...where,
-            ...(proxy.tls && { secureContext: proxy.tls.context() }),
+            ...tlsPolicyOf(proxy),
             servername: nameOf(proxy.hostname),
           })
     await settled(plain, proxy.scheme === 'http' ? 'connect' : 'secureConnect', proxy, signal)
     let socket: Socket = plain
-    if (origin.scheme === 'https') {
+    if (tls !== undefined) {
       await openTunnel(plain, origin, proxy, signal)
-      const secure = tlsModule().connect({ socket: plain, ...this.#tlsOptions(origin) })
+      const secure = tlsModule().connect({ socket: plain, ...tls })
       await this.#secured(secure, origin, signal)
       socket = secure
     }
@@ -154,7 +156,7 @@ export class Dialer {
   #tlsOptions(origin: Origin): ConnectionOptions {
     const session = this.#sessions.get(originKey(origin))
     return {
-      ...(origin.tls === undefined ? tlsPolicy() : { secureContext: origin.tls.context() }),
+      ...tlsPolicyOf(origin),
       ...(session === undefined ? {} : { session }),
       servername: nameOf(origin.hostname),
       host: origin.hostname,
@@ -221,4 +223,9 @@ export class Dialer {
 /** SNI takes names only (RFC 6066 §3). */
 function nameOf(hostname: string): string {
   return isIP(hostname) > 0 ? '' : hostname
+}
+
+/** A context of one's own was made with the policy. */
+function tlsPolicyOf({ tls }: Pick<Origin, 'tls'>): ConnectionOptions {
+  return tls === undefined ? tlsPolicy() : { secureContext: tls.context() }
 }

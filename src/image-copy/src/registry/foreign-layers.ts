@@ -40,6 +40,6 @@ export function foreignFailure(error: unknown, source: Repository, blob: Descrip
   return new RegistryError(
     'COPY_NOT_FOUND',
     `foreign layer ${blob.digest}: is not in ${source.registry}, and its URLs are at hosts that may not be asked (${printable([...hosts].join(', ')) || 'none'}); allow one of them, or leave foreign layers where they are`,
-    { host: source.registry, status: 404, cause: error },
+    { ...source.party, status: 404, cause: error },
   )
 }

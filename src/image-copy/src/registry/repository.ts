@@ -1,3 +1,4 @@
+import type { Party } from '../errors.ts'
 import { formatReference, type ImageReference } from '../reference.ts'
 import type { Client, Route } from './client.ts'
 import type { Endpoint } from './endpoint.ts'
@@ -49,13 +50,19 @@ export class Repository {
 
   /** Where it is read, best first. */
   get reads(): readonly Place[] {
-    const routes = this.itself ? this.route.reads.slice(-1) : this.route.reads
-    this.#reads ??= routes.map(({ endpoint, prefix, blobUrl }) => {
-      const path = `${prefix}${this.name}`
-      const scopes = [endpoint === this.route.main ? this.#scope : `repository:${path}:pull`]
-      return { endpoint, path, scopes, ...(blobUrl && { blobUrl }) }
-    })
+    this.#reads ??= (this.itself ? this.route.reads.slice(-1) : this.route.reads).map(
+      ({ endpoint, prefix, blobUrl }) => {
+        const path = `${prefix}${this.name}`
+        const scopes = [endpoint === this.route.main ? this.#scope : `repository:${path}:pull`]
+        return { endpoint, path, scopes, ...(blobUrl && { blobUrl }) }
+      },
+    )
     return this.#reads
+  }
+
+  /** Who did not do what was asked, for an error that says so. */
+  get party(): Party {
+    return { host: this.registry, registry: this.registry, repository: this.name }
   }
 
   get #scope(): string {
