@@ -3,7 +3,7 @@ import { type Clock, systemClock } from '../kube/clock.ts'
 import type { Log } from '../kube/log.ts'
 import { WorkQueue } from '../kube/work-queue.ts'
 import type { Metrics } from '../metrics/metrics.ts'
-import { isWanted } from '../state/cached-image.ts'
+import { type ImageState, isWanted } from '../state/cached-image.ts'
 import { changedSince } from '../state/changed-since.ts'
 import { ConflictError, type ImageStore } from '../state/store.ts'
 import type { Look } from './look.ts'
@@ -44,22 +44,40 @@ export function keepLooking(options: KeepLookingOptions, signal: AbortSignal): P
   return new Term(options, signal).run()
 }
 
+/** What a look found, until it stands in the store. */
+interface Found {
+  readonly outcome: Outcome
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  /** When the registry is to be asked again, on the clock, whatever becomes of the write. */
+  readonly nextAt: number
+}
+
+/** An image that has a time for its next look. */
+interface Known {
+  /** Looks in a row that did not find the source available. */
+  failures: number
+  hintedAt?: number
+  unwritten?: Found | undefined
+}
+
 /** One run. */
 class Term {
   readonly #options: KeepLookingOptions
   readonly #signal: AbortSignal
+  readonly #clock: Clock
   readonly #intervalMs: number
   readonly #random: () => number
   readonly #now: () => number
   readonly #looks: { inc(labels: { result: string }): void }
   readonly #lanes = new Map<string, WorkQueue>()
   readonly #running = new Set<Promise<void>>()
-  /** Images that have a time for their next look, and how often they failed in a row. */
-  readonly #known = new Map<string, { failures: number; hintedAt?: number }>()
+  readonly #known = new Map<string, Known>()
 
   constructor(options: KeepLookingOptions, signal: AbortSignal) {
     this.#options = options
     this.#signal = signal
+    this.#clock = options.clock ?? systemClock
     this.#intervalMs = options.settings.puller.intervalHours * 3_600_000
     this.#random = options.random ?? Math.random
     this.#now = options.now ?? Date.now
@@ -109,20 +127,22 @@ class Term {
     const known = this.#known.get(reference)
     const host = hostOf(reference)
     if (known === undefined || host === undefined) return
-    if (this.#options.store.get(reference)?.source?.state !== 'Available') return
-    const now = (this.#options.clock ?? systemClock).now()
+    const newest = known.unwritten?.outcome ?? this.#options.store.get(reference)?.source
+    if (newest?.state !== 'Available') return
+    const now = this.#clock.now()
     if (known.hintedAt !== undefined && now - known.hintedAt < hintsEveryMs) return
     known.hintedAt = now
+    known.unwritten = undefined
     this.#lane(host).addAfter(reference, 1)
   }
 
   #lane(host: string): WorkQueue {
     const known = this.#lanes.get(host)
     if (known !== undefined) return known
-    const { log, clock = systemClock, metrics } = this.#options
+    const { log, metrics } = this.#options
     const lane = new WorkQueue({
       log,
-      clock,
+      clock: this.#clock,
       baseDelayMs: 1_000,
       maxDelayMs: 60_000,
       metrics: metrics.workQueue('resolver'),
@@ -138,24 +158,29 @@ class Term {
     return lane
   }
 
+  /**
+   * A write that fails is all that is tried again: the registry has answered, and counts what it is asked. The image waits in
+   * its lane as for a look, so that it takes nobody's place.
+   */
   async #look(lane: WorkQueue, reference: string): Promise<void> {
-    const { store, log } = this.#options
+    const { store } = this.#options
     const image = store.get(reference)
     const known = this.#known.get(reference)
     if (known === undefined || image === undefined || !isWanted(image)) return
+    const { unwritten } = known
+    const isRecent = unwritten !== undefined && this.#clock.now() < unwritten.nextAt
+    const found = isRecent ? unwritten : await this.#ask(image, known)
+    known.unwritten = found
+    await this.#write(reference, found)
+    if (known.unwritten === found) known.unwritten = undefined
+    this.#tell(image, found.outcome)
+    lane.addAfter(reference, found.nextAt - this.#clock.now())
+  }
+
+  async #ask(image: ImageState, known: Known): Promise<Found> {
     const outcome = await this.#options.look(image, this.#signal)
     this.#looks.inc({ result: outcome.state })
-    const before = image.source
-    await this.#write(reference, outcome)
-    const fields = { image: reference, state: outcome.state }
-    if (outcome.state !== 'Available') {
-      known.failures += 1
-      if (before?.state !== outcome.state) log.info({ ...fields, why: outcome.message }, 'source')
-    } else {
-      known.failures = 0
-      if (before?.digest !== outcome.digest)
-        log.info({ ...fields, digest: outcome.digest }, 'source')
-    }
+    known.failures = outcome.state === 'Available' ? 0 : known.failures + 1
     const wait = nextLookMs({
       state: outcome.state,
       failures: known.failures,
@@ -163,17 +188,27 @@ class Term {
       retryAfterMs: outcome.state === 'Available' ? undefined : outcome.retryAfterMs,
       random: this.#random(),
     })
-    lane.addAfter(reference, wait)
+    return { outcome, at: this.#now(), nextAt: this.#clock.now() + wait }
+  }
+
+  #tell({ reference, source: before }: ImageState, outcome: Outcome): void {
+    const { log } = this.#options
+    const fields = { image: reference, state: outcome.state }
+    if (outcome.state !== 'Available') {
+      if (before?.state !== outcome.state) log.info({ ...fields, why: outcome.message }, 'source')
+    } else if (before?.digest !== outcome.digest) {
+      log.info({ ...fields, digest: outcome.digest }, 'source')
+    }
   }
 
   /** Others write stanzas of their own while we look, so what was found goes onto the newest state. */
-  async #write(reference: string, outcome: Outcome): Promise<void> {
+  async #write(reference: string, { outcome, at }: Found): Promise<void> {
     const { store } = this.#options
     for (let tries = 1; ; tries++) {
       const image = store.get(reference)
       if (image === undefined) return
       try {
-        await store.putSource(image, nextSource(image.source, outcome, this.#now()), this.#signal)
+        await store.putSource(image, nextSource(image.source, outcome, at), this.#signal)
         return
       } catch (error) {
         if (!(error instanceof ConflictError) || tries === writeTries) throw error

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
+import { KubeApiError } from '../../../src/kube/errors.ts'
 import { createMetrics } from '../../../src/metrics/metrics.ts'
 import { keepLooking } from '../../../src/resolver/keep-looking.ts'
 import type { Outcome } from '../../../src/resolver/outcome.ts'
@@ -202,6 +203,73 @@ describe('keep looking', () => {
     await settle()
     assert.equal(store.get('quay.io/a:1')?.usage?.pods, 5)
     assert.equal(store.get('quay.io/a:1')?.source?.state, 'Available')
+  })
+
+  describe('while the API server refuses the status', () => {
+    let refusals: number
+    let refuses: boolean
+
+    beforeEach(() => {
+      const { putSource } = store
+      refusals = 0
+      refuses = true
+      store = {
+        ...store,
+        putSource: async (...written) => {
+          if (!refuses) return await putSource(...written)
+          refusals += 1
+          throw new KubeApiError({ status: 403, reason: 'Forbidden', message: 'no' })
+        },
+      }
+    })
+
+    it('does not ask the registry again for every try to write', async () => {
+      run()
+      await want('quay.io/a:1')
+      await settle()
+      for (let minute = 0; minute < 30; minute++) await advance(60_000)
+      assert.ok(refusals > 20)
+      assert.equal(looked.length, 1)
+      refuses = false
+      await advance(60_000)
+      assert.equal(looked.length, 1)
+      const source = store.get('quay.io/a:1')?.source
+      assert.equal(source?.digest, digestOf('a'))
+      assert.equal(source?.checkedAt, '2026-03-01T12:00:00.000Z')
+    })
+
+    it('looks again when it would have had the write been taken', async () => {
+      run()
+      await want('quay.io/a:1')
+      await settle()
+      for (let minute = 0; minute < 130; minute++) await advance(60_000)
+      assert.equal(looked.length, 3)
+      answer = () => available('b')
+      for (let minute = 0; minute < 60; minute++) await advance(60_000)
+      refuses = false
+      await advance(60_000)
+      assert.equal(store.get('quay.io/a:1')?.source?.digest, digestOf('b'))
+      assert.equal(looked.length, 4)
+    })
+
+    it('looks at the other images of that registry', async () => {
+      run()
+      for (let i = 0; i < 9; i++) await want(`quay.io/a:${i}`)
+      await settle()
+      assert.equal(looked.length, 9)
+    })
+
+    it('heeds a hint that an image cannot be pulled, until it saw that itself', async () => {
+      run()
+      await want('quay.io/a:1')
+      await settle()
+      answer = () => ({ state: 'Missing', message: 'COPY_NOT_FOUND: why', retryAfterMs: 3_600_000 })
+      for (let minute = 0; minute < 10; minute++) {
+        hasten('quay.io/a:1')
+        await advance(60_000)
+      }
+      assert.equal(looked.length, 2)
+    })
   })
 
   it('tells of a change once', async () => {
