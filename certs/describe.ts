@@ -1,7 +1,7 @@
 import type { X509Certificate } from 'node:crypto'
 import type { ServingIdentity, StoredIdentity } from './identity.ts'
 import { defaultLifetimes, type Lifetimes } from './lifetimes.ts'
-import { covers, holds, readCertificate, readCertificates } from './pem.ts'
+import { covers, holds, namesOf, readCertificate, readCertificates } from './pem.ts'
 import { lifeOf } from './rotation.ts'
 
 /** One certificate, for people and scripts; times as in ISO 8601. */
@@ -69,14 +69,11 @@ function describeCertificate(
   certificate: X509Certificate,
   lifetimes?: Lifetimes,
 ): CertificateDescription {
-  const { subject, issuer, subjectAltName = '', fingerprint256: fingerprint } = certificate
+  const { subject, issuer, fingerprint256: fingerprint } = certificate
   return {
     subject: oneLine(subject),
     issuer: oneLine(issuer),
-    names: subjectAltName
-      .split(', ')
-      .filter((name) => name !== '')
-      .map((name) => name.replace(/^(?:DNS|IP Address):/, '')),
+    names: namesOf(certificate),
     fingerprint,
     notBefore: certificate.validFromDate.toISOString(),
     notAfter: certificate.validToDate.toISOString(),

@@ -68,6 +68,14 @@ export function covers(certificate: X509Certificate, names: readonly string[]): 
   )
 }
 
+/** Host names and IP addresses that a certificate stands for. */
+export function namesOf({ subjectAltName = '' }: X509Certificate): readonly string[] {
+  return subjectAltName
+    .split(', ')
+    .filter((name) => name !== '')
+    .map((name) => name.replace(/^(?:DNS|IP Address):/, ''))
+}
+
 /** Whether two PEM texts hold the same certificates, one at least, whatever their order and white space. */
 export function sameCertificates(a: string, b: string): boolean {
   const prints = (pem: string): string => {

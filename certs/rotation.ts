@@ -1,18 +1,19 @@
+import type { X509Certificate } from 'node:crypto'
 import { CertificateError } from './errors.ts'
 import type { StoredIdentity } from './identity.ts'
 import { issueAuthority, issueServing } from './issue.ts'
 import type { Lifetimes } from './lifetimes.ts'
-import { covers, readCertificate } from './pem.ts'
+import { covers, namesOf, readCertificate } from './pem.ts'
 
 /**
  * What is to be done with an identity next.
  *
  * `create`: make one, nothing of the old is of use. `introduce`: make the next authority, and have it trusted.
- * `promote`: the next authority signs from now on. `reissue`: the signer signs a new serving certificate. `retire`:
- * distrust former authorities. `keep`: nothing, until then (Unix ms).
+ * `promote`: the next authority signs from now on. `reissue`: the signer signs a new serving certificate. `extend`: it
+ * signs one that stands for more names. `retire`: distrust former authorities. `keep`: nothing, until then (Unix ms).
  */
 export type IdentityStep =
-  | { readonly step: 'create' | 'introduce' | 'promote' | 'reissue' | 'retire' }
+  | { readonly step: 'create' | 'introduce' | 'promote' | 'reissue' | 'extend' | 'retire' }
   | { readonly step: 'keep'; readonly until: number }
 
 /** What a step is decided by besides the identity itself. */
@@ -58,7 +59,8 @@ export function nextIdentity(
 
   const serving = lifeOf(stored.serving.certificate, lifetimes)
   if (now >= serving.due && serving.end < signer.end) return { step: 'reissue' }
-  if (!isServable(stored, names)) return { step: 'reissue' }
+  if (!isSigned(stored)) return { step: 'reissue' }
+  if (!covers(readServing(stored), names)) return { step: 'extend' }
 
   const retireAt = stored.retired.length === 0 ? never : serving.issued + lifetimes.overlapMs
   if (now >= retireAt) return { step: 'retire' }
@@ -72,6 +74,9 @@ const never = Number.POSITIVE_INFINITY
 
 // From an expired identity with everything wrong to a kept one takes four; more is a name that no certificate covers.
 const maxSteps = 8
+
+// A configuration has four names, see `servingNames`; more than five of them in a row are no longer one rollout.
+const maxFormerNames = 16
 
 /**
  * Takes steps until there is none to take now; gives back the same object when there was none.
@@ -114,6 +119,10 @@ async function takeStep(
     }
     case 'reissue':
       return { ...identity, serving: await issueServing(signer, context) }
+    case 'extend': {
+      const names = extendedNames(identity, context.names)
+      return { ...identity, serving: await issueServing(signer, { ...context, names }) }
+    }
     case 'retire':
       return { ...identity, retired: [] }
     case 'keep':
@@ -121,10 +130,23 @@ async function takeStep(
   }
 }
 
-function isServable(stored: StoredIdentity, names: readonly string[]): boolean {
-  const serving = readCertificate(stored.serving.certificate, 'serving certificate')
+/**
+ * While replicas of two configurations run, each lacks a name that the other put in: a certificate for the names of one alone
+ * would be replaced for ever, and API servers could call the rest by none of theirs. The next one by age is for the names alone.
+ */
+function extendedNames(stored: StoredIdentity, names: readonly string[]): readonly string[] {
+  const former = namesOf(readServing(stored)).filter((name) => !names.includes(name))
+  return [...names, ...former.slice(0, maxFormerNames)]
+}
+
+function isSigned(stored: StoredIdentity): boolean {
+  const serving = readServing(stored)
   const signer = readCertificate(stored.signer.certificate, 'authority')
-  return serving.checkIssued(signer) && serving.verify(signer.publicKey) && covers(serving, names)
+  return serving.checkIssued(signer) && serving.verify(signer.publicKey)
+}
+
+function readServing({ serving }: StoredIdentity): X509Certificate {
+  return readCertificate(serving.certificate, 'serving certificate')
 }
 
 export interface Life {

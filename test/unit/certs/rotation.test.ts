@@ -4,7 +4,7 @@ import { before, describe, test } from 'node:test'
 import { bundleOf, type StoredIdentity } from '../../../certs/identity.ts'
 import { issueAuthority, issueServing } from '../../../certs/issue.ts'
 import { defaultLifetimes } from '../../../certs/lifetimes.ts'
-import { readCertificates } from '../../../certs/pem.ts'
+import { namesOf, readCertificates } from '../../../certs/pem.ts'
 import { advanceIdentity, nextIdentity, type RotationContext } from '../../../certs/rotation.ts'
 
 const day = 86_400_000
@@ -14,6 +14,10 @@ const lifetimes = defaultLifetimes
 
 function at(now: number, changes: Partial<RotationContext> = {}): RotationContext {
   return { now, lifetimes, names, trustedForMs: () => undefined, ...changes }
+}
+
+function served({ serving }: StoredIdentity): readonly string[] {
+  return namesOf(new X509Certificate(serving.certificate))
 }
 
 describe('the next step of an identity', () => {
@@ -49,6 +53,18 @@ describe('the next step of an identity', () => {
     [
       'serving: does not stand for a new name',
       () => fresh,
+      at(start, { names: ['a.b'] }),
+      'extend',
+    ],
+    [
+      'serving: does not stand for a new name, at 60 % of its life',
+      () => fresh,
+      at(start + 54 * day, { names: ['a.b'] }),
+      'reissue',
+    ],
+    [
+      'serving: signed by a stranger, without a new name',
+      () => forged,
       at(start, { names: ['a.b'] }),
       'reissue',
     ],
@@ -96,6 +112,26 @@ describe('the next step of an identity', () => {
     const renewed = await advanceIdentity(fresh, at(start + 200 * day))
     const next = await advanceIdentity(renewed, at(start + 219 * day))
     assert.equal(next.serving.certificate, renewed.serving.certificate)
+  })
+
+  test('a new name leaves the former ones in, until the certificate is due', async () => {
+    const changed = await advanceIdentity(fresh, at(start + day, { names: ['a.b', 'fd00::1'] }))
+    assert.deepEqual(served(changed), ['a.b', 'FD00:0:0:0:0:0:0:1', ...names])
+    const renewed = await advanceIdentity(changed, at(start + 60 * day, { names: ['a.b'] }))
+    assert.deepEqual(served(renewed), ['a.b'])
+  })
+
+  test('names that change again and again do not pile up', async () => {
+    let identity = fresh
+    for (let i = 0; i < 30; i++) {
+      identity = await advanceIdentity(
+        identity,
+        at(start, { names: [`${i}.test`, `${i}.example`] }),
+      )
+    }
+    const last = served(identity)
+    assert.equal(last.length, 18)
+    assert.deepEqual(last.slice(0, 4), ['29.test', '29.example', '28.test', '28.example'])
   })
 
   test('a name that no certificate covers is an error, not a loop', async () => {

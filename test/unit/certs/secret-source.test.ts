@@ -29,7 +29,7 @@ async function fakeKube(): Promise<FakeKube> {
   return kube
 }
 
-function replica(kube: FakeKube, clock = new ManualClock()) {
+function replica(kube: FakeKube, clock = new ManualClock(), url = '') {
   const client = kube.client()
   cleanUps.unshift(() => client.close())
   const log = silentLog()
@@ -37,7 +37,7 @@ function replica(kube: FakeKube, clock = new ManualClock()) {
   const source = createSecretSource({
     client,
     namespace: 'k8s-image-puller',
-    names: servingNames({ service: 'kip-webhook', namespace: 'k8s-image-puller' }),
+    names: servingNames({ service: 'kip-webhook', namespace: 'k8s-image-puller', url }),
     log,
     metrics,
     clock,
@@ -108,6 +108,21 @@ describe('the identity in a Secret', () => {
     await Promise.all(sources.map((source) => source.refresh(signal)))
     assert.equal(new Set(sources.map(servedBy)).size, 1)
     assert.notEqual(servedBy(sources[0] ?? assert.fail()), before)
+  })
+
+  test('replicas that are called by different names end with one identity for all of them', async () => {
+    const kube = await fakeKube()
+    const hosts = ['before.example', 'after.example']
+    const sources = hosts.map((host) => replica(kube, undefined, `https://${host}`).source)
+    for (let round = 0; round < 5; round++) {
+      for (const source of sources) await source.refresh(signal)
+    }
+    assert.equal(new Set(sources.map(servedBy)).size, 1)
+    assert.equal(writes(kube), 2)
+    const leaf = new X509Certificate(sources[0]?.current()?.certificate ?? '')
+    for (const host of [...hosts, 'kip-webhook.k8s-image-puller.svc']) {
+      assert.ok(leaf.checkHost(host), host)
+    }
   })
 
   test('an unchanged Secret is neither written nor told of again', async () => {
