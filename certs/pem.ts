@@ -4,6 +4,11 @@ import { CertificateError } from './errors.ts'
 
 const certificateBlock = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
 
+/** The certificates of a PEM text as they stand there, unread. */
+export function certificatesIn(pem: string): readonly string[] {
+  return pem.match(certificateBlock) ?? []
+}
+
 /**
  * Reads all certificates of a PEM text, in their order.
  *
@@ -11,7 +16,7 @@ const certificateBlock = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE--
  * @throws CertificateError `KIP_CERTS_INVALID` when there is none, or one does not parse.
  */
 export function readCertificates(pem: string, what: string): readonly X509Certificate[] {
-  const blocks = pem.match(certificateBlock) ?? []
+  const blocks = certificatesIn(pem)
   if (blocks.length === 0) {
     throw new CertificateError('KIP_CERTS_INVALID', `${what}: holds no PEM certificate`)
   }
@@ -79,7 +84,7 @@ export function namesOf({ subjectAltName = '' }: X509Certificate): readonly stri
 /** Whether two PEM texts hold the same certificates, one at least, whatever their order and white space. */
 export function sameCertificates(a: string, b: string): boolean {
   const prints = (pem: string): string => {
-    const blocks = pem.match(certificateBlock) ?? []
+    const blocks = certificatesIn(pem)
     return [...new Set(blocks.map((block) => block.replace(/\s/g, '')))].sort().join()
   }
   return prints(a) !== '' && prints(a) === prints(b)

@@ -1,4 +1,6 @@
+import { FormerAuthorities } from '../../certs/former-authorities.ts'
 import type { ServingIdentity } from '../../certs/identity.ts'
+import { sameCertificates } from '../../certs/pem.ts'
 import type { CertificateSource } from '../../certs/source.ts'
 import { configurationName, configurations, trustedBundle } from '../../certs/trusted-bundle.ts'
 import type { Settings } from '../config/settings.ts'
@@ -83,6 +85,7 @@ class ConfigurationKeeper {
   readonly #queue: WorkQueue
   readonly #pace: RepairPace
   readonly #narrowing = new Narrowing()
+  readonly #former: FormerAuthorities
   readonly #writes
   #owner: OwnerReference | undefined
   #isOwnerKnown = false
@@ -95,6 +98,7 @@ class ConfigurationKeeper {
     this.#options = options
     this.#clock = clock
     this.#pace = new RepairPace(clock)
+    this.#former = new FormerAuthorities(clock)
     this.#queue = new WorkQueue({
       log,
       clock,
@@ -148,10 +152,10 @@ class ConfigurationKeeper {
     const identity = certificates.current()
     if (!this.#reflector.isSynced || identity === undefined) return
     if (!this.#isOwnerKnown) await this.#findOwner(signal)
-    const { bundle } = identity
+    const found = this.#reflector.get(name)
+    const bundle = this.#bundleOf(identity, found)
     const build = () =>
       buildConfiguration({ settings, bundle, excluded: exclusions.names(), owner: this.#owner })
-    const found = this.#reflector.get(name)
     // What the watch told of is what API servers know by now.
     if (found !== undefined) certificates.trusted(trustedBundle(found))
     if (found !== undefined && this.#mayStand(found, build())) return
@@ -176,6 +180,19 @@ class ConfigurationKeeper {
     const fields = { configuration: name, reason }
     if (isRight(written, desired)) log.info(fields, 'webhook configuration written')
     else log.warn(fields, 'webhook configuration was changed by somebody else as it was written')
+  }
+
+  /**
+   * Whom API servers are to trust. cert-manager's injector, which writes the newest authorities alone, is not fought for the
+   * former ones.
+   */
+  #bundleOf({ bundle }: ServingIdentity, found: MutatingWebhookConfiguration | undefined): string {
+    const withFormer = this.#former.behind(bundle)
+    const leftMs = this.#former.leftMs()
+    if (leftMs !== undefined) this.#queue.addAfter(name, leftMs)
+    return found !== undefined && sameCertificates(trustedBundle(found), bundle)
+      ? bundle
+      : withFormer
   }
 
   #mayStand(found: MutatingWebhookConfiguration, desired: MutatingWebhookConfiguration): boolean {

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, test } from 'node:test'
 import type { ServingIdentity } from '../../../certs/identity.ts'
+import { issueAuthority } from '../../../certs/issue.ts'
+import { defaultLifetimes } from '../../../certs/lifetimes.ts'
+import { holds } from '../../../certs/pem.ts'
 import { configurations, webhookName } from '../../../certs/trusted-bundle.ts'
 import {
   keepWebhookConfiguration,
@@ -13,6 +16,7 @@ import type { ResourcePath } from '../../../src/kube/resource.ts'
 import type { LabelSelector, MutatingWebhookConfiguration } from '../../../src/kube/types.ts'
 import { createMetrics } from '../../../src/metrics/metrics.ts'
 import { type FakeKube, type FakeObject, startFakeKube } from '../../support/fake-kube.ts'
+import { ManualClock } from '../../support/manual-clock.ts'
 import { silentLog } from '../../support/silent-log.ts'
 import { waitUntil } from '../../support/wait-until.ts'
 
@@ -299,6 +303,58 @@ describe('the keeper of the webhook configuration', { timeout: 60_000 }, () => {
     world.names = [...world.names, 'shop']
     world.tell()
     await waitUntil('the namespace is left out', isRepaired)
+  })
+
+  describe('when somebody replaces the certificate and its authority at once', () => {
+    let clock: ManualClock
+    let authorities: readonly [string, string]
+
+    const replace = async (): Promise<void> => {
+      const options = { now: Date.now(), lifetimes: defaultLifetimes }
+      const made = await Promise.all([issueAuthority(options), issueAuthority(options)])
+      authorities = [made[0].certificate, made[1].certificate]
+      clock = new ManualClock()
+      world.bundle = authorities[0]
+      endpoint(true)
+      start({ clock })
+      await registered()
+      world.bundle = authorities[1]
+      world.tell()
+      await waitUntil('the next is trusted, and was read back', () =>
+        world.trusted.some((bundle) => holds(bundle, authorities[1])),
+      )
+    }
+    /** Whatever the first look led to is done when there is a second. */
+    const looksTwice = async (): Promise<void> => {
+      for (let look = 0; look < 2; look++) {
+        world.trusted.length = 0
+        world.tell()
+        await waitUntil('it looked', () => world.trusted.length > 0)
+      }
+    }
+
+    test('trusts what another replica still serves, for five minutes', async () => {
+      await replace()
+      assert.ok(holds(bundleNow(), authorities[0]))
+      clock.advance(299_000)
+      await looksTwice()
+      assert.ok(holds(bundleNow(), authorities[0]))
+      clock.advance(1_000)
+      await waitUntil('only the next is', () => bundleNow() === authorities[1])
+    })
+
+    test('does not fight for the former authority against who puts in the next alone', async () => {
+      await replace()
+      const before = writes().length
+      const caBundle = Buffer.from(`${authorities[1]}\n`).toString('base64')
+      edit((webhook) => ({
+        ...webhook,
+        clientConfig: { ...(webhook.clientConfig as object), caBundle },
+      }))
+      await waitUntil('it is seen', () => world.trusted.includes(`${authorities[1]}\n`))
+      await looksTwice()
+      assert.equal(writes().length, before)
+    })
   })
 
   test('writes nothing when nothing changed', async () => {
