@@ -1,7 +1,7 @@
 import type { Descriptor } from '../image/manifest.ts'
 import type { Context } from '../registry/context.ts'
 import type { Repository } from '../registry/repository.ts'
-import type { BlobOutcome } from './place-blob.ts'
+import type { BlobOutcome } from './blob-outcome.ts'
 import { headBlob } from './small-blob.ts'
 
 /** Marks a copy that writes nothing, and stands in for what it would do to blobs. */

@@ -5,13 +5,11 @@ import type { KnownBlob } from '../registry/blob-ledger.ts'
 import type { Context } from '../registry/context.ts'
 import { type ForeignLayers, foreignFailure, foreignSource } from '../registry/foreign-layers.ts'
 import type { Repository } from '../registry/repository.ts'
+import type { BlobOutcome } from './blob-outcome.ts'
 import type { DryRun } from './dry-run.ts'
 import { headBlob } from './small-blob.ts'
 import { transferBlob } from './transfer.ts'
 import { cancelUpload, startUpload, type UploadSession } from './upload-session.ts'
-
-/** How a blob came to be in the target. */
-export type BlobOutcome = 'copied' | 'present' | 'mounted' | 'skipped'
 
 export interface PlaceBlobParts {
   readonly source: Repository

@@ -1,5 +1,6 @@
+import type { BlobOutcome } from '../blob/blob-outcome.ts'
 import type { DryRun } from '../blob/dry-run.ts'
-import { type BlobOutcome, type Outlook, placeBlob } from '../blob/place-blob.ts'
+import { type Outlook, placeBlob } from '../blob/place-blob.ts'
 import { partyOf, RegistryError } from '../errors.ts'
 import { type Descriptor, isForeign, type Manifest, parseManifest } from '../image/manifest.ts'
 import { isManifestEntry } from '../image/media-types.ts'
