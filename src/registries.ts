@@ -6,6 +6,7 @@ import {
   createRegistryClient,
   parseDockerConfig,
   type RegistryClient,
+  serverOf,
 } from '@containers/image-copy'
 import type { Settings } from './config/settings.ts'
 
@@ -36,7 +37,7 @@ export function createRegistries(options: RegistriesOptions): RegistryClient {
     // Sources are asked as anybody: what only some may read must not reach a backup that others read.
     credentials: async (host, repository) =>
       host === backup ? await credentials(host, repository) : [],
-    allowAddress: addressRule(registries.allow, backup, options.clusterNetworks),
+    allowAddress: addressRule(options, backup),
     userAgent: options.userAgent,
   })
 }
@@ -49,11 +50,12 @@ function backupHost(registry: string): string {
 }
 
 function addressRule(
-  allow: readonly string[],
+  { settings, clusterNetworks }: RegistriesOptions,
   backup: string,
-  clusterNetworks: readonly string[],
 ): AllowAddress {
-  const trusted = new Set([...allow, ...(backup === '' ? [] : [backup])])
+  const { allow, http } = settings.registries
+  const hosts = backup === '' ? allow : [...allow, backup]
+  const trusted = new Set(hosts.map((host) => serverOf(host, http.includes(host)).host))
   const forTrusted = addressPolicy({ allowLoopback: 'registry', allowPrivate: 'registry' })
   const forOthers = addressPolicy({ allowPrivate: 'registry', refuse: clusterNetworks })
   return (address, host, purpose) => {

@@ -47,6 +47,7 @@ export {
   type HostOptions,
   type RegistryClient,
   type RegistryClientOptions,
+  serverOf,
   type TokenExchange,
 } from './registry/client.ts'
 export type { Timeouts } from './registry/requests.ts'

@@ -3,8 +3,11 @@ import { test } from 'node:test'
 import {
   type AllowAddress,
   addressPolicy,
+  createRegistryClient,
   defaultAddressPolicy,
   publicAddressesOnly,
+  resolveDigest,
+  serverOf,
 } from '../../../src/image-copy/src/index.ts'
 
 const named = { registry: 'r', derived: false }
@@ -111,4 +114,25 @@ test('what is no network is refused at once', () => {
   for (const text of ['10.0.0.0/33', 'fd00::/129', 'example.com', '10.0.0.0/x', '']) {
     assert.throws(() => addressPolicy({ refuse: [text] }), TypeError, text)
   }
+})
+
+test('a rule is told the server of the registry that was named, as serverOf tells it', async () => {
+  for (const [registry, server] of [
+    ['docker.io', 'registry-1.docker.io'],
+    ['r.test:443', 'r.test'],
+    ['R.test:5000', 'r.test:5000'],
+  ] as const) {
+    const told: string[] = []
+    const client = createRegistryClient({
+      allowAddress: (_address, _host, purpose) => told.push(purpose.registry) === 0,
+      lookup: (_name, _options, done) => done(null, [{ address: '192.0.2.1', family: 4 }]),
+    })
+    const look = resolveDigest(client, { registry, repository: 'a/b', tag: 'v1' })
+    await assert.rejects(look, { code: 'COPY_ADDRESS_REFUSED' })
+    await client.close()
+    assert.deepEqual(told, [server])
+    assert.equal(serverOf(registry).host, server)
+  }
+  assert.equal(serverOf('r.test:80', true).host, 'r.test')
+  assert.throws(() => serverOf('192.0.2.1.5'), /^TypeError: "192\.0\.2\.1\.5" is no registry host$/)
 })

@@ -2,7 +2,10 @@ import { BlockList, isIPv4, isIPv6 } from 'node:net'
 
 /** Why a connection is made, for a rule that is asked about its address. */
 export interface DialPurpose {
-  /** The registry named by the caller that this connection serves, as `host[:port]`. */
+  /**
+   * The server of the registry that the caller named and this connection serves, as the `host[:port]` of its URL: for
+   * `docker.io` it is `registry-1.docker.io`. `serverOf` tells it for other names.
+   */
   readonly registry: string
   /** The host was named by an answer (redirect, upload location, token realm), not by the caller. */
   readonly derived: boolean

@@ -104,6 +104,22 @@ export function createRegistryClient(options: RegistryClientOptions = {}): Regis
   return new Client(options)
 }
 
+/**
+ * Where a registry is asked. Its host is not always the registry's name: Docker Hub's server has another one, and a URL is
+ * in lower case and without the port of its scheme.
+ *
+ * @param registry `host[:port]` as it stands in references
+ * @param http by plain http
+ * @throws TypeError when it is no registry host
+ */
+export function serverOf(registry: string, http = false): URL {
+  const name = registry === 'docker.io' ? 'registry-1.docker.io' : registry
+  const url = `${http ? 'http' : 'https'}://${name}/`
+  if (!isRegistryHost(registry) || !URL.canParse(url))
+    throw new TypeError(`"${registry}" is no registry host`)
+  return new URL(url)
+}
+
 function requireAuthorities(pem: string): void {
   const fault = faultOfAuthorities(pem)
   if (fault !== undefined) throw new TypeError(`ca ${fault}`)
@@ -218,10 +234,7 @@ export class Client implements RegistryClient {
   #endpoint(name: string): Endpoint {
     let endpoint = this.#endpoints.get(name)
     if (endpoint === undefined) {
-      if (!isRegistryHost(name)) throw new TypeError(`"${name}" is no registry host`)
-      const scheme = this.#host(name).http === true ? 'http' : 'https'
-      const server = name === 'docker.io' ? 'registry-1.docker.io' : name
-      endpoint = this.#makeEndpoint(name, new URL(`${scheme}://${server}/`))
+      endpoint = this.#makeEndpoint(name, serverOf(name, this.#host(name).http))
       this.#endpoints.set(name, endpoint)
     }
     return endpoint

@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict'
+import { afterEach, describe, test } from 'node:test'
+import { type RegistryClient, resolveDigest } from '@containers/image-copy'
+import { defaultSettings } from '../../../src/config/leaves.ts'
+import { createRegistries, type RegistriesOptions } from '../../../src/registries.ts'
+import { FakeRegistry, type FakeRegistryOptions } from '../../support/fake-registry.ts'
+import { noise, sampleImage } from '../../support/sample-images.ts'
+
+const image = sampleImage({ layers: [noise('registries', 900)] })
+const open: (FakeRegistry | RegistryClient)[] = []
+
+afterEach(async () => {
+  for (const it of open.splice(0)) await it.close()
+})
+
+async function filled(options?: FakeRegistryOptions): Promise<FakeRegistry> {
+  const registry = await FakeRegistry.start(options)
+  open.push(registry)
+  await registry.client.push(image, 'a/b', 'v1')
+  registry.requests.length = 0
+  return registry
+}
+
+interface Given {
+  readonly mirror?: Partial<RegistriesOptions['settings']['mirror']>
+  readonly registries?: Partial<RegistriesOptions['settings']['registries']>
+  readonly readFile?: RegistriesOptions['readFile']
+}
+
+function clientWith({ mirror, registries, readFile = assert.fail }: Given): RegistryClient {
+  const client = createRegistries({
+    settings: {
+      mirror: { ...defaultSettings.mirror, ...mirror },
+      registries: { ...defaultSettings.registries, ...registries },
+    },
+    readFile,
+    clusterNetworks: [],
+    userAgent: 'kip-test-registries',
+    writeBackup: true,
+  })
+  open.push(client)
+  return client
+}
+
+async function look(client: RegistryClient, registry: string): Promise<string> {
+  return (await resolveDigest(client, { registry, repository: 'a/b', tag: 'v1' })).digest
+}
+
+describe('registries.allow', () => {
+  // No name but docker.io is asked under another one; this address is, as a URL spells it in another way.
+  const otherwise = (registry: FakeRegistry): string => `127.1:${registry.port}`
+
+  test('lets a registry through whose server is called otherwise than it is in references', async () => {
+    const registry = await filled({ auth: { kind: 'bearer', users: { me: 'secret' } } })
+    if (registry.tokens) registry.tokens.anonymousPull = true
+    const name = otherwise(registry)
+    const client = clientWith({ registries: { http: [name], allow: [name] } })
+    assert.equal(await look(client, name), image.digest)
+  })
+
+  test('lets such a backup through without being in the list', async () => {
+    const registry = await filled({ auth: { kind: 'bearer', users: { me: 'secret' } } })
+    const name = otherwise(registry)
+    const mirror = { registry: `${name}/mirror`, user: 'me', password: 'secret' }
+    const client = clientWith({ registries: { http: [name], allow: ['sources.test'] }, mirror })
+    assert.equal(await look(client, name), image.digest)
+  })
+
+  test('lets a registry through that a reference writes in capitals', async () => {
+    const registry = await filled()
+    const name = `LOCALHOST:${registry.port}`
+    const client = clientWith({ registries: { http: [name], allow: [name.toLowerCase()] } })
+    assert.equal(await look(client, name), image.digest)
+  })
+
+  test('keeps every other registry out', async () => {
+    const registry = await filled()
+    const client = clientWith({ registries: { http: [registry.host], allow: ['docker.io'] } })
+    await assert.rejects(look(client, registry.host), { code: 'COPY_ADDRESS_REFUSED' })
+    assert.deepEqual(registry.requests, [])
+  })
+})
