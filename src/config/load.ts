@@ -1,4 +1,5 @@
 import { contradictions, isMultiCluster } from './checks.ts'
+import { nameDockerHub } from './docker-hub.ts'
 import { readEnvironment } from './environment.ts'
 import { ConfigError } from './errors.ts'
 import { readSettingsFile } from './file.ts'
@@ -68,7 +69,7 @@ export function loadSettings({ argv, env, readFile }: LoadOptions): Loaded {
     ...imageWarnings,
     ...idle(merged),
   ]
-  return { settings: files.settings, warnings }
+  return { settings: nameDockerHub(files.settings), warnings }
 }
 
 function readConfigFile(path: string | undefined, readFile: LoadOptions['readFile']): Source {

@@ -182,6 +182,18 @@ describe('loadSettings', () => {
     assert.equal(load({ argv: ['--port=8443', '--admission.enabled=false'] }).settings.port, 8443)
   })
 
+  it('takes index.docker.io for docker.io, under which credentials and hosts are looked up', () => {
+    const argv = [
+      '--mirror.registry=index.docker.io/me',
+      '--registries.allow=index.docker.io,index.docker.io.test,quay.io',
+      '--registries.http=index.docker.io',
+    ]
+    const { mirror, registries } = load({ argv }).settings
+    assert.equal(mirror.registry, 'docker.io/me')
+    assert.deepEqual(registries.allow, ['docker.io', 'index.docker.io.test', 'quay.io'])
+    assert.deepEqual(registries.http, ['docker.io'])
+  })
+
   it('asks for no contradictions of settings that are malformed themselves', () => {
     assert.match(onlyFault({ argv: ['--leaderElection.leaseDurationSeconds=1'] }), />= 2/)
   })
