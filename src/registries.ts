@@ -2,12 +2,14 @@ import {
   type AllowAddress,
   addressPolicy,
   type Credential,
+  CredentialConfigError,
   createKeyring,
   createRegistryClient,
   parseDockerConfig,
   type RegistryClient,
   serverOf,
 } from '@containers/image-copy'
+import { passwordIn } from './config/password-file.ts'
 import type { Settings } from './config/settings.ts'
 
 export interface RegistriesOptions {
@@ -68,11 +70,21 @@ function backupCredentials(
   { settings, readFile }: RegistriesOptions,
   backup: string,
 ): (host: string, repository: string) => Promise<readonly Credential[]> {
-  const { user, password } = settings.mirror
-  if (backup !== '' && user !== '') return async () => [{ username: user, password }]
+  // Files are read at each question: a mounted Secret changes under the running program.
+  const { user, password, passwordFile } = settings.mirror
+  if (backup !== '' && user !== '') {
+    const current = (): string =>
+      passwordFile === '' ? password : readPassword(passwordFile, readFile)
+    return async () => [{ username: user, password: current() }]
+  }
   const { credentialsFile } = settings.registries
   if (credentialsFile === '') return anonymous
-  // Read at each question: a mounted Secret changes under the running program.
   return async (host, repository) =>
     createKeyring([parseDockerConfig(readFile(credentialsFile))]).lookup(host, repository)
+}
+
+function readPassword(path: string, readFile: RegistriesOptions['readFile']): string {
+  const password = passwordIn(readFile(path))
+  if (password === '') throw new CredentialConfigError(`mirror.passwordFile: ${path} is empty`)
+  return password
 }

@@ -7,7 +7,7 @@ import { readFlags } from './flags.ts'
 import type { Given, Source } from './given.ts'
 import { readImages } from './images-list.ts'
 import { build, type Leaf, leafOfKey } from './leaves.ts'
-import { readErrorCode, readNamedFiles } from './named-files.ts'
+import { faultsOfNamedFiles, readErrorCode } from './named-files.ts'
 import type { Settings } from './settings.ts'
 import { nameOf, validate } from './validate.ts'
 
@@ -55,11 +55,10 @@ export function loadSettings({ argv, env, readFile }: LoadOptions): Loaded {
   const { faults: schemaFaults, refused } = validate(merged, given)
   const isRefused = (key: string): boolean => [...refused].some((leaf) => leaf.key === key)
   const isGiven = (key: string): boolean => [...given.keys()].some((leaf) => leaf.key === key)
-  const files = readNamedFiles({ settings: merged, isRefused, nameOf: spelled, readFile })
   const faults = [
     ...sources.flatMap((source) => source.faults),
     ...schemaFaults,
-    ...files.faults,
+    ...faultsOfNamedFiles({ settings: merged, isRefused, nameOf: spelled, readFile }),
     ...contradictions(merged, isGiven, isRefused),
   ]
   if (faults.length > 0) throw new ConfigError(faults)
@@ -69,7 +68,7 @@ export function loadSettings({ argv, env, readFile }: LoadOptions): Loaded {
     ...imageWarnings,
     ...idle(merged),
   ]
-  return { settings: nameDockerHub(files.settings), warnings }
+  return { settings: nameDockerHub(merged), warnings }
 }
 
 function readConfigFile(path: string | undefined, readFile: LoadOptions['readFile']): Source {

@@ -3,6 +3,7 @@ import {
   faultOfAuthorities,
   parseDockerConfig,
 } from '@containers/image-copy'
+import { passwordIn } from './password-file.ts'
 import type { Settings } from './settings.ts'
 
 export interface NamedFilesOptions {
@@ -14,49 +15,35 @@ export interface NamedFilesOptions {
   readonly readFile: (path: string) => string
 }
 
-/** The settings with what stands in files, and what was wrong with those. */
-export interface NamedFiles {
-  readonly settings: Settings
-  readonly faults: readonly string[]
-}
-
 /**
- * Looks into the files that settings name, so that a missing one is told at the start with all other faults, and reads
- * the mirror's password. No content of a file goes into a message.
+ * Looks into the files that settings name, so that what is wrong with one is told at the start with all other faults; who
+ * needs a file's content reads it then, as it is by that time. No content of a file goes into a message.
  */
-export function readNamedFiles(options: NamedFilesOptions): NamedFiles {
+export function faultsOfNamedFiles(options: NamedFilesOptions): readonly string[] {
   const { settings } = options
   const faults: string[] = []
 
-  function read(key: string, path: string, faultOf: (text: string) => string | undefined): string {
-    if (options.isRefused(key) || path === '') return ''
+  function look(key: string, path: string, faultOf: (text: string) => string | undefined): void {
+    if (options.isRefused(key) || path === '') return
     let text: string
     try {
       text = options.readFile(path)
     } catch (error) {
       faults.push(`${options.nameOf(key)}: cannot read ${path} (${readErrorCode(error)})`)
-      return ''
+      return
     }
     const fault = faultOf(text)
     if (fault !== undefined) faults.push(`${options.nameOf(key)}: ${path} ${fault}`)
-    return text
   }
 
   const { caFile, credentialsFile } = settings.registries
-  read('registries.caFile', caFile, faultOfAuthorities)
-  read('multiCluster.caFile', settings.multiCluster.caFile, faultOfAuthorities)
-  read('registries.credentialsFile', credentialsFile, faultOfDockerConfig)
-  const password = read('mirror.passwordFile', settings.mirror.passwordFile, (text) =>
-    text.trim() === '' ? 'is empty' : undefined,
+  look('registries.caFile', caFile, faultOfAuthorities)
+  look('multiCluster.caFile', settings.multiCluster.caFile, faultOfAuthorities)
+  look('registries.credentialsFile', credentialsFile, faultOfDockerConfig)
+  look('mirror.passwordFile', settings.mirror.passwordFile, (text) =>
+    passwordIn(text) === '' ? 'is empty' : undefined,
   )
-  return {
-    faults,
-    settings:
-      password === ''
-        ? settings
-        : // Editors and `echo` end a file with a line's end that is no part of the password.
-          { ...settings, mirror: { ...settings.mirror, password: password.replace(/\r?\n$/, '') } },
-  }
+  return faults
 }
 
 /** Why a file could not be read, for a message. */

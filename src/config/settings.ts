@@ -96,8 +96,9 @@ export interface MirrorSettings {
   readonly mapping: 'path' | 'flat'
   /** User of the backup registry; empty: the credentials file, or anonymous. */
   readonly user: string
-  /** Its password, already read from `passwordFile` where that is set. Never logged, never put in a message. */
+  /** Its password. Never logged, never put in a message. */
   readonly password: string
+  /** File with the password instead, which may change while kip runs; empty: there is none. */
   readonly passwordFile: string
   /** Secret in the namespaces of pods that lets them pull copies; empty: none is needed. */
   readonly pullSecret: string

@@ -41,7 +41,8 @@ export const mirrorSchema: SectionSchema<MirrorSettings> = {
     passwordFile: {
       type: 'string',
       default: '',
-      description: 'File with the password of that user, such as one of a mounted Secret.',
+      description:
+        'File with the password of that user, such as one of a mounted Secret. It is read again while kip runs, so that a new password needs no restart.',
     },
     pullSecret: {
       type: 'string',

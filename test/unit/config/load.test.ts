@@ -261,7 +261,11 @@ describe('credentials', () => {
   it('come from a file', () => {
     const argv = [...mirror, '--mirror.passwordFile=/s/pw']
     const { settings, warnings } = load({ argv, files: { '/s/pw': 'hunter2\n' } })
-    assert.equal(settings.mirror.password, 'hunter2')
+    assert.deepEqual(
+      [settings.mirror.passwordFile, settings.mirror.password],
+      ['/s/pw', ''],
+      'the file is named, for whoever needs the password when it may be another one',
+    )
     assert.deepEqual(warnings, [])
   })
 

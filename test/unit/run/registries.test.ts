@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { afterEach, describe, test } from 'node:test'
 import { type RegistryClient, resolveDigest } from '@containers/image-copy'
 import { defaultSettings } from '../../../src/config/leaves.ts'
+import { loadSettings } from '../../../src/config/load.ts'
 import { createRegistries, type RegistriesOptions } from '../../../src/registries.ts'
 import { FakeRegistry, type FakeRegistryOptions } from '../../support/fake-registry.ts'
 import { noise, sampleImage } from '../../support/sample-images.ts'
@@ -42,8 +43,8 @@ function clientWith({ mirror, registries, readFile = assert.fail }: Given): Regi
   return client
 }
 
-async function look(client: RegistryClient, registry: string): Promise<string> {
-  return (await resolveDigest(client, { registry, repository: 'a/b', tag: 'v1' })).digest
+async function look(client: RegistryClient, registry: string, repository = 'a/b'): Promise<string> {
+  return (await resolveDigest(client, { registry, repository, tag: 'v1' })).digest
 }
 
 describe('registries.allow', () => {
@@ -78,5 +79,41 @@ describe('registries.allow', () => {
     const client = clientWith({ registries: { http: [registry.host], allow: ['docker.io'] } })
     await assert.rejects(look(client, registry.host), { code: 'COPY_ADDRESS_REFUSED' })
     assert.deepEqual(registry.requests, [])
+  })
+})
+
+describe('mirror.passwordFile', () => {
+  const argvFor = (backup: FakeRegistry): string[] => [
+    `--mirror.registry=${backup.host}`,
+    `--registries.http=${backup.host}`,
+    '--mirror.user=me',
+    '--mirror.passwordFile=/secrets/password',
+  ]
+
+  test('is read anew: a password that was changed is shown without a restart', async () => {
+    const users = { me: 'first' }
+    const backup = await filled({ auth: { kind: 'basic', users } })
+    await backup.client.push(image, 'c/d', 'v1')
+    let file = 'first\n'
+    const readFile = (): string => file
+    const { settings } = loadSettings({ argv: argvFor(backup), env: {}, readFile })
+    const client = clientWith({ ...settings, readFile })
+    assert.equal(await look(client, backup.host), image.digest)
+    users.me = 'second'
+    file = 'second\r\n'
+    assert.equal(await look(client, backup.host, 'c/d'), image.digest)
+  })
+
+  test('is said to be empty, when it is so while kip runs', async () => {
+    const backup = await filled({ auth: { kind: 'basic', users: { me: 'first' } } })
+    const { settings } = loadSettings({
+      argv: argvFor(backup),
+      env: {},
+      readFile: () => 'first',
+    })
+    await assert.rejects(look(clientWith({ ...settings, readFile: () => '\n' }), backup.host), {
+      code: 'COPY_CREDENTIALS_INVALID',
+      message: 'mirror.passwordFile: /secrets/password is empty',
+    })
   })
 })
