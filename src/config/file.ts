@@ -5,6 +5,8 @@ import { didYouMean } from './nearest.ts'
 import { parseFileValue } from './text.ts'
 
 const sectionKeys = new Set(sections.map((section) => section.key))
+// Without pretty errors, whose excerpt of the file might show a password.
+const quietly = { prettyErrors: false, logLevel: 'error' } as const
 const allKeys = [...leafOfKey.keys(), ...sectionKeys]
 
 /**
@@ -17,8 +19,7 @@ const allKeys = [...leafOfKey.keys(), ...sectionKeys]
 export function readSettingsFile(path: string, text: string): Source {
   const values = new Map<Leaf, Given>()
   const faults: string[] = []
-  // Without pretty errors, whose excerpt of the file might show a password.
-  const document = parseDocument(text, { prettyErrors: false, logLevel: 'error' })
+  const document = parseDocument(text, quietly)
   for (const error of document.errors) {
     const line = text.slice(0, error.pos[0]).split('\n').length
     faults.push(
@@ -28,10 +29,12 @@ export function readSettingsFile(path: string, text: string): Source {
   if (faults.length > 0) return { values, faults, warnings: [] }
 
   const root: unknown = document.toJS()
-  if (root !== null && root !== undefined) visit(root, '')
+  // The same file, with each scalar as the text that stands there.
+  const texts: unknown = parseDocument(text, { ...quietly, schema: 'failsafe' }).toJS()
+  if (root !== null && root !== undefined) visit(root, texts, '')
   return { values, faults, warnings: [] }
 
-  function visit(node: unknown, section: string): void {
+  function visit(node: unknown, written: unknown, section: string): void {
     if (typeof node !== 'object' || node === null || Array.isArray(node)) {
       faults.push(`${path}: ${section || 'the file'} is not a map of settings`)
       return
@@ -41,9 +44,10 @@ export function readSettingsFile(path: string, text: string): Source {
       const leaf = name.includes('.') ? undefined : leafOfKey.get(key)
       if (leaf !== undefined) {
         if (value === null) continue
-        values.set(leaf, { value: read(leaf, value), spelled: `${path}: ${key}` })
+        const given = read(leaf, value, below(written, name))
+        values.set(leaf, { value: given, spelled: `${path}: ${key}` })
       } else if (sectionKeys.has(key) && !name.includes('.')) {
-        if (value !== null) visit(value, key)
+        if (value !== null) visit(value, below(written, name), key)
       } else {
         faults.push(`${path}: ${key}: unknown key${hint(key, name)}`)
       }
@@ -51,9 +55,13 @@ export function readSettingsFile(path: string, text: string): Source {
   }
 }
 
-function read(leaf: Leaf, value: unknown): unknown {
+function below(node: unknown, name: string): unknown {
+  return typeof node === 'object' && node !== null ? Reflect.get(node, name) : undefined
+}
+
+function read(leaf: Leaf, value: unknown, written: unknown): unknown {
   if (leaf.key === 'puller.images' && typeof value === 'string') return value
-  return parseFileValue(leaf.schema, value)
+  return parseFileValue(leaf.schema, value, written)
 }
 
 function hint(key: string, name: string): string {

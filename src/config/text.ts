@@ -25,11 +25,20 @@ export function parseText(schema: SettingSchema<unknown>, text: string): unknown
   }
 }
 
-/** Brings what the file holds to the setting's type where it is only written otherwise. */
-export function parseFileValue(schema: SettingSchema<unknown>, value: unknown): unknown {
+/**
+ * Brings what the file holds to the setting's type where it is only written otherwise.
+ *
+ * @param written The value as it stands there: a password of `0123` is not that of `123`.
+ */
+export function parseFileValue(
+  schema: SettingSchema<unknown>,
+  value: unknown,
+  written: unknown,
+): unknown {
   if (typeof value === 'string') return parseText(schema, value)
   if (schema.type === 'string' && (typeof value === 'number' || typeof value === 'boolean')) {
-    return String(value)
+    const name = String(value)
+    return schema.enum?.includes(name) ? name : written
   }
   return value
 }

@@ -184,10 +184,37 @@ describe('readSettingsFile', () => {
       'log.level': 'debug',
       'discovery.enabled': 'true',
       'discovery.ignoreNamespaces': ['a', 'b'],
-      'puller.cpuLimit': '0.2',
+      'puller.cpuLimit': '.2',
       'puller.nodeSelector': { a: 'b' },
     })
     assert.deepEqual(valuesOf(readSettingsFile('kip.yaml', '')), {})
+  })
+
+  it('takes a text that looks like a number as it is written: a password, say', () => {
+    const texts = ['0123456', '12345678901234567890', '1e5', '0x1F', '0o17', '1.10', '+5', '.inf']
+    for (const text of [...texts, '5000', '-0', 'True', 'FALSE']) {
+      for (const file of [
+        `mirror: { password: ${text} }`,
+        `mirror:\n  password:   ${text}   # comment\n`,
+        `mirror: { password: &p ${text}, user: *p }`,
+      ]) {
+        const values = valuesOf(readSettingsFile('kip.yaml', file))
+        assert.equal(values['mirror.password'], text, file)
+        if (file.includes('*p')) assert.equal(values['mirror.user'], text, file)
+      }
+    }
+  })
+
+  it('takes true and false in any spelling of YAML where they are names of choices', () => {
+    for (const [text, expected] of [
+      ['true', 'true'],
+      ['True', 'true'],
+      ['FALSE', 'false'],
+      ['auto', 'auto'],
+    ] as const) {
+      const values = valuesOf(readSettingsFile('kip.yaml', `discovery: { enabled: ${text} }`))
+      assert.deepEqual(values, { 'discovery.enabled': expected })
+    }
   })
 
   it('refuses what it does not know, and says what was meant', () => {
