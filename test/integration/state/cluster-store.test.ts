@@ -167,7 +167,7 @@ describe('CachedImage at a real API server', () => {
     'a:b:c',
     'nginx@sha256:123',
     '-x',
-    `a/${'b'.repeat(600)}`,
+    `a/${'b'.repeat(779)}`,
   ]) {
     it(`takes no ${JSON.stringify(wrong.slice(0, 20))}`, async () => {
       const made = createObject(bed.client, resource, object('kip-state-test-a', wrong), { signal })
@@ -181,6 +181,8 @@ describe('CachedImage at a real API server', () => {
     'origin.test:5000/a/b_c/d--e:V1_x.y',
     '[fd00::1]:5000/a@sha256:'.concat('0'.repeat(64)),
     `quay.io/a:1@sha512:${'f'.repeat(128)}`,
+    // The longest that is read.
+    `${'h'.repeat(253)}:65535/${'p'.repeat(255)}:${'t'.repeat(128)}@sha512:${'f'.repeat(128)}`,
   ]
   for (const right of written) {
     it(`takes ${right.slice(0, 40)}`, async () => {
