@@ -5,8 +5,6 @@ import { isCountsOnly, planUsage } from './usage.ts'
 
 /** Numbers of users are for people: fresh enough, and a busy image costs the API server twelve writes a minute. */
 const countsEveryMs = 5_000
-/** Longer waits overflow a timer, which then fires at once. */
-const longestTimerMs = 2 ** 31 - 1
 
 export interface UsageWriterOptions {
   readonly store: Pick<ImageStore, 'get' | 'putUsage' | 'remove'>
@@ -64,7 +62,7 @@ export class UsageWriter {
     if (store.get(reference) !== image) this.#writtenAt.set(reference, this.#options.clock.now())
     this.#optedOut.delete(reference)
     if (plan.recheckAt === undefined) return undefined
-    return Math.max(1, Math.min(plan.recheckAt - now(), longestTimerMs))
+    return Math.max(1, plan.recheckAt - now())
   }
 
   #writtenTooRecently(reference: string): number {
