@@ -142,30 +142,33 @@ export class LiveSettings {
     }
   }
 
-  /** @param onRead called when all have been read once */
-  async #watch(
-    { maps, fixed }: EnvSources,
-    onRead: () => void,
-    signal: AbortSignal,
-  ): Promise<void> {
+  /** @param begin called when all have been read once, or when one may not be: a wait for it would be for nothing */
+  async #watch({ maps, fixed }: EnvSources, begin: () => void, signal: AbortSignal): Promise<void> {
     const { client, settings, log, clock = systemClock } = this.#options
     const { namespace } = settings
     const resource = { group: '', version: 'v1', plural: 'configmaps', namespace }
     let isRead = false
+    let isRefused = false
     const onChange = (): void => {
       if (isRead) this.#read(followed, fixed)
+    }
+    const onRefused = (): void => {
+      if (isRead || isRefused) return
+      isRefused = true
+      log.warn({}, 'ConfigMaps may not be watched; the settings of the start hold until they may')
+      begin()
     }
     const followed: readonly FollowedMap[] = maps.map((map) => ({
       ...map,
       watch: new ObjectWatch<ConfigMap>({
-        ...{ client, resource, name: map.name, log, clock, onChange },
+        ...{ client, resource, name: map.name, log, clock, onChange, onRefused },
         project: (raw) => raw,
       }),
     }))
     const firstRead = Promise.all(followed.map(({ watch }) => watch.synced)).then(() => {
       isRead = true
       onChange()
-      onRead()
+      begin()
     })
     log.info({ configMaps: maps.map(({ name }) => name) }, 'changes are taken live')
     await Promise.all([

@@ -16,6 +16,8 @@ export interface ObjectWatchOptions<T> {
   readonly project: Project<T>
   /** Called after every change; must not throw. */
   readonly onChange: () => void
+  /** Called whenever the server says that the object may not be read or watched (403); it is asked again all the same. */
+  readonly onRefused?: () => void
   readonly log: Log
   readonly clock: Clock
   readonly random?: () => number
@@ -55,6 +57,7 @@ export class ObjectWatch<T> {
         await this.#watch(signal)
       } catch (error) {
         if (signal.aborted) return
+        if (error instanceof KubeApiError && error.status === 403) this.#options.onRefused?.()
         const isUsual = error instanceof KubeApiError && error.reason === 'Silent'
         const waitMs = isUsual ? 0 : backoff.next()
         const fields = { resource: resourcePath(resource, name), err: error, waitMs }

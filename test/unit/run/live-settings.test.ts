@@ -128,6 +128,22 @@ describe('LiveSettings', () => {
     assert.equal(kube.watches, 0)
   })
 
+  it('does not wait for ConfigMaps that may be read and not watched', async () => {
+    kube.fault = ({ path, query }) =>
+      path.endsWith('/configmaps') && query.watch === 'true'
+        ? { status: 403, reason: 'Forbidden' }
+        : undefined
+    const clock = new ManualClock()
+    start(clock)
+    await waitUntil('the part', () => images() === 'r.test/a:1')
+    await waitUntil('both to wait', () => clock.pending === 2)
+    assert.equal(said.filter((line) => line.includes('may not be watched')).length, 1)
+    kube.fault = undefined
+    put('kip', { IMAGES: 'b=r.test/b:2' })
+    clock.advance(2_000)
+    await waitUntil('the change, once they may be', () => images() === 'r.test/b:2')
+  })
+
   it('takes changes while an optional ConfigMap is not there, and its own when it is', async () => {
     deploy(
       { configMapRef: { name: 'kip' } },
