@@ -6,6 +6,7 @@ import { getObject } from './kube/apply.ts'
 import { Backoff, reflectorBackoff } from './kube/backoff.ts'
 import type { KubeClient } from './kube/client.ts'
 import { type Clock, sleep, systemClock } from './kube/clock.ts'
+import type { Doubt } from './kube/doubt.ts'
 import { KubeApiError } from './kube/errors.ts'
 import { ObjectWatch } from './kube/object-watch.ts'
 import type { KubeObject, PodSpec, PodTemplateSpec } from './kube/types.ts'
@@ -15,6 +16,7 @@ import type { Logger } from './metrics/log.ts'
 
 export interface LiveSettingsOptions {
   readonly client: KubeClient
+  readonly doubt: Doubt
   /** As they were read at the start. */
   readonly settings: Settings
   readonly argv: readonly string[]
@@ -179,7 +181,7 @@ export class LiveSettings {
 
   /** Asks until it is answered. undefined: there is no Deployment, or it or a ConfigMap may not be read. */
   async #sources(signal: AbortSignal): Promise<EnvSources | undefined> {
-    const { settings, log, clock = systemClock } = this.#options
+    const { settings, doubt, log, clock = systemClock } = this.#options
     const { deploymentName } = settings.puller
     if (deploymentName === '') return undefined
     const backoff = new Backoff({
@@ -189,19 +191,32 @@ export class LiveSettings {
     })
     while (!signal.aborted) {
       try {
-        return await this.#readSources(deploymentName, signal)
+        const sources = await doubt.finalAnswer({
+          ask: () => this.#readSourcesIfAllowed(deploymentName, signal),
+          isDoubtful: (sources) => sources === undefined,
+          signal,
+        })
+        if (sources === undefined)
+          log.info({}, 'ConfigMaps may not be read; changes take effect at a restart')
+        return sources
       } catch (error) {
         if (signal.aborted) return undefined
-        if (error instanceof KubeApiError && error.status === 403) {
-          log.info({}, 'ConfigMaps may not be read; changes take effect at a restart')
-          return undefined
-        }
         const waitMs = backoff.next()
         log.warn({ err: error, waitMs }, 'the ConfigMaps could not be read, trying again')
         await sleep(clock, waitMs, signal).catch(() => undefined)
       }
     }
     return undefined
+  }
+
+  /** undefined: the Deployment or a ConfigMap may not be read. */
+  async #readSourcesIfAllowed(name: string, signal: AbortSignal): Promise<EnvSources | undefined> {
+    try {
+      return await this.#readSources(name, signal)
+    } catch (error) {
+      if (error instanceof KubeApiError && error.status === 403) return undefined
+      throw error
+    }
   }
 
   async #readSources(deploymentName: string, signal: AbortSignal): Promise<EnvSources> {

@@ -1,9 +1,8 @@
 import type { Settings } from './config/settings.ts'
 import { getObject } from './kube/apply.ts'
 import type { KubeClient } from './kube/client.ts'
-import { type Clock, systemClock } from './kube/clock.ts'
+import type { Doubt } from './kube/doubt.ts'
 import { KubeApiError } from './kube/errors.ts'
-import { finalAnswer } from './kube/final-answer.ts'
 import { type ResourcePath, resourcePath } from './kube/resource.ts'
 import { group, plural, version } from './state/cached-image.ts'
 
@@ -30,16 +29,14 @@ export async function chooseMode(
   client: KubeClient,
   settings: Pick<Settings, 'discovery'>,
   signal: AbortSignal,
-  clock: Clock = systemClock,
+  doubt: Doubt,
 ): Promise<Mode> {
   const { enabled } = settings.discovery
   if (enabled === 'false') return { mode: 'alone', reason: 'discovery.enabled is false' }
-  const lacking = await finalAnswer({
-    client,
+  const lacking = await doubt.finalAnswer({
     ask: () => whatIsLacking(client, signal),
     isDoubtful: (lacking) => lacking !== undefined,
     signal,
-    clock,
   })
   if (lacking === undefined) return { mode: 'cluster', reason: 'CachedImages and pods can be read' }
   if (enabled === 'true')
@@ -80,16 +77,14 @@ export async function mayElect(
   client: KubeClient,
   { leaderElection, namespace }: Pick<Settings, 'leaderElection' | 'namespace'>,
   signal: AbortSignal,
-  clock: Clock = systemClock,
+  doubt: Doubt,
 ): Promise<boolean> {
   const leases = { group: 'coordination.k8s.io', version: 'v1', plural: 'leases' }
   const resource = { ...leases, namespace: leaderElection.namespace || namespace }
-  return await finalAnswer({
-    client,
+  return await doubt.finalAnswer({
     ask: () => mayGet(client, resource, leaderElection.name, signal),
     isDoubtful: (may) => !may,
     signal,
-    clock,
   })
 }
 

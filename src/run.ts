@@ -9,6 +9,7 @@ import { loadSettings } from './config/load.ts'
 import type { Settings } from './config/settings.ts'
 import { renderUsage } from './config/usage.ts'
 import { connectCluster } from './kube/connect.ts'
+import { Doubt } from './kube/doubt.ts'
 import { KubeApiError } from './kube/errors.ts'
 import { guardWrites } from './kube/guarded-client.ts'
 import { type Parts, serve } from './lifecycle.ts'
@@ -64,11 +65,15 @@ export async function run(invocation: Invocation): Promise<number> {
   try {
     const leaderClient = guardWrites(client)
     const identity = identityOf(settings)
+    const doubt = new Doubt({ client })
     const live = new LiveSettings({
-      ...{ client, settings, argv, env, readFile },
+      ...{ client, doubt, settings, argv, env, readFile },
       log: log.child({ component: 'config' }),
     })
-    const context = { settings, live, client, leaderClient, log, metrics, identity, invocation }
+    const context = {
+      ...{ settings, live, client, leaderClient, doubt },
+      ...{ log, metrics, identity, invocation },
+    }
     const parts = await untilAnswered(() => assemble(context, signal), log, signal)
     if (parts === undefined) return 0
     waiting = parts.waiting
@@ -82,8 +87,8 @@ export async function run(invocation: Invocation): Promise<number> {
 }
 
 async function assemble(context: Context, signal: AbortSignal): Promise<Parts> {
-  const { client, settings, log } = context
-  const { mode, reason } = await chooseMode(client, settings, signal)
+  const { client, settings, log, doubt } = context
+  const { mode, reason } = await chooseMode(client, settings, signal, doubt)
   log.info({ mode, reason }, 'mode chosen')
   return mode === 'cluster'
     ? await clusterParts(context, signal)

@@ -8,11 +8,11 @@ import { pullerPart } from './puller.ts'
 
 /** KIP's old job: the static IMAGES, in memory, under a Role. */
 export async function aloneParts(context: Context, signal: AbortSignal): Promise<Parts> {
-  const { leaderClient: client, settings, log, metrics, live } = context
+  const { leaderClient: client, settings, log, metrics, live, doubt } = context
   if (settings.mirror.registry !== '')
     log.warn({}, 'mirror.registry is set, but nothing is mirrored or rewritten without discovery')
   const mapping = createMapping({ ...settings.mirror, registry: '' })
-  const elected = await mayElect(client, settings, signal)
+  const elected = await mayElect(client, settings, signal, doubt)
   if (!elected) log.warn({}, 'Leases may not be read; this replica leads, let it be the only one')
   return {
     elected,

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test'
 import { loadSettings } from '../../../src/config/load.ts'
 import type { Settings } from '../../../src/config/settings.ts'
 import { type Clock, systemClock } from '../../../src/kube/clock.ts'
+import { Doubt } from '../../../src/kube/doubt.ts'
 import { LiveSettings } from '../../../src/live-settings.ts'
 import { createLog } from '../../../src/metrics/log.ts'
 import { type FakeKube, startFakeKube } from '../../support/fake-kube.ts'
@@ -59,6 +60,7 @@ describe('LiveSettings', () => {
     const client = kube.client()
     const { settings } = loadSettings({ argv: [], env, readFile: () => '' })
     const live = new LiveSettings({
+      doubt: new Doubt({ client, clock }),
       ...{ client, settings, argv: [], env, readFile: () => '', clock },
       log: createLog({ level: 'info' }, { write: (line) => said.push(JSON.parse(line).msg) }),
     })
@@ -142,6 +144,20 @@ describe('LiveSettings', () => {
     put('kip', { IMAGES: 'b=r.test/b:2' })
     clock.advance(2_000)
     await waitUntil('the change, once they may be', () => images() === 'r.test/b:2')
+  })
+
+  it('takes changes although a server that starts refused what it allows', async () => {
+    const clock = new ManualClock()
+    kube.fault = () => ({ status: 403, reason: 'Forbidden' })
+    start(clock)
+    await waitUntil('the doubt', () => kube.requests.some(({ path }) => path === '/readyz'))
+    await waitUntil('the wait', () => clock.pending === 2)
+    assert.equal(seen.length, 0)
+    kube.fault = undefined
+    put('kip', { IMAGES: 'b=r.test/b:2' })
+    clock.advance(1_000)
+    await waitUntil('the part', () => images() === 'r.test/b:2')
+    assert.equal(seen.length, 1, 'the settings of the start count for nothing')
   })
 
   it('takes changes while an optional ConfigMap is not there, and its own when it is', async () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { loadSettings } from '../../../src/config/load.ts'
+import { Doubt } from '../../../src/kube/doubt.ts'
 import { guardWrites } from '../../../src/kube/guarded-client.ts'
 import type { PodTemplateSpec } from '../../../src/kube/types.ts'
 import { type Parts, runTogether } from '../../../src/lifecycle.ts'
@@ -69,13 +70,14 @@ async function start(
   const readFile = (): string => ''
   const { settings } = loadSettings({ argv: [], env, readFile })
   const log = createLog({ level: 'error' })
-  const live = new LiveSettings({ client, settings, argv: [], env, readFile, log })
+  const doubt = new Doubt({ client })
+  const live = new LiveSettings({ client, doubt, settings, argv: [], env, readFile, log })
   const metrics = createMetrics({ processMetrics: false })
   const no = (): never => assert.fail('nothing of the kind here')
   const said = { print: no, complain: no, readInput: no, program: '', version: '1' }
   const invocation = { ...said, argv: [], env, readFile, signal }
   const parts = await make(
-    { settings, live, client, leaderClient, log, metrics, identity: 'one', invocation },
+    { settings, live, client, leaderClient, doubt, log, metrics, identity: 'one', invocation },
     signal,
   )
   const running = [runTogether(parts.everywhere, signal)]
