@@ -1,4 +1,5 @@
 import type { KubeClient } from './kube/client.ts'
+import type { Doubt } from './kube/doubt.ts'
 import { KubeApiError } from './kube/errors.ts'
 
 interface ServiceCidrList {
@@ -9,27 +10,39 @@ interface ServiceCidrList {
  * The cluster's own addresses, which no image reference may lead kip to: the Service ranges and the API server.
  *
  * Ranges are objects of their own since Kubernetes 1.33 (networking.k8s.io/v1 ServiceCIDR); where they cannot be read, only
- * the API server's Service is known.
+ * the API server's Service is known. It stays so for the life of the process, so no server that is just starting decides it.
  */
 export async function clusterNetworks(
   client: KubeClient,
   env: Readonly<Record<string, string | undefined>>,
   signal: AbortSignal,
+  doubt: Doubt,
 ): Promise<readonly string[]> {
   const addresses = [env.KUBERNETES_SERVICE_HOST, new URL(client.server).hostname]
     .map((host) => host?.replace(/^\[|\]$/g, ''))
     .filter((host) => host !== undefined && /^[\d.]+$|:/.test(host))
+  const ranges = await doubt.finalAnswer({
+    ask: () => serviceRanges(client, signal),
+    isDoubtful: (ranges) => ranges === 'refused',
+    signal,
+  })
+  return [...new Set([...(addresses as string[]), ...(ranges === 'refused' ? [] : ranges)])]
+}
+
+async function serviceRanges(
+  client: KubeClient,
+  signal: AbortSignal,
+): Promise<readonly string[] | 'refused'> {
   try {
     const list = await client.request<ServiceCidrList>({
       method: 'GET',
       path: '/apis/networking.k8s.io/v1/servicecidrs',
       signal,
     })
-    const ranges = (list.items ?? []).flatMap((item) => item.spec?.cidrs ?? [])
-    return [...new Set([...(addresses as string[]), ...ranges])]
+    return (list.items ?? []).flatMap((item) => item.spec?.cidrs ?? [])
   } catch (error) {
-    if (error instanceof KubeApiError && (error.status === 403 || error.status === 404))
-      return addresses as string[]
+    if (error instanceof KubeApiError && error.status === 403) return 'refused'
+    if (error instanceof KubeApiError && error.status === 404) return []
     throw error
   }
 }

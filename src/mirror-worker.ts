@@ -2,6 +2,7 @@ import type { Invocation } from './cli/invocation.ts'
 import { clusterNetworks } from './cluster-networks.ts'
 import { createMapping } from './images/mapping.ts'
 import { connectCluster } from './kube/connect.ts'
+import { Doubt } from './kube/doubt.ts'
 import { createLog } from './metrics/log.ts'
 import { createMetrics } from './metrics/metrics.ts'
 import { findCpuCgroup } from './mirror/cpu-cgroup.ts'
@@ -37,7 +38,7 @@ export async function mirrorWorker({
   const registry = createRegistries({
     settings,
     readFile,
-    clusterNetworks: await clusterNetworks(client, env, stop.signal),
+    clusterNetworks: await clusterNetworks(client, env, stop.signal, new Doubt({ client })),
     userAgent: `kip/${version}`,
     writeBackup: true,
   })

@@ -22,12 +22,12 @@ import { pullerPart } from './puller.ts'
 
 /** All of kip, its state in CachedImages. */
 export async function clusterParts(context: Context, signal: AbortSignal): Promise<Parts> {
-  const { client, leaderClient, settings, log, metrics, invocation, live } = context
+  const { client, leaderClient, settings, log, metrics, invocation, live, doubt } = context
   const component = (name: string) => log.child({ component: name })
   const mapping = createMapping(settings.mirror)
   const store = createClusterStore({ client: leaderClient, log: component('state'), metrics })
   const exclusions = createExclusions({ client, settings, log: component('exclusions'), metrics })
-  const networks = await clusterNetworks(client, invocation.env, signal)
+  const networks = await clusterNetworks(client, invocation.env, signal, doubt)
   const pending = new Set<string>()
   const waitFor = (name: string, done: Promise<unknown>) => {
     pending.add(name)
