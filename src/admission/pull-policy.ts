@@ -1,11 +1,13 @@
 import { getObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
+import type { Doubt } from '../kube/doubt.ts'
 import { KubeApiError } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
 import type { Pod } from '../kube/types.ts'
 
 export interface PullPolicyOptions {
   readonly client: KubeClient
+  readonly doubt: Doubt
   /** This very pod; without a name there is none. */
   readonly pod: { readonly namespace: string; readonly name: string }
   readonly log: Log
@@ -15,13 +17,19 @@ export interface PullPolicyOptions {
  * Whether pull policies may be changed: not where the API server enforces AlwaysPullImages, which refuses every pod that in
  * the end has another policy (it puts `Always` back, but not always after kip was asked last).
  *
- * Known from kip's own pod, which that plug-in would have given `Always`: what has another policy shows that it is off.
+ * Known from kip's own pod, which that plug-in would have given `Always`: what has another policy shows that it is off. Asked
+ * once, so no server that is just starting decides it.
  */
 export async function mayChangePullPolicy(
-  { client, pod: { namespace, name }, log }: PullPolicyOptions,
+  { client, doubt, pod: { namespace, name }, log }: PullPolicyOptions,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const own = name === '' ? undefined : await readPod(client, namespace, name, signal)
+  const found = await doubt.finalAnswer({
+    ask: async () => (name === '' ? undefined : await readPod(client, namespace, name, signal)),
+    isDoubtful: (found) => found === 'refused',
+    signal,
+  })
+  const own = found === 'refused' ? undefined : found
   const { containers = [], initContainers = [] } = own?.spec ?? {}
   const isOff = [...containers, ...initContainers].some(
     ({ imagePullPolicy }) => imagePullPolicy !== undefined && imagePullPolicy !== 'Always',
@@ -38,12 +46,12 @@ async function readPod(
   namespace: string,
   name: string,
   signal: AbortSignal,
-): Promise<Pod | undefined> {
+): Promise<Pod | 'refused' | undefined> {
   const pods = { group: '', version: 'v1', plural: 'pods', namespace }
   try {
     return await getObject<Pod>(client, pods, name, { signal })
   } catch (error) {
-    if (error instanceof KubeApiError && error.status === 403) return undefined
+    if (error instanceof KubeApiError && error.status === 403) return 'refused'
     throw error
   }
 }

@@ -38,7 +38,7 @@ export interface AdmissionParts {
 
 /** The webhook: what answers in every replica, and what the leader keeps for it. */
 export async function admissionParts(
-  { client, leaderClient, settings, log, metrics }: Context,
+  { client, leaderClient, doubt, settings, log, metrics }: Context,
   { store, exclusions, mapping, events, sight }: AdmissionPartsOptions,
   signal: AbortSignal,
 ): Promise<AdmissionParts> {
@@ -67,7 +67,7 @@ export async function admissionParts(
   const pod = { namespace, name: settings.pod.name }
   const canChangePolicy =
     settings.admission.pullPolicy !== 'keep' &&
-    (await mayChangePullPolicy({ client, pod, log: component('admission') }, signal))
+    (await mayChangePullPolicy({ client, doubt, pod, log: component('admission') }, signal))
   const known = { store, exclusions, workloads, stopped, pullSecret, mapping, settings }
   const admission = createAdmission({
     ...known,

@@ -20,6 +20,7 @@ import { mayChangePullPolicy } from '../../../src/admission/pull-policy.ts'
 import { certs } from '../../../src/cli/certs.ts'
 import { createObject, deleteObject, getObject, updateObject } from '../../../src/kube/apply.ts'
 import { connectCluster } from '../../../src/kube/connect.ts'
+import { Doubt } from '../../../src/kube/doubt.ts'
 import { isConflict } from '../../../src/kube/errors.ts'
 import type { ResourcePath } from '../../../src/kube/resource.ts'
 import type {
@@ -261,7 +262,8 @@ describe('AlwaysPullImages', () => {
     const own = await create(ifNotPresent, namespace, false)
     assert.equal(own.spec?.containers?.[0]?.imagePullPolicy, 'Always')
     const pod = { namespace, name: own.metadata?.name ?? '' }
-    assert.equal(await mayChangePullPolicy({ client, pod, log: silentLog() }, signal), false)
+    const doubt = new Doubt({ client })
+    assert.equal(await mayChangePullPolicy({ client, doubt, pod, log: silentLog() }, signal), false)
   })
 
   test('that was turned on since refuses no pod, and each is rewritten', async (t) => {
