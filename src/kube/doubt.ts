@@ -40,8 +40,8 @@ export class Doubt {
   }
 
   /**
-   * The answer to believe: a doubtful one counts when the server was ready before it was asked for, or when there have been
-   * nothing but doubtful ones for 10 s.
+   * The answer to believe: a doubtful one counts when the server was ready before it was asked for, or 10 s after the doubt
+   * began, be it with another question.
    *
    * @throws what `ask` throws; the signal's reason when aborted
    * @see https://kubernetes.io/docs/reference/using-api/health-checks/ `informer-sync` is a part of `readyz`
