@@ -1,6 +1,6 @@
 import type { ObservedShard } from './daemon-set.ts'
 import type { PodView } from './pod-view.ts'
-import { labelValue, type Member } from './shard.ts'
+import { isResident, labelValue, type Member } from './shard.ts'
 
 /** References that something else at the API server changed, each with what it made of it. */
 export type Alterations = ReadonlyMap<string, string>
@@ -25,9 +25,7 @@ export function alteredInPods(
   shards: readonly ObservedShard[],
   pods: Iterable<PodView>,
 ): Alterations {
-  const members = new Map(
-    shards.map((shard) => [`${labelValue(shard.name)} ${shard.template}`, shard.members]),
-  )
+  const members = membersByTemplate(shards)
   // Pods of one template that name the same share their list, and no others do.
   const lists = new Map<readonly string[], readonly Member[]>()
   for (const { shard, template, images } of pods) {
@@ -45,10 +43,29 @@ export function alteredInPods(
   return altered
 }
 
+/** What another mutator changes. */
+export interface AlteredNow {
+  /** Asked for in vain, and not to be asked for again yet. */
+  readonly inVain: Alterations
+  /** These, and what some pod that holds for good does not name. */
+  readonly all: Alterations
+}
+
+/** By shard label and template. */
+function membersByTemplate(
+  shards: readonly ObservedShard[],
+): ReadonlyMap<string, readonly Member[]> {
+  return new Map(
+    shards.map((shard) => [`${labelValue(shard.name)} ${shard.template}`, shard.members]),
+  )
+}
+
 /**
  * Images whose references another mutator changes, in kip's DaemonSets or in their pods: whatever kip writes, no node is
- * asked for them by their names. They are left out, so that they take no room from others, and tried again now and then.
- * Where one is held for good it stays: older pods have it as it was meant, and it is in nobody's way.
+ * asked for them by their names. They are asked for nowhere anew, so that they take no room from others, and tried again
+ * now and then.
+ *
+ * Pods that hold for good live long, and tell what admission once did: of these only what they are now is told.
  */
 export class AlteredImages {
   readonly #known = new Map<string, { becomes: string; until: number; count: number }>()
@@ -66,6 +83,22 @@ export class AlteredImages {
     for (const [reference, { until }] of this.#known) {
       if (now >= until + lastMs) this.#known.delete(reference)
     }
+  }
+
+  /** Looks at the pods: those of shards on their way tell what becomes of what is asked for now. */
+  look(
+    shards: readonly ObservedShard[],
+    pods: readonly PodView[],
+    wanted: ReadonlyMap<string, unknown>,
+    now: number,
+  ): AlteredNow {
+    const { resident = [], asking = [] } = Object.groupBy(shards, ({ kind }) =>
+      isResident(kind) ? 'resident' : 'asking',
+    )
+    this.note(alteredInPods(asking, pods), now)
+    const inVain = this.among(wanted, now)
+    const held = [...alteredInPods(resident, pods)].filter(([reference]) => wanted.has(reference))
+    return { inVain, all: new Map([...held, ...inVain]) }
   }
 
   /** Those of the wanted that are altered, as far as that is not to be tried again. */

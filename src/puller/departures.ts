@@ -22,8 +22,9 @@ export class Departures {
     return shard.members.flatMap(({ reference }) => {
       const item = scene.wanted.get(reference)
       if (item === undefined) {
-        return this.#isUnwantedFor(scene.pace.removeMs, shard, reference) ? [reference] : []
+        return this.#isUnwantedFor(scene.pace.removeMs, reference) ? [reference] : []
       }
+      if (this.#isInVain(shard, reference)) return [reference]
       const home = this.#home(item)
       if (home === undefined || home === shard) return []
       return isReleased(scene, shard, reference, home) ? [reference] : []
@@ -36,14 +37,18 @@ export class Departures {
     const unwanted = shard.members
       .map(({ reference }) => reference)
       .filter((reference) => !wanted.has(reference))
-      .filter((reference) => this.#isUnwantedFor(pace.removeAlongMs, shard, reference))
+      .filter((reference) => this.#isUnwantedFor(pace.removeAlongMs, reference))
     return new Set([...this.due(shard), ...unwanted])
   }
 
-  #isUnwantedFor(ms: number, { kind }: ObservedShard, reference: string): boolean {
-    const { memory, now, wake, displaced, altered } = this.#scene
-    // It could not be asked for again.
-    if (isResident(kind) && altered.has(reference)) return false
+  /** What is altered where it is asked for gets nowhere there, and cannot be had beside a shard that it fails in. */
+  #isInVain({ kind }: ObservedShard, reference: string): boolean {
+    if (!this.#scene.altered.has(reference)) return false
+    return !isResident(kind) || this.#places.get(reference) === 'apart'
+  }
+
+  #isUnwantedFor(ms: number, reference: string): boolean {
+    const { memory, now, wake, displaced } = this.#scene
     if (!displaced.has(reference) && !this.#isReplaced(reference)) return false
     const at = (memory.unwantedSince.get(reference) ?? now) + ms
     wake(at)

@@ -93,10 +93,14 @@ export class Draft {
     )
   }
 
-  /** What is wanted there and, if asked, belongs somewhere. */
+  /** What is wanted there, may be asked for and, if asked, belongs somewhere. */
   wantedAt(where: Where, place?: Place): readonly Wanted[] {
-    return [...this.scene.wanted.values()].filter(
-      (item) => (item.where ?? '') === where && (place === undefined || this.isPlace(item, place)),
+    const { wanted, altered } = this.scene
+    return [...wanted.values()].filter(
+      (item) =>
+        (item.where ?? '') === where &&
+        !altered.has(item.reference) &&
+        (place === undefined || this.isPlace(item, place)),
     )
   }
 

@@ -14,7 +14,7 @@ export interface Scene {
   readonly wanted: ReadonlyMap<string, Wanted>
   /** References that would be wanted, had something else not more need of their room. */
   readonly displaced: ReadonlySet<string>
-  /** References that would be wanted, did nothing at the API server change them. */
+  /** References that are asked for nowhere anew, since something else at the API server changes them. */
   readonly altered: ReadonlySet<string>
   /** Shards that are there or are to be made again; none that is being deleted. */
   readonly shards: readonly ObservedShard[]
@@ -173,7 +173,7 @@ export function isReleased(
  * harmless when nothing is being pulled and each wanted image that it has is held by a neighbour.
  */
 export function isChangeable(scene: Scene, shard: ObservedShard): boolean {
-  const { seen, wanted, altered } = scene
+  const { seen, wanted } = scene
   if (isMissing(shard) || isStuck(scene, shard)) return true
   const pods = seen.podsOf(shard)
   // A template whose own containers cannot run rolls out nowhere and is to be mended; the old pods stay meanwhile.
@@ -185,7 +185,7 @@ export function isChangeable(scene: Scene, shard: ObservedShard): boolean {
     return pod.images.every(
       (reference, place) =>
         !holds(pod.verdicts[place] ?? 'pending') ||
-        !(wanted.has(reference) || altered.has(reference)) ||
+        !wanted.has(reference) ||
         !seen.isMeant(pod.node, reference) ||
         seen.isHeldBeside(pod, reference),
     )

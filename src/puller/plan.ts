@@ -21,7 +21,7 @@ import type { PodView } from './pod-view.ts'
 import { refreshTags } from './refresh-tags.ts'
 import { overRoom } from './room.ts'
 import { setApart } from './set-apart.ts'
-import type { ShardKind, Where } from './shard.ts'
+import { isResident, type ShardKind, type Where } from './shard.ts'
 import { spreadOf } from './spread.ts'
 import { type Survey, survey } from './survey.ts'
 import type { Wanted } from './wanted.ts'
@@ -31,7 +31,7 @@ export type { Change } from './draft.ts'
 export interface PlanInput extends DraftInput {
   /** What the nodes are to hold, by reference. */
   readonly wanted: ReadonlyMap<string, Wanted>
-  /** References that are left out since something else at the API server changes them; default: none. */
+  /** References that are asked for nowhere anew, since something else at the API server changes them; default: none. */
   readonly altered?: ReadonlySet<string>
   readonly pods: Iterable<PodView>
   /** Shards that what is held for good is spread over at most, so that nodes pull side by side; default: 1. */
@@ -69,21 +69,27 @@ export interface Plan {
  * shard of those set apart (and out of where it was when the nodes that had it have it there); when it is well again,
  * into a holding shard as before.
  *
+ * What something else at the API server changes is left out where no shard holds it for good.
+ *
  * What a node's pods have no room for at all is left out; what is held and worth less makes way for what is worth more.
  *
  * A shard is changed only when that takes no image from a node; where a pod is not ready and alone holds something, its
  * successor is made beside it first. Of the shards that hold for good, one rolls at a time.
  */
 export function plan(input: PlanInput): Plan {
-  const { ground = unknownGround, strategy, pace, now } = input
+  const { ground = unknownGround, altered = new Set(), strategy, pace, now } = input
   const podsPerNode = ground.cramped.alone ? leastPods : input.podsPerNode
-  const held = new Set(input.shards.flatMap(({ members }) => members.map((one) => one.reference)))
+  const held = referencesIn(input.shards)
+  const resident = referencesIn(input.shards.filter(({ kind }) => isResident(kind)))
+  const askable = new Map(
+    [...input.wanted].filter(([reference]) => !altered.has(reference) || resident.has(reference)),
+  )
   const nodesAt = nodeCounts(ground, Math.max(0, ...input.shards.map(({ desired }) => desired)))
-  const beyond = overEtcd(input.wanted, held, strategy, nodesAt)
-  const storable = new Map([...input.wanted].filter(([reference]) => !beyond.has(reference)))
+  const beyond = overEtcd(askable, held, strategy, nodesAt)
+  const storable = new Map([...askable].filter(([reference]) => !beyond.has(reference)))
   const roomless = overRoom({ wanted: storable, held, strategy, podsPerNode, nodesAt, ground })
   const displaced = beyond.union(roomless)
-  const wanted = new Map([...input.wanted].filter(([reference]) => !displaced.has(reference)))
+  const wanted = new Map([...askable].filter(([reference]) => !displaced.has(reference)))
   const shards = input.shards
     .filter(({ deleting }) => !deleting)
     .map((shard) => (isMissing(shard) ? onlyWanted(shard, wanted) : shard))
@@ -113,7 +119,7 @@ export function plan(input: PlanInput): Plan {
   const scene: Scene = {
     wanted,
     displaced,
-    altered: input.altered ?? new Set(),
+    altered,
     shards,
     seen,
     memory,
@@ -139,7 +145,7 @@ export function plan(input: PlanInput): Plan {
   const promoted = [
     ...promotionsDue(scene, places, provenSince),
     ...compactionsDue(scene, idle, idleSince),
-  ]
+  ].filter(({ reference }) => !altered.has(reference))
   const { wheres } = draft
   for (const where of wheres) setApart(draft, where)
   changeResidents(draft, promoted)
@@ -218,6 +224,10 @@ function rolls(
 /** Of a shard that is gone, only what is wanted needs to come back. */
 function onlyWanted(shard: ObservedShard, wanted: ReadonlyMap<string, Wanted>): ObservedShard {
   return { ...shard, members: shard.members.filter(({ reference }) => wanted.has(reference)) }
+}
+
+function referencesIn(shards: readonly ObservedShard[]): ReadonlySet<string> {
+  return new Set(shards.flatMap(({ members }) => members.map(({ reference }) => reference)))
 }
 
 function homesOf(shards: readonly ObservedShard[]): ReadonlyMap<string, readonly ObservedShard[]> {

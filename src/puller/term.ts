@@ -9,7 +9,7 @@ import { untilAborted } from '../kube/until-aborted.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { Nodes } from '../state/cached-image.ts'
 import type { ImageStore } from '../state/store.ts'
-import { type Alterations, AlteredImages, alteredInPods } from './altered-images.ts'
+import { type Alterations, AlteredImages } from './altered-images.ts'
 import { firstRetryMs } from './attempts.ts'
 import { Blueprints } from './blueprints.ts'
 import { ClusterView } from './cluster-view.ts'
@@ -235,14 +235,11 @@ export class Term {
       percent: puller.diskPercent,
     })
     const pods = [...this.#view.pods()].filter((pod) => !privatePods.has(pod))
-    this.#altered.note(alteredInPods(shards, pods), now)
-    const altered = this.#altered.among(this.#wanted.references, now)
-    const asked = [...this.#wanted.references].filter(
-      ([reference]) => !out.has(reference) && !altered.has(reference),
-    )
+    const altered = this.#altered.look(shards, pods, this.#wanted.references, now)
+    const asked = [...this.#wanted.references].filter(([reference]) => !out.has(reference))
     const next = plan({
       wanted: new Map(asked),
-      altered: new Set(altered.keys()),
+      altered: new Set(altered.inVain.keys()),
       shards,
       taken,
       pods,
@@ -260,7 +257,7 @@ export class Term {
       now,
     })
     this.#memory = next.memory
-    this.#tell(next, this.#wanted, { taken, out, altered, beside: beside.nodes })
+    this.#tell(next, this.#wanted, { taken, out, altered: altered.all, beside: beside.nodes })
     this.#lookMs = clock.now() - now
     let nextMs = Math.min(
       next.wakeAt - now,

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test'
 import { loadSettings } from '../../../src/config/load.ts'
 import { createMapping } from '../../../src/images/mapping.ts'
 import type { KubeClient } from '../../../src/kube/client.ts'
-import type { DaemonSet } from '../../../src/kube/types.ts'
+import type { DaemonSet, Pod } from '../../../src/kube/types.ts'
 import { createMetrics } from '../../../src/metrics/metrics.ts'
 import { AlteredImages } from '../../../src/puller/altered-images.ts'
 import { createPuller } from '../../../src/puller/puller.ts'
@@ -68,13 +68,22 @@ describe('an image whose reference another mutator changes', () => {
     return log
   }
 
+  function names(): string {
+    return kube
+      .list(daemonSets)
+      .map(({ metadata }) => metadata?.name ?? '')
+      .join()
+  }
+
+  /** All are held for good, and nothing else is there. */
+  async function untilHeld(images: readonly string[]): Promise<void> {
+    const isHeld = (): boolean =>
+      names() === 'kip' && cluster.members('kip').join() === images.join()
+    await waitUntil('all to be held', isHeld, 10_000)
+  }
+
   /** The others are held for good, nothing else is there, and DaemonSets are left in peace. */
   async function untilAtRest(becomes: string): Promise<void> {
-    const names = (): string =>
-      kube
-        .list(daemonSets)
-        .map(({ metadata }) => metadata?.name ?? '')
-        .join()
     await waitUntil(
       'the others to be held alone',
       () => names() === 'kip' && cluster.members('kip').join() === others.join(),
@@ -162,6 +171,32 @@ describe('an image whose reference another mutator changes', () => {
     assert.deepEqual(cluster.losses, [])
   })
 
+  it('is set apart as any other when it fails by its own name, where one pod once named another', async () => {
+    const images = [altered, ...others].toSorted()
+    for (const image of images) await put(image)
+    const [[, becomes]] = mutators
+    let isThere = true
+    const isAltered = (pod: string): boolean => isThere && pod.includes('"n3"')
+    stops.push(connect(kube, cluster, admission(isAltered, becomes)))
+    start(kube.client())
+    await untilHeld(images)
+    cluster.addNode('n3')
+    const nodes = () => store.get(altered)?.nodes
+    await waitUntil('the reason', () => nodes()?.reason === 'Altered', 10_000)
+    isThere = false
+    cluster.behave = (image, node) => (image === altered && node === 'n4' ? 'missing' : 'good')
+    cluster.addNode('n4')
+    const last = others.at(-1) ?? ''
+    await waitUntil('what comes after it', () => cluster.isHeld('n4', last), 10_000)
+    await waitUntil('it to leave', () => cluster.members('kip').join() === others.join(), 10_000)
+    await waitUntil('the failure', () => nodes()?.failed === 1)
+    const end = fastClock.now() + 120_000
+    await waitUntil('two minutes', () => fastClock.now() >= end, 5000)
+    assert.deepEqual(cluster.members('kip-apart'), [altered])
+    assert.ok(cluster.isHeld('n1', altered))
+    assert.deepEqual(cluster.losses, [])
+  })
+
   it('is tried again after ten minutes, and four times as late each time, up to a day', () => {
     const known = new AlteredImages()
     const wanted = new Map([[altered, {}]])
@@ -193,6 +228,18 @@ describe('an image whose reference another mutator changes', () => {
     await store.putUsage(image, usage, new AbortController().signal)
   }
 })
+
+/** A mutating webhook for pods: what it made of one when that came stays. */
+function admission(isAltered: (pod: string) => boolean, becomes: string): (pod: string) => string {
+  const known = new Map<string, boolean>()
+  return (pod) => {
+    const { metadata } = JSON.parse(pod) as Pod
+    const name = metadata?.name ?? ''
+    const is = known.get(name) ?? isAltered(pod)
+    known.set(name, is)
+    return is ? alter(pod, becomes) : pod
+  }
+}
 
 function alter(json: string, becomes: string): string {
   return json.replaceAll(`"image":"${altered}"`, `"image":"${becomes}"`)
