@@ -51,6 +51,23 @@ export interface AlteredNow {
   readonly all: Alterations
 }
 
+/**
+ * Tells which member of its shard a pod of the present template names something else in place of. Pure.
+ *
+ * @returns a function that gives undefined where a pod names what it is to, or something that came besides
+ */
+export function replacedMembers(
+  shards: readonly ObservedShard[],
+): (pod: PodView, place: number) => string | undefined {
+  const members = membersByTemplate(shards)
+  return ({ shard, template, images }, place) => {
+    const own = members.get(`${shard} ${template}`)
+    const meant = own?.[place]?.reference
+    if (meant === undefined || images.includes(meant)) return undefined
+    return own?.some(({ reference }) => reference === images[place]) === true ? undefined : meant
+  }
+}
+
 /** By shard label and template. */
 function membersByTemplate(
   shards: readonly ObservedShard[],

@@ -1,3 +1,4 @@
+import { replacedMembers } from './altered-images.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import type { PodView } from './pod-view.ts'
 import { isResident, labelValue } from './shard.ts'
@@ -83,7 +84,10 @@ export function survey(
   const resident = new Set(
     observed.filter(({ kind }) => isResident(kind)).map(({ name }) => labelValue(name)),
   )
-  const { tallies, blocked } = tallyPods(byNode, { lost, resident, aim: scope })
+  const { tallies, blocked } = tallyPods(byNode, {
+    ...{ lost, resident, aim: scope },
+    meantAt: replacedMembers(observed),
+  })
   const nodes = Math.max(0, ...observed.map(({ desired }) => desired))
   return {
     shards: observed,

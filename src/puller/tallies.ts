@@ -8,7 +8,7 @@ export interface Tally {
   held: number
   /** Nodes of those where no process could be started from it. */
   unstartable: number
-  /** Pods that are to hold it for good and cannot start it. */
+  /** Pods that are to hold it for good and cannot start it, or cannot have what they name in its place. */
   stalled: number
   /** Nodes that failed to pull it. */
   readonly failures: NodeTrouble[]
@@ -37,6 +37,8 @@ export interface TallyOptions {
   readonly lost: ReadonlySet<string>
   /** Shard labels of pods that hold for good. */
   readonly resident: ReadonlySet<string>
+  /** The member of a pod's shard that it names something else in place of, by place. Default: pods name what they are to. */
+  readonly meantAt?: (pod: PodView, place: number) => string | undefined
   readonly aim: Aim
 }
 
@@ -56,7 +58,7 @@ interface List {
  */
 export function tallyPods(
   byNode: ReadonlyMap<string, readonly PodView[]>,
-  { lost, resident, aim }: TallyOptions,
+  { lost, resident, meantAt = () => undefined, aim }: TallyOptions,
 ): Tallies {
   const tallies = new Map<string, Tally>()
   const blocked = new Map<string, Failure>()
@@ -73,8 +75,9 @@ export function tallyPods(
         const verdict = pod.verdicts[place] ?? 'pending'
         // A node that cannot run an image is not to have it: what it says of it counts for nothing.
         if (!aim.isMeant(node, reference)) continue
-        if (verdict === 'unstartable' && resident.has(pod.shard) && !lost.has(node)) {
-          tallyOf(tallies, reference).stalled += 1
+        if (resident.has(pod.shard) && !lost.has(node)) {
+          const stalled = stalledAt(pod, place, verdict, meantAt)
+          if (stalled !== undefined) tallyOf(tallies, stalled).stalled += 1
         }
         const known = best.get(reference)
         if (known !== undefined && rank[known.verdict] >= rank[verdict]) continue
@@ -106,6 +109,19 @@ const rank: Readonly<Record<Verdict, number>> = {
   failed: 1,
   unstartable: 2,
   started: 3,
+}
+
+/** Which image keeps a pod that is to hold for good from getting on; one that cannot be pulled is counted by its node. */
+function stalledAt(
+  pod: PodView,
+  place: number,
+  verdict: Verdict,
+  meantAt: NonNullable<TallyOptions['meantAt']>,
+): string | undefined {
+  if (verdict !== 'failed' && verdict !== 'unstartable') return undefined
+  const meant = meantAt(pod, place)
+  if (meant !== undefined) return meant
+  return verdict === 'unstartable' ? pod.images[place] : undefined
 }
 
 function listsOf(nodes: Iterable<readonly PodView[]>): ReadonlyMap<readonly string[], List> {

@@ -5,7 +5,8 @@ import { createMapping } from '../../../src/images/mapping.ts'
 import type { KubeClient } from '../../../src/kube/client.ts'
 import type { DaemonSet, Pod } from '../../../src/kube/types.ts'
 import { createMetrics } from '../../../src/metrics/metrics.ts'
-import { AlteredImages } from '../../../src/puller/altered-images.ts'
+import { AlteredImages, replacedMembers } from '../../../src/puller/altered-images.ts'
+import { buildDaemonSet, readDaemonSet } from '../../../src/puller/daemon-set.ts'
 import { createPuller } from '../../../src/puller/puller.ts'
 import { createMemoryStore } from '../../../src/state/memory-store.ts'
 import type { ImageStore } from '../../../src/state/store.ts'
@@ -13,6 +14,7 @@ import { type FakeKube, startFakeKube } from '../../support/fake-kube.ts'
 import { silentLog } from '../../support/silent-log.ts'
 import { waitUntil } from '../../support/wait-until.ts'
 import { connect, daemonSets, fastClock } from './cluster-bridge.ts'
+import { pullerSettings } from './driver.ts'
 import { SimulatedCluster } from './simulated-cluster.ts'
 
 const altered = 'r.test/altered:1'
@@ -195,6 +197,47 @@ describe('an image whose reference another mutator changes', () => {
     assert.deepEqual(cluster.members('kip-apart'), [altered])
     assert.ok(cluster.isHeld('n1', altered))
     assert.deepEqual(cluster.losses, [])
+  })
+
+  it('keeps what comes after it from no node where what it becomes cannot be pulled', async () => {
+    const images = [altered, ...others].toSorted()
+    for (const image of images) await put(image)
+    const [, [, becomes]] = mutators
+    stops.push(connect(kube, cluster, (pod) => (pod.includes('"n3"') ? alter(pod, becomes) : pod)))
+    const log = start(kube.client())
+    await untilHeld(images)
+    cluster.behave = (image, node) => (image === altered && node === 'n3' ? 'missing' : 'good')
+    cluster.addNode('n3')
+    const last = others.at(-1) ?? ''
+    await waitUntil('what comes after it', () => cluster.isHeld('n3', last), 10_000)
+    await untilAtRest(becomes)
+    await expectTold(log, becomes)
+  })
+
+  it('is what a pod names something else in place of, and not what came besides', () => {
+    const members = ['a', 'b', 'c'].map((reference) => ({ reference, container: reference }))
+    const object = buildDaemonSet(
+      { kind: 'holding', index: 1, members },
+      { namespace: 'kip', settings: pullerSettings, strategy: 'init', owner: undefined },
+    )
+    const shard = readDaemonSet(object, pullerSettings.daemonSetName)
+    assert.ok(shard)
+    const meantAt = replacedMembers([shard])
+    const replaced = (images: readonly string[], template = shard.template) =>
+      images.map((_, place) =>
+        meantAt(
+          {
+            ...{ name: 'p', shard: 'kip', node: 'n1', template, ready: true, lost: false },
+            ...{ images, verdicts: [], failures: new Map() },
+          },
+          place,
+        ),
+      )
+    const none = undefined
+    assert.deepEqual(replaced(['a', 'b', 'c']), [none, none, none])
+    assert.deepEqual(replaced(['a', 'x', 'c']), [none, 'b', none])
+    assert.deepEqual(replaced(['mesh', 'a', 'b', 'c']), [none, none, none, none])
+    assert.deepEqual(replaced(['a', 'x', 'c'], 'old'), [none, none, none])
   })
 
   it('is tried again after ten minutes, and four times as late each time, up to a day', () => {

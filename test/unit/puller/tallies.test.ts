@@ -101,4 +101,26 @@ describe('tallyPods', () => {
       { numRuns: 2000 },
     )
   })
+
+  it('counts what fails in the place of an image against it, though an older pod holds it', () => {
+    const pod = {
+      ...{ name: 'p', shard: 'list0', node: 'n0', ready: false, lost: false, template: 'new' },
+      ...{ images: ['a', 'x', 'c'], failures: new Map() },
+    }
+    const pods = (verdict: Verdict): readonly PodView[] => [
+      { ...pod, template: 'old', images: ['a', 'b', 'c'], verdicts: ['started', 'started'] },
+      { ...pod, verdicts: ['started', verdict] },
+    ]
+    const aim = { isMeant: () => true, kindOf: () => '' }
+    const meantAt = ({ template }: PodView, place: number): string | undefined =>
+      template === 'new' && place === 1 ? 'b' : undefined
+    const stalled = (verdict: Verdict): readonly number[] => {
+      const byNode = new Map([['n0', pods(verdict)]])
+      const { tallies } = tallyPods(byNode, { lost: new Set(), resident, aim, meantAt })
+      return ['a', 'b', 'c', 'x'].map((reference) => tallies.get(reference)?.stalled ?? 0)
+    }
+    assert.deepEqual(stalled('failed'), [0, 1, 0, 0])
+    assert.deepEqual(stalled('unstartable'), [0, 1, 0, 0])
+    assert.deepEqual(stalled('pending'), [0, 0, 0, 0])
+  })
 })
