@@ -95,6 +95,7 @@ export function plan(input: PlanInput): Plan {
     .map((shard) => (isMissing(shard) ? onlyWanted(shard, wanted) : shard))
     .filter((shard) => !isMissing(shard) || shard.members.length > 0)
     .toSorted(byKindAndIndex)
+  // Of what is left out too: its status counts the nodes that would have it.
   const whereOf = (reference: string): Where => input.wanted.get(reference)?.where ?? ''
   const homes = homesOf(shards)
   const isThere = ({ name }: ObservedShard, reference: string): boolean =>

@@ -82,6 +82,8 @@ export class Driver {
   readonly demands = new Map<string, readonly Demand[]>()
   /** Nodes where a roll-out is to bring an image. */
   readonly before = new Map<string, readonly string[]>()
+  /** What another mutator changes, asked for in vain. */
+  altered: ReadonlySet<string> = new Set()
   strategy: StrategyName = 'init'
   pace: Pace = defaultPace
   /** Shards that what is held for good is spread over. */
@@ -145,6 +147,7 @@ export class Driver {
     }
     const next = plan({
       wanted,
+      altered: this.altered,
       ground,
       shards: all,
       taken: new Set(),

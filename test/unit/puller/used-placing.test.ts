@@ -58,6 +58,17 @@ describe('images that are held where they are used', () => {
     assert.equal(driver.cluster.writes.length, writes, 'a restart changes nothing')
   })
 
+  it('count on no more nodes while another mutator changes them', () => {
+    const driver = start()
+    driver.wanted = want(one, two, three)
+    driver.demands.set(one, [pool('a')]).set(two, [pool('a')])
+    driver.altered = new Set([one])
+    driver.settle()
+    assert.equal(holders(driver, one), '')
+    assert.equal(holders(driver, two), 'a1,a2')
+    assert.equal(driver.round().seen.desired(one), 2)
+  })
+
   it('come to more nodes at once and leave some late, and no node is without meanwhile', () => {
     const driver = start()
     driver.wanted = want(one, three)
