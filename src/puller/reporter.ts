@@ -72,12 +72,7 @@ export class Reporter {
       beyond,
       'images are left out: with as many nodes, etcd is not to store more of their pods',
     )
-    const [becomes] = altered.values()
-    this.#reportLack(
-      new Set(altered.keys()),
-      "images are not held: another admission webhook changes their references in kip's DaemonSets or pods; exempt its namespace",
-      { becomes },
-    )
+    this.#reportAltered(altered)
     const plain = shardName(this.#settings.daemonSetName, 'holding', 1)
     if (taken.has(plain)) {
       this.#once('taken', () =>
@@ -90,16 +85,30 @@ export class Reporter {
   }
 
   /** @param text why, and the key by which it is told once */
-  #reportLack(references: ReadonlySet<string>, text: string, more: object = {}): void {
+  #reportLack(references: ReadonlySet<string>, text: string): void {
     if (references.size === 0) this.#reported.delete(text)
     else {
       this.#once(text, () =>
-        this.#log.warn(
-          { images: [...references].slice(0, 10), count: references.size, ...more },
-          text,
-        ),
+        this.#log.warn({ images: [...references].slice(0, 10), count: references.size }, text),
       )
     }
+  }
+
+  /** Those that have come, in one line: a webhook that pins digests changes them all. */
+  #reportAltered(altered: Alterations): void {
+    const come = [...altered].filter(([reference]) => !this.#reported.has(`altered ${reference}`))
+    for (const key of this.#reported) {
+      const [, reference] = /^altered (.*)$/.exec(key) ?? []
+      if (reference !== undefined && !altered.has(reference)) this.#reported.delete(key)
+    }
+    const [[, becomes] = []] = come
+    if (becomes === undefined) return
+    const images = come.map(([reference]) => reference)
+    for (const reference of images) this.#reported.add(`altered ${reference}`)
+    this.#log.warn(
+      { images: images.slice(0, 10), count: images.length, becomes },
+      "images are not held: another admission webhook changes their references in kip's DaemonSets or pods; exempt its namespace",
+    )
   }
 
   #reportRefusals(refusals: ReadonlyMap<string, string>): void {

@@ -52,6 +52,25 @@ describe('what is told of images', () => {
     })
   }
 
+  it('is each one that an admission webhook changes, when that comes to be', () => {
+    const { log, plan, report } = start()
+    const tell = (...images: readonly string[]): void =>
+      report(plan, {
+        ...none,
+        altered: new Map(images.map((image) => [image, `${image}@sha256:0`])),
+      })
+    tell('r.test/a:1')
+    tell('r.test/a:1', 'r.test/b:1')
+    tell('r.test/b:1')
+    tell('r.test/a:1', 'r.test/b:1')
+    assert.deepEqual(
+      log.lines.map(({ fields }) => fields),
+      ['r.test/a:1', 'r.test/b:1', 'r.test/a:1'].map((image) => ({
+        ...{ images: [image], count: 1, becomes: `${image}@sha256:0` },
+      })),
+    )
+  })
+
   it('is that one is set apart, by node and reason and in words of its own, and that it is no longer', () => {
     const { log, report } = start()
     const driver = new Driver(new SimulatedCluster(['n1', 'n2']))
