@@ -1,3 +1,4 @@
+import { serverOf } from '@containers/image-copy'
 import { quantityValue } from './quantity.ts'
 import type { MultiClusterSettings, Settings } from './settings.ts'
 
@@ -16,6 +17,16 @@ const checks: readonly Check[] = [
         ? `port and admission.port are both ${port}: the webhook speaks TLS and needs a port of its own`
         : undefined,
   },
+  {
+    keys: ['mirror.registry'],
+    fault: ({ mirror }) => hostFault('mirror.registry', [mirror.registry.split('/', 1)[0] ?? '']),
+  },
+  ...(['allow', 'http'] as const).map(
+    (list): Check => ({
+      keys: [`registries.${list}`],
+      fault: ({ registries }) => hostFault(`registries.${list}`, registries[list]),
+    }),
+  ),
   {
     keys: ['mirror.registry', 'mirror.mapping'],
     fault: ({ mirror }) =>
@@ -152,5 +163,21 @@ function limits(
         ? `puller.${resource}Request (${request}) is more than puller.${resource}Limit (${limit}): the API server refuses such pods`
         : undefined
     },
+  }
+}
+
+/** Of hosts that are spelt like one and that nothing can be asked at: `10.0.0.300`, say. Empty ones are none. */
+function hostFault(key: string, hosts: readonly string[]): string | undefined {
+  const wrong = hosts.filter((host) => host !== '' && !isServer(host))
+  if (wrong.length === 0) return undefined
+  return `${key}: ${wrong.map((host) => `'${host}'`).join(', ')} is no host that can be asked: give host[:port]`
+}
+
+function isServer(host: string): boolean {
+  try {
+    serverOf(host)
+    return true
+  } catch {
+    return false
   }
 }

@@ -1,4 +1,5 @@
 import { parse } from 'yaml'
+import { quantity } from './patterns.ts'
 import type { SettingSchema } from './schema-types.ts'
 
 /**
@@ -38,7 +39,8 @@ export function parseFileValue(
   if (typeof value === 'string') return parseText(schema, value)
   if (schema.type === 'string' && (typeof value === 'number' || typeof value === 'boolean')) {
     const name = String(value)
-    return schema.enum?.includes(name) ? name : written
+    // An amount is the same however it is written, and a template that only writes it otherwise would roll all pods.
+    return schema.enum?.includes(name) || schema.pattern === quantity ? name : written
   }
   return value
 }

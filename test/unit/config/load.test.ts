@@ -150,6 +150,24 @@ describe('loadSettings', () => {
     for (const [input, expected] of cases) assert.match(onlyFault(input), expected)
   })
 
+  it('tells of hosts that nothing can be asked at, and starts no process that would end of them', () => {
+    const hosts = ['10.0.0.300:5000', 'quay.io', 'registry.corp.1']
+    assert.deepEqual(
+      faults({
+        env: {
+          KIP_MIRROR_REGISTRY: 'registry.corp.1/mirror',
+          KIP_REGISTRIES_ALLOW: hosts.join(','),
+          KIP_REGISTRIES_HTTP: hosts.join(','),
+        },
+      }),
+      [
+        "mirror.registry: 'registry.corp.1' is no host that can be asked: give host[:port]",
+        "registries.allow: '10.0.0.300:5000', 'registry.corp.1' is no host that can be asked: give host[:port]",
+        "registries.http: '10.0.0.300:5000', 'registry.corp.1' is no host that can be asked: give host[:port]",
+      ],
+    )
+  })
+
   it('finds contradictions between settings', () => {
     const cases: [string[], RegExp][] = [
       [['--port=8443'], /port and admission\.port are both 8443/],

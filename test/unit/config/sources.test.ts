@@ -184,10 +184,18 @@ describe('readSettingsFile', () => {
       'log.level': 'debug',
       'discovery.enabled': 'true',
       'discovery.ignoreNamespaces': ['a', 'b'],
-      'puller.cpuLimit': '.2',
+      'puller.cpuLimit': '0.2',
       'puller.nodeSelector': { a: 'b' },
     })
     assert.deepEqual(valuesOf(readSettingsFile('kip.yaml', '')), {})
+  })
+
+  it('takes an amount for the same however it is written, so that no template changes with it', () => {
+    const amounts = { '1.0': '1', '0.10': '0.1', '1e3': '1000', '0x10': '16', '"1.0"': '1.0' }
+    for (const [text, cpuLimit] of Object.entries(amounts)) {
+      const read = readSettingsFile('kip.yaml', `puller: { cpuLimit: ${text} }`)
+      assert.deepEqual(valuesOf(read), { 'puller.cpuLimit': cpuLimit })
+    }
   })
 
   it('takes a text that looks like a number as it is written: a password, say', () => {
