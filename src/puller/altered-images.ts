@@ -54,7 +54,8 @@ export interface AlteredNow {
 /**
  * Tells which member of its shard a pod of the present template names something else in place of. Pure.
  *
- * @returns a function that gives undefined where a pod names what it is to, or something that came besides
+ * @returns a function that gives undefined where a pod names what it is to, or something that came besides; then it does not
+ *   show which of the others stands for which, and none is blamed for another
  */
 export function replacedMembers(
   shards: readonly ObservedShard[],
@@ -62,9 +63,10 @@ export function replacedMembers(
   const members = membersByTemplate(shards)
   return ({ shard, template, images }, place) => {
     const own = members.get(`${shard} ${template}`)
-    const meant = own?.[place]?.reference
+    if (own === undefined || own.length !== images.length) return undefined
+    const meant = own[place]?.reference
     if (meant === undefined || images.includes(meant)) return undefined
-    return own?.some(({ reference }) => reference === images[place]) === true ? undefined : meant
+    return own.some(({ reference }) => reference === images[place]) === true ? undefined : meant
   }
 }
 

@@ -75,7 +75,7 @@ function crowdingOf(scene: Scene, [first, ...others]: readonly ObservedShard[]):
   const there = new Set(first?.members.map(({ reference }) => reference))
   return others
     .flatMap(({ members }) => members.map(({ reference }) => reference))
-    .filter((reference) => !there.has(reference))
+    .filter((reference) => !there.has(reference) && !scene.altered.has(reference))
     .flatMap((reference) => scene.wanted.get(reference) ?? [])
 }
 

@@ -74,11 +74,13 @@ export function tallyPods(
         const reference = pod.images[place] ?? ''
         const verdict = pod.verdicts[place] ?? 'pending'
         // A node that cannot run an image is not to have it: what it says of it counts for nothing.
-        if (!aim.isMeant(node, reference)) continue
         if (resident.has(pod.shard) && !lost.has(node)) {
           const stalled = stalledAt(pod, place, verdict, meantAt)
-          if (stalled !== undefined) tallyOf(tallies, stalled).stalled += 1
+          // What is named in its place is meant for no node of a placing.
+          if (stalled !== undefined && aim.isMeant(node, stalled))
+            tallyOf(tallies, stalled).stalled += 1
         }
+        if (!aim.isMeant(node, reference)) continue
         const known = best.get(reference)
         if (known !== undefined && rank[known.verdict] >= rank[verdict]) continue
         best.set(reference, { verdict, failure: pod.failures.get(place) })

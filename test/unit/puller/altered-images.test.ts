@@ -237,6 +237,8 @@ describe('an image whose reference another mutator changes', () => {
     assert.deepEqual(replaced(['a', 'b', 'c']), [none, none, none])
     assert.deepEqual(replaced(['a', 'x', 'c']), [none, 'b', none])
     assert.deepEqual(replaced(['mesh', 'a', 'b', 'c']), [none, none, none, none])
+    // Both came to pass: which stands for which does not show.
+    assert.deepEqual(replaced(['mesh', 'x', 'y', 'c']), [none, none, none, none])
     assert.deepEqual(replaced(['a', 'x', 'c'], 'old'), [none, none, none])
   })
 

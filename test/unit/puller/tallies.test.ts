@@ -111,7 +111,7 @@ describe('tallyPods', () => {
       { ...pod, template: 'old', images: ['a', 'b', 'c'], verdicts: ['started', 'started'] },
       { ...pod, verdicts: ['started', verdict] },
     ]
-    const aim = { isMeant: () => true, kindOf: () => '' }
+    const aim = { isMeant: (_node: string, _reference: string) => true, kindOf: () => '' }
     const meantAt = ({ template }: PodView, place: number): string | undefined =>
       template === 'new' && place === 1 ? 'b' : undefined
     const stalled = (verdict: Verdict): readonly number[] => {
@@ -120,6 +120,12 @@ describe('tallyPods', () => {
       return ['a', 'b', 'c', 'x'].map((reference) => tallies.get(reference)?.stalled ?? 0)
     }
     assert.deepEqual(stalled('failed'), [0, 1, 0, 0])
+    // What it names is meant for no node: only what kip places is.
+    aim.isMeant = (_, reference) => reference !== 'x'
+    assert.deepEqual(stalled('failed'), [0, 1, 0, 0])
+    aim.isMeant = (_, reference) => reference !== 'b'
+    assert.deepEqual(stalled('failed'), [0, 0, 0, 0])
+    aim.isMeant = () => true
     assert.deepEqual(stalled('unstartable'), [0, 1, 0, 0])
     assert.deepEqual(stalled('pending'), [0, 0, 0, 0])
   })
