@@ -165,6 +165,10 @@ describe('[23] one Lease, electors of ours and of client-go', () => {
     await holds(one)
     const two = contest.ours('ours')
     await follows(two, 'theirs')
+    // Between two renewals: stopped amid one it may wipe the Lease when it wakes, which is the next test.
+    const seen = contest.sights.length
+    await waitUntil('client-go renews', () => contest.sights.length > seen, 15_000)
+    await delay(seconds.retry * 500)
     one.signal('SIGSTOP')
     await holds(two)
     one.signal('SIGCONT')
