@@ -40,6 +40,8 @@ export function createRegistries(options: RegistriesOptions): RegistryClient {
     credentials: async (host, repository) =>
       host === backup ? await credentials(host, repository) : [],
     allowAddress: addressRule(options, backup),
+    // A look comes again by itself, when the source asks for it: it must not end before it knows what to say.
+    ...(options.writeBackup ? {} : { retry: { attempts: 2, maxRetryAfterMs: 5000 } }),
     userAgent: options.userAgent,
   })
 }

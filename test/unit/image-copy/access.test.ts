@@ -8,7 +8,7 @@ import {
   resolveDigest,
   type TokenExchange,
 } from '../../../src/image-copy/src/index.ts'
-import { FakeRegistry, type FakeRegistryOptions } from '../../support/fake-registry.ts'
+import { FakeRegistry, type FakeRegistryOptions, fail, json } from '../../support/fake-registry.ts'
 import type { FakeTokenServer } from '../../support/fake-token-server.ts'
 import { noise, sampleImage } from '../../support/sample-images.ts'
 
@@ -167,6 +167,49 @@ describe('tokens', () => {
       code: 'COPY_UNAUTHORIZED',
     })
     assert.equal(registry.repository('x/y').tags.size, 0)
+  })
+})
+
+describe('a registry is asked anew whom to ask for tokens', () => {
+  const challenge = (registry: FakeRegistry, realm: string) => ({
+    'www-authenticate': `Bearer realm="http://${registry.host}/${realm}",service="x"`,
+  })
+
+  test('when it has another token server for each repository', async () => {
+    const registry = await filled({})
+    await registry.client.push(image, 'closed/b', 'v1')
+    registry.interceptor = (request, response) => {
+      const closed = request.url?.startsWith('/v2/closed/')
+      if (!closed && !request.url?.startsWith('/refuses')) return false
+      if (closed) fail(response, 401, 'UNAUTHORIZED', challenge(registry, 'refuses'))
+      else fail(response, 401, 'UNAUTHORIZED')
+      return true
+    }
+    const client = clientWith({})
+    await assert.rejects(resolveDigest(client, image1(registry, 'closed/b')), {
+      code: 'COPY_UNAUTHORIZED',
+    })
+    const { digest } = await resolveDigest(client, image1(registry))
+    assert.equal(digest, image.digest)
+  })
+
+  test('when its token server was moved', async () => {
+    const registry = await filled({})
+    await registry.client.push(image, 'e/f', 'v1')
+    let place = 'old'
+    registry.interceptor = (request, response) => {
+      const { url = '', headers } = request
+      if (url.startsWith(`/${place}`)) json(response, { token: place, expires_in: 1 })
+      else if (url.startsWith('/old')) fail(response, 404, 'UNKNOWN')
+      else if (headers.authorization === `Bearer ${place}`) return false
+      else fail(response, 401, 'UNAUTHORIZED', challenge(registry, place))
+      return true
+    }
+    const client = clientWith({})
+    await resolveDigest(client, image1(registry))
+    place = 'new'
+    const { digest } = await resolveDigest(client, image1(registry, 'e/f'))
+    assert.equal(digest, image.digest)
   })
 })
 

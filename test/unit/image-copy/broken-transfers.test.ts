@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { afterEach, beforeEach, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import {
   type CopyEvent,
   type CopyOptions,
@@ -9,6 +12,7 @@ import {
   planCopy,
   type RegistryClient,
   type RegistryClientOptions,
+  type RegistryError,
   verifyImage,
 } from '../../../src/image-copy/src/index.ts'
 import type { Image } from '../../cluster/images/image.ts'
@@ -309,6 +313,28 @@ describe('a host that asks for patience', () => {
     assert.equal(target.uploads.size, 0)
   })
 
+  test('beyond what there is is asked by no other copy meanwhile, which is told how long', async () => {
+    const [one, two] = [await pushed('patient1', 900), sampleImage({ layers: [noise('p2', 900)] })]
+    await source.client.push(two, 'e/f', 'v1')
+    source.takeLog()
+    source.interceptor = (_, response) => {
+      fail(response, 503, 'UNAVAILABLE', { 'retry-after': '200' })
+      return true
+    }
+    await assert.rejects(copy(), { code: 'COPY_SERVER_ERROR', retryAfterMs: 200_000 })
+    const asked = source.requests.length
+    const from = { registry: source.host, repository: 'e/f', tag: 'v1' }
+    const to = { registry: target.host, repository: 'e/f', tag: 'v1' }
+    await assert.rejects(copyImage(client, from, to), (error: RegistryError) => {
+      assert.equal(error.code, 'COPY_SERVER_ERROR')
+      assert.equal(error.host, source.host)
+      assert.ok((error.retryAfterMs ?? 0) > 100_000 && (error.retryAfterMs ?? 0) <= 200_000)
+      return true
+    })
+    assert.equal(source.requests.length, asked)
+    assert.equal(one.blobs.length, 2)
+  })
+
   test('is not asked by those who waited for their turn meanwhile', async () => {
     await anew({}, { hosts: () => ({ http: true, maxRequests: 2 }) })
     const image = await push(
@@ -488,4 +514,45 @@ test('an image that another index has too fails of what it lacks, wherever that 
     return true
   }
   await assert.rejects(copy(), { code: 'COPY_NOT_FOUND' })
+})
+
+test('a target that closes idle connections waits for a slow source, and is not blamed', async (t) => {
+  // A front as servers are that keep a connection for a while only.
+  const front = createServer((near) => {
+    const far = connect(target.port, '127.0.0.1')
+    near.setTimeout(1200, () => near.end())
+    far.on('data', () => near.setTimeout(1200))
+    for (const [a, b] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      a.on('error', () => b.destroy())
+      a.on('close', () => b.destroy())
+      a.pipe(b)
+    }
+  }).listen(0, '127.0.0.1')
+  await once(front, 'listening')
+  t.after(() => front.close())
+  const image = await pushed('slow', 300_000)
+  source.interceptor = async ({ url = '' }) => {
+    if (url.includes('/blobs/')) await delay(3000)
+    return false
+  }
+  const registry = `127.0.0.1:${(front.address() as AddressInfo).port}`
+  const events: CopyEvent[] = []
+  const from = { registry: source.host, repository: 'a/b', tag: 'v1' }
+  await copyImage(
+    client,
+    from,
+    { registry, repository: 'c/d', tag: 'v1' },
+    {
+      onEvent: (event) => events.push(event),
+    },
+  )
+  assert.deepEqual(
+    events.filter(({ type }) => type === 'retry'),
+    [],
+  )
+  assert.equal(target.requests.filter(({ method }) => method === 'DELETE').length, 0)
+  assert.equal(target.requests.filter(({ method }) => method === 'POST').length, image.blobs.length)
 })

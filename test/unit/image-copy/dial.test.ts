@@ -54,3 +54,28 @@ test('a connection under an authority of its own prefers the same cipher as any 
     await rm(folder, { recursive: true })
   }
 })
+
+test('an address that accepts is not given up after a quarter of a second, however many there are', async (t) => {
+  const server = createServer().listen(0, '127.0.0.1')
+  t.after(() => server.close())
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const dialer = new Dialer({
+    allowAddress: () => true,
+    connectMs: 15_000,
+    lookup: (_name, _options, callback) => {
+      callback(null, [
+        { address: '127.0.0.1', family: 4 },
+        { address: '::1', family: 6 },
+      ])
+      // As a process that is held back does: by when it looks again, its timers are due.
+      const until = performance.now() + 300
+      while (performance.now() < until);
+    },
+  })
+  const origin = { scheme: 'http', hostname: 'registry.test', port } as const
+  const purpose = { registry: `registry.test:${port}`, derived: false }
+  const socket = await dialer.dial(origin, purpose, receiver, [new Stop()])
+  assert.equal(socket.remoteAddress, '127.0.0.1')
+  socket.destroy()
+})

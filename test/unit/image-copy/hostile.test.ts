@@ -272,6 +272,33 @@ describe('redirects and locations', () => {
     assert.deepEqual(trap.secrets(), [])
   })
 
+  test('of an upload by another server back to the registry are not followed', async () => {
+    await instead({}, { auth: { kind: 'basic', users: { kip: 'secret' } } })
+    await push()
+    target.play({
+      method: 'POST',
+      path: /uploads\//,
+      answer: (request, response) => {
+        const status = request.headers.authorization === undefined ? 401 : 202
+        response
+          .writeHead(status, {
+            'www-authenticate': 'Basic realm="x"',
+            location: `http://localhost:${trap.port}/upload`,
+            'content-length': 0,
+          })
+          .end()
+      },
+    })
+    const elsewhere = `http://${target.host}/v2/other/anything`
+    trap.answer = ({ method, socket }, response) => {
+      if (method === 'PUT') socket.destroy()
+      response.writeHead(202, { location: elsewhere, range: '0-99', 'content-length': 0 }).end()
+    }
+    await refused('COPY_REDIRECT_REFUSED')
+    assert.ok(trap.requests.some(({ method }) => method === 'GET'))
+    assert.ok(target.registry.requests.every(({ path }) => !path.includes('other')))
+  })
+
   test('of a POST are not followed', async () => {
     await push()
     target.redirect(/uploads/, `http://127.0.0.1:${trap.port}/`, 307, 'POST')

@@ -618,6 +618,25 @@ describe('hosts', () => {
     await requireCopied(image, 'e/f')
   })
 
+  test('are not held up by a mirror that asks for patience', async () => {
+    const mirror = await FakeRegistry.start()
+    open.push(mirror)
+    const image = sampleImage({ layers: [noise('patient', 5000)] })
+    await source.client.push(image, 'a/b', 'v1')
+    mirror.interceptor = (_, response) => {
+      fail(response, 429, 'TOOMANYREQUESTS', { 'retry-after': '50' })
+      return true
+    }
+    const sourceHost = source.host
+    await client.close()
+    client = createRegistryClient({
+      hosts: (host) => ({ http: true, ...(host === sourceHost && { mirrors: [mirror.host] }) }),
+    })
+    await copyImage(client, from(), to())
+    await requireCopied(image)
+    assert.equal(mirror.requests.length, 1)
+  })
+
   test('are read through several mirrors in their order, each blob from the first that has it', async () => {
     await client.close()
     const mirrors = [await FakeRegistry.start(), await FakeRegistry.start()]

@@ -87,6 +87,22 @@ describe('TLS', () => {
     })
   })
 
+  test('of a token server that is the registry itself is that of the registry, however its name is written', async () => {
+    const auth = { kind: 'bearer', users: { kip: 'secret' } } as const
+    await using registry = await filled(
+      await FakeRegistry.start({ tls: server, host: 'LOCALHOST', auth }),
+    )
+    const named = registry.host
+    assert.equal(named, `LOCALHOST:${registry.port}`)
+    assert.equal(
+      await resolve(registry, {
+        credentials: async () => [{ username: 'kip', password: 'secret' }],
+        hosts: (host) => (host === named ? { ca } : {}),
+      }),
+      image.digest,
+    )
+  })
+
   test('shows a client certificate where one is configured', async () => {
     await using registry = await FakeRegistry.start({ tls: { ...server, clientCa: ca } })
     const seen: (string | string[] | undefined)[] = []

@@ -4,7 +4,7 @@ import { type RegistryClient, resolveDigest } from '@containers/image-copy'
 import { defaultSettings } from '../../../src/config/leaves.ts'
 import { loadSettings } from '../../../src/config/load.ts'
 import { createRegistries, type RegistriesOptions } from '../../../src/registries.ts'
-import { FakeRegistry, type FakeRegistryOptions } from '../../support/fake-registry.ts'
+import { FakeRegistry, type FakeRegistryOptions, fail } from '../../support/fake-registry.ts'
 import { noise, sampleImage } from '../../support/sample-images.ts'
 
 const image = sampleImage({ layers: [noise('registries', 900)] })
@@ -26,9 +26,12 @@ interface Given {
   readonly mirror?: Partial<RegistriesOptions['settings']['mirror']>
   readonly registries?: Partial<RegistriesOptions['settings']['registries']>
   readonly readFile?: RegistriesOptions['readFile']
+  /** Default true. */
+  readonly writeBackup?: boolean
 }
 
-function clientWith({ mirror, registries, readFile = assert.fail }: Given): RegistryClient {
+function clientWith(given: Given): RegistryClient {
+  const { mirror, registries, readFile = assert.fail, writeBackup = true } = given
   const client = createRegistries({
     settings: {
       mirror: { ...defaultSettings.mirror, ...mirror },
@@ -37,7 +40,7 @@ function clientWith({ mirror, registries, readFile = assert.fail }: Given): Regi
     readFile,
     clusterNetworks: [],
     userAgent: 'kip-test-registries',
-    writeBackup: true,
+    writeBackup,
   })
   open.push(client)
   return client
@@ -80,6 +83,21 @@ describe('registries.allow', () => {
     await assert.rejects(look(client, registry.host), { code: 'COPY_ADDRESS_REFUSED' })
     assert.deepEqual(registry.requests, [])
   })
+})
+
+test('a source that asks for patience is told of at once, with how long, by a client that only looks', async () => {
+  const registry = await filled()
+  registry.interceptor = (_, response) => {
+    fail(response, 429, 'TOOMANYREQUESTS', { 'retry-after': '40' })
+    return true
+  }
+  const registries = { http: [registry.host], allow: [registry.host] }
+  const client = clientWith({ registries, writeBackup: false })
+  await assert.rejects(look(client, registry.host), {
+    code: 'COPY_RATE_LIMITED',
+    retryAfterMs: 40_000,
+  })
+  assert.equal(registry.requests.length, 1)
 })
 
 describe('mirror.passwordFile', () => {

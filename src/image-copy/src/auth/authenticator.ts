@@ -106,6 +106,20 @@ export class Authenticator {
     return this.#scheme === undefined ? unasked : this.#grantBy(this.#scheme, request, turn, signal)
   }
 
+  /**
+   * What to show when a request is sent for the first time. A token server that gives nothing may be another repository's (a
+   * registry may have one for each), or the registry's no longer: then the registry is asked with nothing, and says who is to be
+   * asked now. Were it not, what one answer taught would hold for the whole host and for good.
+   */
+  firstGrant(request: AccessRequest, signal: StopSignal): Grant | Promise<Grant> {
+    const grant = this.grant(request, signal)
+    if (!(grant instanceof Promise)) return grant
+    return grant.catch((error) => {
+      if (signal.aborted || !(error instanceof RegistryError)) throw error
+      return unasked
+    })
+  }
+
   async #grantBy(
     scheme: Scheme,
     request: AccessRequest,

@@ -63,6 +63,14 @@ export class BlobPump {
     this.#goOn()
   }
 
+  /** Takes an upload request back that failed. @returns whether none of its `count` bytes were handed to it, so that another can be filled */
+  takeBack(count: number): boolean {
+    if (this.#targetWants !== count) return false
+    this.#target = undefined
+    this.#targetWants = 0
+    return true
+  }
+
   /** Lets go of an upload request that failed. */
   detach(): void {
     this.#target = undefined

@@ -1,6 +1,8 @@
 import { Stop } from '../abortable.ts'
+import { now } from '../clock.ts'
 import { algorithmOf } from '../digest.ts'
 import { partyOf, RegistryError } from '../errors.ts'
+import { ConnectionLostError } from '../http/protocol-error.ts'
 import type { Descriptor } from '../image/manifest.ts'
 import type { Context } from '../registry/context.ts'
 import type { Endpoint } from '../registry/endpoint.ts'
@@ -18,6 +20,11 @@ export type Way = { readonly chunk: number } | undefined
 /** Answers to an upload that say "not this way". */
 const notThisWay = new Set([404, 405, 411, 413, 415, 416, 501])
 const octetStream = { 'Content-Type': 'application/octet-stream' }
+/**
+ * A connection that was open for so long, in milliseconds, and was closed before anything was sent on it, was closed because it
+ * stood idle: the source let it wait. Servers close such connections after five seconds and more.
+ */
+const tiredMs = 1000
 /** One for all: an error made for each transfer, with its stack, takes longer than its requests. */
 const ended = new Error('the transfer ended')
 
@@ -151,6 +158,7 @@ export class Attempt {
     const expect = method === 'PATCH' ? [201, 202, 204] : [201, 204]
     const query = method === 'PUT' ? `digest=${encodeURIComponent(blob.digest)}` : ''
     const request = { method, url, query, headers, repository: path, scopes, expect }
+    const opened = now()
     const upload = await this.#endpoint.startUpload({ ...request, bodyBytes: count }, context)
     const { exchange, resource } = upload
     try {
@@ -166,6 +174,9 @@ export class Attempt {
       if (notThisWay.has(status)) this.#refusedBy = failure
       throw failure
     } catch (error) {
+      const idle = error instanceof ConnectionLostError && now() - opened >= tiredMs
+      if (idle && count > 0 && pump.takeBack(count))
+        return await this.#send(method, url, offset, count, pump, context)
       if (!(error instanceof RegistryError)) this.lostUpload = true
       const failure = failureOfExchange(error, method, resource, context.signal)
       exchange.abort(failure instanceof Error ? failure : new Error('the upload failed'))

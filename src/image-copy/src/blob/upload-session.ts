@@ -1,5 +1,6 @@
 import { Stop } from '../abortable.ts'
 import { RegistryError } from '../errors.ts'
+import { sameOrigin } from '../http/origin.ts'
 import type { Context } from '../registry/context.ts'
 import { resolveLocation } from '../registry/location.ts'
 import type { Repository } from '../registry/repository.ts'
@@ -50,7 +51,16 @@ export function sessionOf(
   answer: Pick<RegistryAnswer, 'headers' | 'resource'>,
   offset: number,
 ): UploadSession {
-  const { place: url } = resolveLocation(answer.resource, answer.headers.get('location'))
+  const { resource } = answer
+  const { place: url } = resolveLocation(resource, answer.headers.get('location'))
+  // It would be shown the credential there, at a place of the other server's choice.
+  if (!resource.own && typeof url !== 'string' && sameOrigin(resource.base, url)) {
+    throw new RegistryError(
+      'COPY_REDIRECT_REFUSED',
+      `${resource.host}: sends an upload back to ${resource.base.host}, which had sent it there`,
+      resource.party,
+    )
+  }
   const min = /^\d{1,12}$/.exec(answer.headers.get('oci-chunk-min-length') ?? '')
   return { url, offset, minChunk: min === null ? 0 : Number(min[0]) }
 }

@@ -46,6 +46,14 @@ export function needsGathering(origin: Origin): boolean {
  */
 const writableHighWaterMark = 2 * largestReadBytes
 
+/**
+ * How long one of a host's addresses has to accept, in milliseconds, before the next is tried. Node gives up on each after 250 ms
+ * where there are several, and an address further away than that, or a process that is late by as much, then gets no connection
+ * at all. No registry is further away than this; one that drops packets costs as much.
+ */
+const addressMs = 2000
+const reaching = { noDelay: true, autoSelectFamilyAttemptTimeout: addressMs } as const
+
 /** TLS sessions kept for resumption; one per origin. */
 const maxSessions = 256
 
@@ -95,7 +103,7 @@ export class Dialer {
       host: origin.hostname,
       port: origin.port,
       lookup: this.#guard(origin, purpose),
-      noDelay: true,
+      ...reaching,
     }
     if (origin.scheme === 'http') {
       const options: TcpNetConnectOpts & DuplexOptions = { ...where, onread, writableHighWaterMark }
@@ -126,7 +134,7 @@ export class Dialer {
     if (isIP(origin.hostname) > 0) this.#requireLiteral(origin, purpose)
     // Before there is a connection, since a certificate that cannot be used shows here.
     const tls = origin.scheme === 'https' ? this.#tlsOptions(origin) : undefined
-    const where = { host: proxy.hostname, port: proxy.port, noDelay: true }
+    const where = { host: proxy.hostname, port: proxy.port, ...reaching }
     const plain =
       proxy.scheme === 'http'
         ? connectTcp(where)

@@ -21,6 +21,7 @@ import { BlobLedger } from './blob-ledger.ts'
 import { Endpoint } from './endpoint.ts'
 import { failureOfAnswer, failureOfExchange } from './failure.ts'
 import type { Timeouts } from './requests.ts'
+import type { Asked } from './resource.ts'
 import { defaultRetry, type RetryOptions } from './retry.ts'
 import { SharedWrites } from './shared-writes.ts'
 
@@ -254,7 +255,7 @@ export class Client implements RegistryClient {
             auth: {
               credentials: this.#options.credentials,
               trustedRealms: host.trustedRealms ?? [],
-              fetchToken: (question, signal) => this.#fetchToken(base, question, signal),
+              fetchToken: (question, signal) => this.#fetchToken({ name, base }, question, signal),
             },
           }
         : { namedBy }),
@@ -264,7 +265,7 @@ export class Client implements RegistryClient {
   }
 
   /** The client certificate goes to the registry itself only. */
-  #originOf(url: URL, registry: { name: string; base: URL }, known = true): Origin {
+  #originOf(url: URL, registry: Asked, known = true): Origin {
     const scheme = url.protocol === 'https:' ? 'https' : 'http'
     const hostname = url.hostname.replace(/^\[|\]$/g, '')
     const port = Number(url.port || (scheme === 'https' ? 443 : 80))
@@ -293,17 +294,18 @@ export class Client implements RegistryClient {
     return this.#identities.get(name)
   }
 
-  async #fetchToken(registry: URL, question: TokenQuestion, signal: StopSignal): Promise<Token> {
+  async #fetchToken(asked: Asked, question: TokenQuestion, signal: StopSignal): Promise<Token> {
+    const registry = asked.base
     const { realm, service, scopes, credential } = question
     if (this.#options.exchangeToken !== undefined && realm.showCredential) {
-      const asked = { host: registry.host, realm: realm.url.href, service, scopes, credential }
-      const given = await this.#options.exchangeToken(asked, abortSignalOf(signal))
+      const exchange = { host: registry.host, realm: realm.url.href, service, scopes, credential }
+      const given = await this.#options.exchangeToken(exchange, abortSignalOf(signal))
       if (given !== undefined) return { value: given.token, lifeMs: given.expiresInSeconds * 1000 }
     }
     const { method, url, headers, body } = tokenRequest(question)
     try {
       const answer = await this.#transport.send({
-        origin: this.#originOf(url, { name: registry.host, base: registry }),
+        origin: this.#originOf(url, asked),
         purpose: {
           registry: registry.host,
           derived: url.host !== registry.host,

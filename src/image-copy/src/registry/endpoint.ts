@@ -49,6 +49,11 @@ export interface EndpointOptions {
 
 type Peer = Pick<TransportPeer, 'origin' | 'purpose'>
 
+/**
+ * Longest silence towards a registry that asks for one, in milliseconds; then it is asked once more. Some ask for hours over what
+ * one image did, and a slip of units makes years of them.
+ */
+const longestSilenceMs = 300_000
 const maxRedirects = 5
 /** Only these are redirected, and only of these do registries count how many are left. */
 const reads: ReadonlySet<string> = new Set(['GET', 'HEAD'])
@@ -87,6 +92,8 @@ export class Endpoint {
   /** For what the caller named. */
   #ownPeer: Peer | undefined
   #notBefore = 0
+  /** What {@link #notBefore} comes from. */
+  #askedBy: RegistryError | undefined
   #rateLimit: RateLimit | undefined
 
   constructor(options: EndpointOptions) {
@@ -136,15 +143,17 @@ export class Endpoint {
       const turn = window?.enter(context.signal)
       if (turn !== undefined) await turn
       let failure: RegistryError
+      const refusal = this.#refusal(context)
       try {
+        if (refusal !== undefined) throw refusal
         // With the place taken: those before may just have been asked for patience.
         if (this.#notBefore > 0) await this.#patience(context.signal)
         const done = await work()
         window?.succeeded()
         return done
       } catch (error) {
-        if (context.signal.aborted || !(error instanceof RegistryError && error.retryable))
-          throw error
+        const final = context.signal.aborted || error === refusal
+        if (final || !(error instanceof RegistryError && error.retryable)) throw error
         failure = error
       } finally {
         window?.leave()
@@ -181,8 +190,26 @@ export class Endpoint {
     if (error.status === 429 || error.status === 503 || error.code === 'COPY_TIMEOUT') {
       for (const window of [this.requests, this.pulls, this.pushes]) window.congested(now())
     }
-    const asked = Math.min(error.retryAfterMs ?? 0, this.#options.retry.maxRetryAfterMs)
-    if (asked > 0) this.#notBefore = Math.max(this.#notBefore, now() + asked)
+    const longest = Math.max(longestSilenceMs, this.#options.retry.maxRetryAfterMs)
+    const until = now() + Math.min(error.retryAfterMs ?? 0, longest)
+    if (until <= Math.max(now(), this.#notBefore)) return
+    this.#notBefore = until
+    this.#askedBy = error
+  }
+
+  /** Why a request is not to be sent at all: it would wait for longer than there is patience, and be refused then. */
+  #refusal({ tries }: Context): RegistryError | undefined {
+    const left = this.#notBefore - now()
+    // One that has a single try is passed over for another place.
+    const patience = tries === 1 ? 0 : this.#options.retry.maxRetryAfterMs
+    if (left <= patience) return undefined
+    const { code = 'COPY_RATE_LIMITED', status } = this.#askedBy ?? {}
+    const wait = `${Math.ceil(left / 1000)} s`
+    return new RegistryError(
+      code,
+      `${this.host} asked for patience (${status}), and is not asked before ${wait} are over`,
+      { host: this.host, registry: this.name, status, retryAfterMs: left, retryable: true },
+    )
   }
 
   /** Sends a request once, with authorisation and redirects. */
@@ -197,7 +224,7 @@ export class Endpoint {
     let hops = 0
     let answers = 0
     try {
-      const granted = this.#auth?.grant(request, context.signal)
+      const granted = this.#auth?.firstGrant(request, context.signal)
       let grant = granted instanceof Promise ? await granted : granted
       for (;;) {
         const shown = direct ? grant?.authorization : undefined

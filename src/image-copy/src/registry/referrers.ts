@@ -19,7 +19,8 @@ const maxReferrers = 5000
 
 /** The tag under which referrers are kept where there is no API. https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#referrers-tag-schema */
 export function fallbackTag(digest: string): string {
-  return digest.replace(':', '-').slice(0, 128)
+  const [algorithm = '', hex = ''] = digest.split(':')
+  return `${algorithm}-${hex.slice(0, 64)}`
 }
 
 /** Manifests that name `subject` as their subject, by API or by fallback tag. */
