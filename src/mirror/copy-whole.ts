@@ -23,9 +23,28 @@ export async function copyWhole(
   try {
     await verifyImage(client, target, digest, options)
   } catch (error) {
-    if (!(error instanceof RegistryError) || error.code !== 'COPY_NOT_FOUND') throw error
+    if (!isMissing(error)) throw error
     await copyImage(client, source, target, { ...options, recheck: true })
     await verifyImage(client, target, digest, options)
   }
   return digest
+}
+
+/** Whether a part of a copy is missing from the backup, for all that can be seen now: a backup that does not answer lost nothing. */
+export async function isLost(
+  client: RegistryClient,
+  { registry, repository, digest }: ImageReference & { readonly digest: string },
+  signal: AbortSignal,
+): Promise<boolean> {
+  try {
+    await verifyImage(client, { registry, repository, digest }, digest, { signal })
+    return false
+  } catch (error) {
+    signal.throwIfAborted()
+    return isMissing(error)
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof RegistryError && error.code === 'COPY_NOT_FOUND'
 }

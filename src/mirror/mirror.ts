@@ -4,6 +4,7 @@ import { WorkQueue } from '../kube/work-queue.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { ImageState } from '../state/cached-image.ts'
 import { ConflictError, type ImageStore } from '../state/store.ts'
+import { Doubts } from './doubts.ts'
 import { OpenCopies } from './open-copies.ts'
 import { Places } from './places.ts'
 import { COLLISION, dueAt, type MirrorDecision, mirrorOf, planMirror } from './plan.ts'
@@ -25,6 +26,8 @@ export interface MirrorOptions {
     },
     signal: AbortSignal,
   ) => Promise<void>
+  /** Hears of references that a node could not pull, as they stand in pods, until what it gives is called. */
+  readonly onUnpulled: (listener: (reference: string) => void) => () => void
   readonly log: Log
   readonly metrics: Metrics
   readonly now: () => number
@@ -43,7 +46,14 @@ export async function runMirror(options: MirrorOptions, signal: AbortSignal): Pr
   })
   const live = new Set<string>()
   const work = new OpenCopies({ store, registry })
-  const places = new Places({ store, mapping })
+  const places = new Places({
+    store,
+    mapping,
+    onOwner: (wanting) => {
+      for (const reference of wanting) queue.add(reference)
+    },
+  })
+  const doubts = new Doubts(now)
   const copies = metrics.counter(
     'kip_mirror_copies_total',
     'Tries to copy an image to the backup, by result.',
@@ -63,7 +73,13 @@ export async function runMirror(options: MirrorOptions, signal: AbortSignal): Pr
 
   const plan = async (reference: string, signal: AbortSignal) => {
     const image = store.get(reference)
-    if (!image) return
+    if (!image) {
+      doubts.forget(reference)
+      return
+    }
+    const standing = mirrorOf(image, registry)
+    // Whoever copies it verifies it.
+    if (standing?.state !== 'Verified') doubts.settle(reference)
     const place = places.of(reference)
     const entry = planMirror({
       image,
@@ -71,22 +87,30 @@ export async function runMirror(options: MirrorOptions, signal: AbortSignal): Pr
       registry,
       reference: place ?? '',
       liveWorkers: live,
+      isDoubted: doubts.has(reference),
       now: now(),
     })
-    const due = dueAt(mirrorOf(image, registry))
+    const due = dueAt(standing)
     if (entry) {
       try {
         await store.putMirror(image, entry, signal)
+        doubts.settle(reference)
       } catch (error) {
         // The change that got in between brings the reference back to this queue.
         if (!(error instanceof ConflictError)) throw error
       }
-    } else if (due !== undefined) {
-      queue.addAfter(reference, Math.max(0, due - now()))
+    } else if (due !== undefined && due > now()) {
+      queue.addAfter(reference, due - now())
     }
   }
 
-  const stop = store.onChange((reference) => queue.add(reference))
+  const stops = [
+    store.onChange((reference) => queue.add(reference)),
+    options.onUnpulled((copy) => {
+      for (const reference of places.imagesAt(copy))
+        if (doubts.raise(reference)) queue.add(reference)
+    }),
+  ]
   const addAll = () => {
     for (const image of store.list()) queue.add(image.reference)
   }
@@ -111,7 +135,7 @@ export async function runMirror(options: MirrorOptions, signal: AbortSignal): Pr
       ),
     ])
   } finally {
-    stop()
+    for (const stop of stops) stop()
     work.close()
     places.close()
   }

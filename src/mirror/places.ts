@@ -1,4 +1,4 @@
-import { formatReference, parseReference } from '@containers/image-copy'
+import { formatReference, type ImageReference, parseReference } from '@containers/image-copy'
 import type { Mapping } from '../images/mapping.ts'
 import type { ImageStore } from '../state/store.ts'
 
@@ -8,17 +8,23 @@ import type { ImageStore } from '../state/store.ts'
  */
 export class Places {
   readonly #mapping: Mapping
-  /** Of places that do not tell their image: the images that want each. */
-  readonly #wanted = new Map<string, Set<string>>()
+  readonly #onOwner: (wanting: readonly string[]) => void
+  /** The images that want each place, in the order of their names. */
+  readonly #wanting = new Map<string, readonly string[]>()
   readonly #stop: () => void
 
-  constructor({ store, mapping }: { readonly store: ImageStore; readonly mapping: Mapping }) {
-    this.#mapping = mapping
+  /** @param options.onOwner told of all images that want a place when it goes to another of them */
+  constructor(options: {
+    readonly store: ImageStore
+    readonly mapping: Mapping
+    readonly onOwner: (wanting: readonly string[]) => void
+  }) {
+    const { store } = options
+    this.#mapping = options.mapping
+    this.#onOwner = options.onOwner
     const look = (reference: string): void => {
       const place = this.of(reference)
-      if (place === undefined || this.#isOnesOwn(place)) return
-      if (store.get(reference) === undefined) this.#leave(place, reference)
-      else this.#want(place, reference)
+      if (place !== undefined) this.#note(place, reference, store.get(reference) !== undefined)
     }
     this.#stop = store.onChange(look)
     for (const { reference } of store.list()) look(reference)
@@ -31,31 +37,39 @@ export class Places {
     return formatReference(this.#mapping.backupOf(source))
   }
 
-  /** The image that has the place, the first by name of those that want it; undefined: no other can want it. */
+  /**
+   * The image that has the place, the first by name of those that want it; undefined: none does, or whoever wants it names the
+   * same digest, whose bytes are the same under any name.
+   */
   ownerOf(place: string): string | undefined {
-    let first: string | undefined
-    for (const reference of this.#wanted.get(place) ?? [])
-      if (first === undefined || reference < first) first = reference
-    return first
+    const first = this.#wanting.get(place)?.[0]
+    return first === undefined || isPinned(parseReference(first)) ? undefined : first
+  }
+
+  /** The images whose copy a pod names, by the copy's reference as it stands in the pod. */
+  imagesAt(copy: string): readonly string[] {
+    const named = parseReference(copy)
+    const { registry, repository, tag } = named
+    const place = tag === undefined ? named : { registry, repository, tag }
+    return this.#wanting.get(formatReference(place)) ?? []
   }
 
   close(): void {
     this.#stop()
   }
 
-  #isOnesOwn(place: string): boolean {
-    return this.#mapping.sourceOf(parseReference(place)) !== undefined
+  #note(place: string, reference: string, isWanted: boolean): void {
+    const before = this.#wanting.get(place) ?? []
+    if (before.includes(reference) === isWanted) return
+    const now = isWanted
+      ? [...before, reference].sort()
+      : before.filter((other) => other !== reference)
+    if (now.length === 0) this.#wanting.delete(place)
+    else this.#wanting.set(place, now)
+    if (now.length + before.length > 1 && now[0] !== before[0]) this.#onOwner(now)
   }
+}
 
-  #want(place: string, reference: string): void {
-    const wanting = this.#wanted.get(place)
-    if (wanting === undefined) this.#wanted.set(place, new Set([reference]))
-    else wanting.add(reference)
-  }
-
-  #leave(place: string, reference: string): void {
-    const wanting = this.#wanted.get(place)
-    wanting?.delete(reference)
-    if (wanting?.size === 0) this.#wanted.delete(place)
-  }
+function isPinned({ digest }: ImageReference): boolean {
+  return digest !== undefined
 }

@@ -23,12 +23,13 @@ export interface MirrorDecision {
 /**
  * The entry that should stand for an image's copy, or undefined to leave what stands.
  *
- * Only a copy that is wanted and not there becomes `Pending`; a claim is given back when its worker is gone. What was
- * verified once keeps its digest through every later state, so pods go on starting from it.
+ * Only a copy that is wanted and not there, or in doubt, becomes `Pending`; a claim is given back when its worker is gone. What
+ * was verified once keeps its digest through every later state, so pods go on starting from it.
  *
  * @param input.registry key of the entry: the backup registry as configured
  * @param input.reference reference of the copy, with its tag
  * @param input.liveWorkers workers whose claims hold
+ * @param input.isDoubted whether a node could not pull the copy, so that it is to be verified anew
  * @param input.now milliseconds since the epoch
  */
 export function planMirror(input: {
@@ -37,9 +38,10 @@ export function planMirror(input: {
   readonly registry: string
   readonly reference: string
   readonly liveWorkers: ReadonlySet<string>
+  readonly isDoubted: boolean
   readonly now: number
 }): Mirror | undefined {
-  const { image, decision, registry, reference, liveWorkers, now } = input
+  const { image, decision, registry, reference, liveWorkers, isDoubted, now } = input
   const standing = mirrorOf(image, registry)
   // A copy at another place (the mapping was changed) says nothing about this one.
   const entry = standing?.reference === reference ? standing : undefined
@@ -49,21 +51,28 @@ export function planMirror(input: {
     ...(entry?.digest === undefined ? {} : { digest: entry.digest }),
     ...(entry?.attempts === undefined ? {} : { attempts: entry.attempts }),
   }
+  const holds = entry?.worker !== undefined && liveWorkers.has(entry.worker)
   if (!decision.act) {
-    if (!BLOCKING.has(decision.code)) return undefined
-    if (entry?.state === 'Blocked' && entry.code === decision.code) return undefined
-    return { ...base, state: 'Blocked', code: decision.code, message: decision.text }
+    const { code, text: message } = decision
+    if (BLOCKING.has(code)) {
+      const stands = entry?.state === 'Blocked' && entry.code === code
+      return stands ? undefined : { ...base, state: 'Blocked', code, message }
+    }
+    // Else it would look like work for as long as the source stays away.
+    return entry?.state === 'Copying' && !holds
+      ? { ...base, state: 'Failed', code, message }
+      : undefined
   }
   const pending: Mirror = { ...base, state: 'Pending' }
   switch (entry?.state) {
     case undefined:
       return pending
     case 'Verified':
-      return entry.digest === image.source?.digest ? undefined : pending
+      return entry.digest === image.source?.digest && !isDoubted ? undefined : pending
     case 'Pending':
       return undefined
     case 'Copying':
-      return entry.worker !== undefined && liveWorkers.has(entry.worker) ? undefined : pending
+      return holds ? undefined : pending
     case 'Blocked':
     case 'Failed':
       return entry.retryAt === undefined || Date.parse(entry.retryAt) <= now ? pending : undefined

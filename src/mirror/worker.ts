@@ -14,7 +14,7 @@ import { WorkQueue } from '../kube/work-queue.ts'
 import type { ImageState, Mirror } from '../state/cached-image.ts'
 import { changedSince } from '../state/changed-since.ts'
 import { ConflictError, type ImageStore } from '../state/store.ts'
-import { copyWhole } from './copy-whole.ts'
+import { copyWhole, isLost } from './copy-whole.ts'
 import { failedMirror } from './failure.ts'
 import { mirrorOf } from './plan.ts'
 import { SentBytes } from './sent-bytes.ts'
@@ -59,7 +59,7 @@ export async function runMirrorWorker(
   signal: AbortSignal,
 ): Promise<void> {
   const { store, registry, id, concurrency } = options
-  const queue = new WorkQueue({ log: options.log })
+  const queue = new WorkQueue({ log: options.log, maxDelayMs: 60_000 })
   const consider = (reference: string) => {
     const image = store.get(reference)
     if (image && isForUs(mirrorOf(image, registry), id)) queue.add(reference)
@@ -95,30 +95,33 @@ async function takeOne(
   signal: AbortSignal,
 ): Promise<void> {
   const { store, registry, id, log, now } = options
-  const gone = new AbortController()
+  // Followed by hand: a signal made of two, and listened to, stays in memory as long as the longer-lived of them.
+  const ends = new AbortController()
+  const onAbort = (): void => ends.abort(signal.reason)
   const image = store.get(reference)
   const entry = image && mirrorOf(image, registry)
   if (!image || !isForUs(entry, id)) return
   const stop = store.onChange((changed) => {
     if (changed !== reference || store.get(reference) !== undefined) return
-    gone.abort(new Error(`${reference} is wanted no more`))
+    ends.abort(new Error(`${reference} is wanted no more`))
   })
+  signal.addEventListener('abort', onAbort)
   try {
     // A claim that stands already is written as it is, which changes nothing and is not sent.
     const claim = entry.state === 'Copying' ? entry : claimOf(entry, id, now())
     const claimed = await store.putMirror(image, claim, signal)
-    const ends = AbortSignal.any([signal, gone.signal])
-    const copy = () => copyOne(options, claimed, claim, ends)
+    const copy = () => copyOne(options, claimed, claim, ends.signal)
     const result = await (options.yielding?.during(copy) ?? copy())
     await writeResult(options, reference, result, signal)
   } catch (error) {
-    if (gone.signal.aborted && !signal.aborted) {
+    if (ends.signal.aborted && !signal.aborted) {
       log.info({ image: reference }, 'copy broken off, the image is wanted no more')
       return
     }
     // Another worker has it, or somebody changed the image meanwhile: the planner looks at it again.
     if (!(error instanceof ConflictError)) throw error
   } finally {
+    signal.removeEventListener('abort', onAbort)
     stop()
   }
 }
@@ -164,9 +167,22 @@ async function copyOne(
   } catch (error) {
     signal.throwIfAborted()
     log.warn({ image: image.reference, err: error }, 'copy failed')
-    const failed = { entry: rest, error, source, target, random: random(), now: now() }
+    const entry = await withoutLost(client, target, rest, signal)
+    const failed = { entry, error, source, target, random: random(), now: now() }
     return done(failedMirror(failed))
   }
+}
+
+/** What stands of an entry whose new copy failed: pods are pointed at an earlier one only as long as the backup has it. */
+async function withoutLost<T extends Pick<Mirror, 'digest'>>(
+  client: RegistryClient,
+  target: ImageReference,
+  entry: T,
+  signal: AbortSignal,
+): Promise<T | Omit<T, 'digest'>> {
+  const { digest, ...rest } = entry
+  if (digest === undefined || !(await isLost(client, { ...target, digest }, signal))) return entry
+  return rest
 }
 
 /**

@@ -43,7 +43,7 @@ export async function clusterParts(context: Context, signal: AbortSignal): Promi
     log: component('events'),
   })
   let seeLeaving: ((pod: Pod) => void) | undefined
-  let lookAgain: ((reference: string) => void) | undefined
+  const onUnpulled = new Set<(reference: string) => void>()
   const onDemands = new Set<() => void>()
   const discovery = createDiscovery({
     client,
@@ -55,7 +55,9 @@ export async function clusterParts(context: Context, signal: AbortSignal): Promi
     metrics,
     events,
     onLeaving: (pod) => seeLeaving?.(pod),
-    onUnpulled: (reference) => lookAgain?.(reference),
+    onUnpulled: (reference) => {
+      for (const listener of onUnpulled) listener(reference)
+    },
     demands: {
       isAsked: () => asksUsers(live.view().puller),
       onChange: () => {
@@ -74,15 +76,20 @@ export async function clusterParts(context: Context, signal: AbortSignal): Promi
     const looking = live.part(
       (settings) => {
         const resolver = createResolver({ store, registry, settings, log, metrics })
-        lookAgain = resolver.hasten
-        return resolver.run
+        return async (signal) => {
+          onUnpulled.add(resolver.hasten)
+          try {
+            await resolver.run(signal)
+          } finally {
+            onUnpulled.delete(resolver.hasten)
+          }
+        }
       },
       ({ puller }) => puller.intervalHours,
     )
     try {
       await looking(signal)
     } finally {
-      lookAgain = undefined
       await registry.close()
     }
   }
@@ -117,7 +124,8 @@ export async function clusterParts(context: Context, signal: AbortSignal): Promi
         }),
       ),
     )
-  if (settings.mirror.registry !== '') leading.push(mirrorPart(context, { store, mapping }))
+  if (settings.mirror.registry !== '')
+    leading.push(mirrorPart(context, { store, mapping, onUnpulled }))
   if (!settings.admission.enabled) {
     const log = component('admission')
     leading.push((signal) => removeWebhookConfiguration({ client: leaderClient, log }, signal))
@@ -143,7 +151,15 @@ export async function clusterParts(context: Context, signal: AbortSignal): Promi
 /** Copies what is wanted to the backup, in a process of its own. */
 function mirrorPart(
   { settings, log, metrics, identity, invocation: { program, env } }: Context,
-  { store, mapping }: { readonly store: ImageStore; readonly mapping: Mapping },
+  {
+    store,
+    mapping,
+    onUnpulled,
+  }: {
+    readonly store: ImageStore
+    readonly mapping: Mapping
+    readonly onUnpulled: Set<(reference: string) => void>
+  },
 ): Part {
   const own = log.child({ component: 'mirror' })
   return (signal) =>
@@ -156,6 +172,10 @@ function mirrorPart(
           decide({ reference: image.reference, image, mapping, settings, now: Date.now() }).mirror,
         keepWorker: (hooks, signal) =>
           keepMirrorProcess({ program, env, settings, identity, log: own, ...hooks }, signal),
+        onUnpulled: (listener) => {
+          onUnpulled.add(listener)
+          return () => onUnpulled.delete(listener)
+        },
         log: own,
         metrics,
         now: Date.now,

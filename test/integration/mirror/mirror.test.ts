@@ -53,6 +53,7 @@ describe('the mirror', { skip }, () => {
     const registry = `${backup.host}/mirror`
     const mapping = createMapping({ registry, mapping: options.mapping ?? 'path' })
     const outcomes: CopyOutcome[] = []
+    const unpulled = new Set<(copy: string) => void>()
     const log = silentLog()
     const ended = runMirror(
       {
@@ -80,6 +81,10 @@ describe('the mirror', { skip }, () => {
             signal,
           )
         },
+        onUnpulled: (listener) => {
+          unpulled.add(listener)
+          return () => unpulled.delete(listener)
+        },
         log,
         metrics: createMetrics({ processMetrics: false }),
         now: Date.now,
@@ -91,7 +96,10 @@ describe('the mirror', { skip }, () => {
       await ended
     }
     stops.push(stop)
-    return { mapping, outcomes, stop }
+    const tell = (copy: string) => {
+      for (const listener of unpulled) listener(copy)
+    }
+    return { mapping, outcomes, tell, stop }
   }
 
   async function want(
@@ -181,6 +189,24 @@ describe('the mirror', { skip }, () => {
     assert.ok(mapping.isBackup({ registry: backup.host, repository }))
     assert.deepEqual((await backup.client.manifest(repository, '1'))?.bytes, index.bytes)
     assert.equal(outcomes.at(-1)?.state, 'Verified')
+  })
+
+  it('makes a copy anew that the backup lost, once a node could not pull it', async () => {
+    const store = createMemoryStore()
+    const digest = await source.client.push(tinyImage(94), 'team/lost', '1')
+    const reference = `${source.host}/team/lost:1`
+    const { mapping, outcomes, tell } = start(store)
+    await want(store, reference, digest)
+    const { reference: copy } = await reaches(store, reference, 'Verified')
+    const { repository } = mapping.backupOf({
+      ...{ registry: source.host, repository: 'team/lost', tag: '1' },
+    })
+    await backup.client.deleteImage(repository, digest)
+    assert.equal(await backup.client.manifest(repository, digest), undefined)
+    tell(`${copy}@${digest}`)
+    await waitUntil('it is copied again', () => outcomes.length === 2, 20_000)
+    await reaches(store, reference, 'Verified')
+    assert.equal((await backup.client.manifest(repository, '1'))?.digest, digest)
   })
 
   it('follows a moved tag, and pods keep the old digest until the new one is verified', async () => {

@@ -15,12 +15,14 @@ function start(mapping: 'path' | 'flat') {
   }
   const forget = async (reference: string) =>
     store.remove(store.get(reference) ?? assert.fail(), signal)
-  const places = () => new Places({ store, mapping: createMapping({ registry, mapping }) })
-  return { want, forget, places }
+  const told: (readonly string[])[] = []
+  const onOwner = (wanting: readonly string[]) => told.push(wanting)
+  const places = () => new Places({ store, mapping: createMapping({ registry, mapping }), onOwner })
+  return { want, forget, places, told }
 }
 
 test('a flat place is the first image’s by name of those that want it, as they come and go', async () => {
-  const { want, forget, places: begin } = start('flat')
+  const { want, forget, places: begin, told } = start('flat')
   await want('b.test/app:1')
   const places = begin()
   const place = `${registry}:app_1`
@@ -35,6 +37,11 @@ test('a flat place is the first image’s by name of those that want it, as they
   assert.equal(places.ownerOf(place), 'c.test/app:1')
   await forget('c.test/app:1')
   assert.equal(places.ownerOf(place), undefined)
+  assert.deepEqual(told, [
+    ['a.test/app:1', 'b.test/app:1', 'c.test/app:1'],
+    ['b.test/app:1', 'c.test/app:1'],
+    ['c.test/app:1'],
+  ])
   places.close()
   await want('a.test/app:1')
   assert.equal(places.ownerOf(place), undefined, 'it listens no more')
@@ -46,7 +53,20 @@ test('a place that tells its image is contended for by nobody', async () => {
   const places = begin()
   const place = places.of('a.test/app:1') ?? assert.fail()
   assert.equal(place, `${registry}/a.test/app:1`)
+  assert.equal(places.ownerOf(place), 'a.test/app:1')
+  places.close()
+})
+
+test("a pin's place belongs to nobody, as its bytes are the same under any name", async () => {
+  const { want, places: begin } = start('flat')
+  const digest = `sha256:${'a'.repeat(64)}`
+  const pins = [`a.test/app:1@${digest}`, `b.test/app@${digest}`]
+  for (const pin of pins) await want(pin)
+  const places = begin()
+  const place = `${registry}:kip-${digest.replace(':', '-')}`
+  for (const pin of pins) assert.equal(places.of(pin), place)
   assert.equal(places.ownerOf(place), undefined)
+  assert.deepEqual(places.imagesAt(`${place}@${digest}`), pins)
   places.close()
 })
 

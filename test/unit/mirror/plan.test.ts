@@ -21,13 +21,18 @@ function image(entry?: Omit<Mirror, 'registry' | 'reference'>): ImageState {
   }
 }
 
-function plan(state: ImageState, decision = { act: true, code: 'Mirror', text: '' }) {
+function plan(
+  state: ImageState,
+  decision = { act: true, code: 'Mirror', text: '' },
+  isDoubted = false,
+) {
   return planMirror({
     image: state,
     decision,
     registry,
     reference,
     liveWorkers: new Set(['leader/2']),
+    isDoubted,
     now,
   })
 }
@@ -38,6 +43,26 @@ test('an image without a copy becomes pending', () => {
 
 test('a verified copy of the digest that the source has now is left alone', () => {
   assert.equal(plan(image({ state: 'Verified', digest })), undefined)
+})
+
+test('a verified copy that is in doubt is looked at again, and pods go on starting from it meanwhile', () => {
+  const doubted = plan(image({ state: 'Verified', digest }), undefined, true)
+  assert.deepEqual(doubted, { registry, reference, state: 'Pending', digest })
+})
+
+test('a claim of a worker that is gone does not look like work while the source is away', () => {
+  const decision = { act: false, code: 'SourceUnreachable', text: 'its registry does not answer' }
+  const entry = plan(image({ state: 'Copying', worker: 'leader/1', digest }), decision)
+  assert.equal(entry?.state, 'Failed')
+  assert.equal(entry?.code, 'SourceUnreachable')
+  assert.equal(entry?.digest, digest)
+  assert.equal(entry?.worker, undefined)
+  assert.equal(
+    plan(image({ state: 'Failed', digest }))?.state,
+    'Pending',
+    'until the source is back',
+  )
+  assert.equal(plan(image({ state: 'Copying', worker: 'leader/2' }), decision), undefined)
 })
 
 test('a moved tag is copied again, and the digest that pods start from stays meanwhile', () => {

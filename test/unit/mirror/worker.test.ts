@@ -290,3 +290,32 @@ it('a copy whose tag is right, and which lost a layer, is mended', async (t) => 
     [['Verified', image.blobs.at(-1)?.size]],
   )
 })
+
+describe('pods are pointed no more at a copy that the backup has lost', () => {
+  const digest = `sha256:${'b'.repeat(64)}`
+
+  it('when it cannot be made anew', async (t) => {
+    const bed = await workerBed(t)
+    const reference = await bed.want(tinyImage(41), 'team/app', { digest })
+    bed.backup.interceptor = (request, response) => {
+      if (request.method !== 'POST') return false
+      fail(response, 422, 'UNKNOWN')
+      return true
+    }
+    bed.work()
+    const failed = await bed.reaches(reference, 'Failed')
+    assert.equal(failed.digest, undefined)
+  })
+
+  it('and a backup that does not answer has lost nothing', async (t) => {
+    const bed = await workerBed(t)
+    const reference = await bed.want(tinyImage(42), 'team/app', { digest })
+    bed.backup.interceptor = (_, response) => {
+      fail(response, 418, 'UNKNOWN')
+      return true
+    }
+    bed.work()
+    const failed = await bed.reaches(reference, 'Failed')
+    assert.equal(failed.digest, digest)
+  })
+})
