@@ -59,7 +59,11 @@ export function admitsPlacing(
   )
 }
 
-function isSelected(node: NodeView, { nodeSelector = {}, affinity = {} }: NodeDemand): boolean {
+/** Whether the labels and the name of a node are those that are asked for. */
+export function isSelected(
+  node: NodeView,
+  { nodeSelector = {}, affinity = {} }: NodeDemand,
+): boolean {
   if (Object.entries(nodeSelector).some(([key, value]) => node.labels[key] !== value)) return false
   const required = (affinity as NodeAffinity).nodeAffinity
     ?.requiredDuringSchedulingIgnoredDuringExecution

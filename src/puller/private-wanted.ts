@@ -6,7 +6,7 @@ import type { ImageStore } from '../state/store.ts'
 import type { DaemonSetOptions, ObservedShard } from './daemon-set.ts'
 import { isLinux } from './ground.ts'
 import { checksCredentials } from './node-abilities.ts'
-import { admitsDaemon } from './node-fit.ts'
+import { isSelected, type NodeDemand } from './node-fit.ts'
 import type { NodeView } from './node-view.ts'
 import { isMissing } from './placement.ts'
 import type { PodView } from './pod-view.ts'
@@ -80,14 +80,27 @@ export function privateLayers({ puller }: Pick<Settings, 'puller'>): number {
   return Math.max(0, puller.podsPerNode - podsForOthers)
 }
 
+/**
+ * Whether every kubelet that shards are or may come to be on has a pod show credentials for what another pod pulled with
+ * some. Whatever taints a node has: they go, and its kubelet stays.
+ *
+ * @param nodes undefined: they may not be read
+ */
+export function everyKubeletChecks(
+  nodes: readonly NodeView[] | undefined,
+  demand: NodeDemand,
+): boolean {
+  return (
+    nodes?.filter((node) => isLinux(node) && isSelected(node, demand)).every(checksCredentials) ??
+    false
+  )
+}
+
 /** Whether private images may be held: no pod is let in to what it could not pull, or the user wants that unchecked. */
 export function mayHoldPrivate(
   { puller }: Pick<Settings, 'puller'>,
   nodes: readonly NodeView[] | undefined,
 ): boolean {
   if (puller.privateImages === 'all') return true
-  if (puller.privateImages === 'off' || nodes === undefined) return false
-  return nodes
-    .filter((node) => isLinux(node) && admitsDaemon(node, puller))
-    .every((node) => checksCredentials(node))
+  return puller.privateImages === 'verified' && everyKubeletChecks(nodes, puller)
 }

@@ -132,6 +132,19 @@ describe('images that need credentials', () => {
     assert.ok(mayHoldPrivate(settings({ KIP_PULLER_PRIVATE_IMAGES: 'all' }), [node('v1.30.0')]))
   })
 
+  it('are not held while a node is kept free for a moment whose kubelet does not check', () => {
+    const verified = settings({
+      KIP_PULLER_PRIVATE_IMAGES: 'verified',
+      NODE_SELECTOR: '{"pool":"a"}',
+    })
+    const late = (labels: Readonly<Record<string, string>>): NodeView => ({
+      ...node('v1.34.9'),
+      ...{ labels, taints: [{ key: 'node.cilium.io/agent-not-ready', effect: 'NoSchedule' }] },
+    })
+    assert.ok(!mayHoldPrivate(verified, [late({ pool: 'a' })]))
+    assert.ok(mayHoldPrivate(verified, [late({ pool: 'b' })]))
+  })
+
   it('have the pods of a node that all else can spare', () => {
     const layers = (pods: string) => privateLayers(settings({ KIP_PULLER_PODS_PER_NODE: pods }))
     assert.deepEqual(['2', '3', '4', '6'].map(layers), [0, 0, 1, 3])
