@@ -25,6 +25,14 @@ export interface CacheVerdict extends Verdict {
   readonly recheckAt?: number
 }
 
+/** What a decision depends on besides the image and the settings. */
+export interface CacheCircumstances {
+  /** Milliseconds since the epoch. */
+  readonly now: number
+  /** Every kubelet has a pod show credentials for what another pod pulled with some. */
+  readonly kubeletsCheck: boolean
+}
+
 /**
  * Under which names the nodes are to hold an image now.
  *
@@ -32,12 +40,13 @@ export interface CacheVerdict extends Verdict {
  * admission fails open, and the same bytes cost one manifest. Without one, the source: at once where no copy will come,
  * and otherwise when waiting for the copy took too long or the copy failed; and as long as pods are pointed at the copy
  * only when the source is lost. A source that cannot be reached, or that has
- * not got the image, is given to the nodes all the same: kubelets may know a way that kip does not.
+ * not got the image, is given to the nodes all the same: kubelets may know a way that kip does not. But not where that way
+ * may be kip's own pull secrets, which open to whoever names an image what was never theirs.
  */
 export function decideCache(
   subject: Subject,
   settings: DecisionSettings,
-  now: number,
+  { now, kubeletsCheck }: CacheCircumstances,
 ): CacheVerdict {
   const { image, text } = subject
   if (image === undefined) return none('UnknownImage')
@@ -45,6 +54,10 @@ export function decideCache(
   // A node's cache is open to every pod there, and whoever merely uses a private image asked for no such thing.
   if (image.source?.state === 'NeedsCredentials' && !isAskedFor(image)) {
     return none('NeedsCredentials')
+  }
+  const mayLeak = settings.puller.imagePullSecrets.length > 0 && !kubeletsCheck
+  if (mayLeak && !isKnownPublic(subject) && !isAskedFor(image)) {
+    return waitForSource(subject, settings, now) ?? none('MaybePrivate')
   }
   const source = { reference: text, bestEffort: false }
   const policies = policiesOf(settings.admission, text)
@@ -77,6 +90,11 @@ export function decideCache(
 /** A user named the image, in IMAGES or by an object made by hand. */
 function isAskedFor(image: ImageState): boolean {
   return image.requested || image.usage?.wanted.some((reason) => reason !== 'InUse') === true
+}
+
+/** Kip got the image, or a copy of it, without credentials, be it that the source is away since. */
+function isKnownPublic(subject: Subject): boolean {
+  return subject.image?.source?.digest !== undefined || typeof verifiedCopy(subject) === 'string'
 }
 
 /** Until the source was looked up it is not known whether it asks for credentials. */
@@ -117,7 +135,13 @@ function hasFailed({ mirror }: Subject): boolean {
 }
 
 function none(
-  code: 'UnknownImage' | 'NotWanted' | 'NeedsCredentials' | 'NotResolved' | 'WaitingForCopy',
+  code:
+    | 'UnknownImage'
+    | 'NotWanted'
+    | 'NeedsCredentials'
+    | 'MaybePrivate'
+    | 'NotResolved'
+    | 'WaitingForCopy',
 ): CacheVerdict {
   return { ...verdict(false, code), references: [] }
 }

@@ -37,6 +37,8 @@ export const reasons = Object.freeze({
   CopyOutdated: 'the tag has moved at the source, and its new image is not copied yet',
   DigestDiffers: 'the digest of the copy is not the one that the reference names',
 
+  MaybePrivate:
+    'nobody has seen yet that anybody may pull the image, and the nodes would pull it with secrets of kip',
   NoDisk: 'the share of the disk that images may take on a node is full',
   NotVerified:
     'the image needs credentials, and a kubelet does not check who may use what another pod pulled',

@@ -1,6 +1,6 @@
 import type { Mapping } from '../images/mapping.ts'
 import type { ImageState } from '../state/cached-image.ts'
-import { type CacheVerdict, decideCache } from './cache.ts'
+import { type CacheCircumstances, type CacheVerdict, decideCache } from './cache.ts'
 import { type Verdict, verdict } from './codes.ts'
 import { decideMirror } from './mirror.ts'
 import { placeOf } from './place.ts'
@@ -16,6 +16,8 @@ export interface DecideInput {
   readonly settings: DecisionSettings
   /** Milliseconds since the epoch. */
   readonly now: number
+  /** See {@link CacheCircumstances}; default: that is not known of all of them. */
+  readonly kubeletsCheck?: CacheCircumstances['kubeletsCheck']
   /** Where the reference stands; absent: in an ordinary pod that nobody opted out. */
   readonly placement?: Placement
 }
@@ -36,7 +38,7 @@ export interface Decision {
  * Pure: the same input gives the same answer.
  */
 export function decide(input: DecideInput): Decision {
-  const { settings, placement, now } = input
+  const { settings, placement, now, kubeletsCheck = false } = input
   const place = placeOf(input.reference, input.mapping)
   if (place === undefined) {
     const invalid = verdict(false, 'InvalidReference')
@@ -46,6 +48,6 @@ export function decide(input: DecideInput): Decision {
   return {
     mirror: decideMirror(subject),
     rewrite: decideRewrite(subject, settings, placement),
-    cache: decideCache(subject, settings, now),
+    cache: decideCache(subject, settings, { now, kubeletsCheck }),
   }
 }

@@ -11,7 +11,11 @@ const digestPattern = /^(?:sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})$/
 export interface DecisionSettings {
   readonly mirror: { readonly preCacheWaitSeconds: number }
   readonly admission: PolicySettings
-  readonly puller: { readonly cacheOriginals: boolean }
+  readonly puller: {
+    readonly cacheOriginals: boolean
+    /** What nodes pull images with, whoever uses them. */
+    readonly imagePullSecrets: readonly string[]
+  }
 }
 
 /** One reference, and all that is known of it. */

@@ -1,3 +1,4 @@
+import type { Settings } from '../config/settings.ts'
 import { applyObject, getObject } from '../kube/apply.ts'
 import { type Clock, sleep, systemClock } from '../kube/clock.ts'
 import { KubeApiError } from '../kube/errors.ts'
@@ -103,7 +104,7 @@ class Term {
       return retryMs
     }
     const now = this.#now()
-    const set = wantedSet({ store, settings, mapping, now })
+    const set = wantedSet({ store, settings: pulledBy(map, settings), mapping, now })
     const images = externalImages(set.references.values())
     this.#tellLeftOut(images)
     // KIP does not start without an image.
@@ -187,4 +188,10 @@ class Term {
   #resource(group: string, plural: string): ResourcePath {
     return { group, version: 'v1', plural, namespace: this.#namespace }
   }
+}
+
+/** The settings, with the pull secrets that KIP's pods have, which are not kip's. */
+function pulledBy(map: ConfigMap, settings: Settings): Settings {
+  const imagePullSecrets = (map.data?.IMAGE_PULL_SECRETS ?? '').split(';').filter(Boolean)
+  return { ...settings, puller: { ...settings.puller, imagePullSecrets } }
 }

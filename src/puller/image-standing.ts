@@ -1,5 +1,5 @@
 import type { ImageState, Nodes } from '../state/cached-image.ts'
-import { nodesOf } from './node-status.ts'
+import { nodesOf, nowhere } from './node-status.ts'
 import type { Plan } from './plan.ts'
 
 export interface StandingInput {
@@ -14,13 +14,15 @@ export interface StandingInput {
   readonly altered: ReadonlySet<string>
   /** Names of DaemonSets whose pods the API server refuses. */
   readonly refused: ReadonlySet<string>
+  /** Images that no node is asked for, since it might be kip's own pull secrets that get them. */
+  readonly maybePrivate: ReadonlySet<string>
   /** Where images that need credentials stand. */
   readonly beside: ReadonlyMap<string, Nodes>
 }
 
 /** Where each image stands on the nodes and, where it stands less well than it should, why. Pure. */
 export function standingOf(input: StandingInput): ReadonlyMap<string, Nodes> {
-  const { plan, images, known, out, altered, refused, beside } = input
+  const { plan, images, known, out, altered, refused, maybePrivate, beside } = input
   const { seen, places, waiting, beyond } = plan
   const refusedReferences = new Set(
     seen.shards
@@ -48,13 +50,12 @@ export function standingOf(input: StandingInput): ReadonlyMap<string, Nodes> {
     if (last === undefined && nodes.desired === 0 && references.length > 0) continue
     standing.set(image, reason === undefined ? nodes : { ...nodes, reason })
   }
+  for (const image of maybePrivate) standing.set(image, { ...nowhere, reason: 'MaybePrivate' })
   for (const [image, nodes] of beside) standing.set(image, nodes)
   for (const [image, last] of before) {
-    if (last === undefined || beside.has(image) || images.has(image)) continue
-    standing.set(
-      image,
-      nodesOf([], seen, last, () => false),
-    )
+    if (last !== undefined && !standing.has(image) && !images.has(image)) {
+      standing.set(image, nowhere)
+    }
   }
   return standing
 }

@@ -6,6 +6,12 @@ import type { NodeTrouble } from './tallies.ts'
 /** As many failures as a status lists. */
 const listed = 10
 
+/** Where an image stands that no node is asked for. */
+export const nowhere: Nodes = Object.freeze({
+  ...{ desired: 0, cached: 0, pulling: 0, failed: 0 },
+  failures: [],
+})
+
 const blockedText =
   'the node cannot run the image with the sleep program, which caching needs (sleepImage)'
 
@@ -25,7 +31,7 @@ export function nodesOf(
 ): Nodes {
   const all = references.map((reference) => one(reference, seen, before, isApart(reference)))
   const [first, ...rest] = all
-  if (first === undefined) return { desired: 0, cached: 0, pulling: 0, failed: 0, failures: [] }
+  if (first === undefined) return nowhere
   return rest.reduce((poorest, next) => (next.cached < poorest.cached ? next : poorest), first)
 }
 

@@ -8,7 +8,7 @@ import { containerName } from './container-names.ts'
 import { CredentialCopies } from './credential-copies.ts'
 import { dockerConfigFor } from './credentials.ts'
 import { buildDaemonSet, fingerprintAnnotation, type ObservedShard } from './daemon-set.ts'
-import { nodesOf } from './node-status.ts'
+import { nodesOf, nowhere } from './node-status.ts'
 import type { Pace } from './pace.ts'
 import type { PodView } from './pod-view.ts'
 import { type Bench, benched, blankBench, judge, type Tried } from './private-bench.ts'
@@ -73,8 +73,6 @@ export interface PrivateRound {
   /** Milliseconds after which time alone calls for another round. */
   readonly nextMs: number
 }
-
-const nowhere: Nodes = Object.freeze({ desired: 0, cached: 0, pulling: 0, failed: 0, failures: [] })
 
 /**
  * Images that need credentials, held with those of the pods that use them: kubelets then let in who shows the same, also

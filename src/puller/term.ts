@@ -23,7 +23,7 @@ import { Pauses } from './pauses.ts'
 import { type Plan, plan } from './plan.ts'
 import type { PodView } from './pod-view.ts'
 import { PrivateImages } from './private-images.ts'
-import { privateScene } from './private-wanted.ts'
+import { everyKubeletChecks, privateScene } from './private-wanted.ts'
 import type { PullerMetrics } from './puller-metrics.ts'
 import { Refusals } from './refusals.ts'
 import { Reporter } from './reporter.ts'
@@ -201,6 +201,7 @@ export class Term {
       choose: (...image) => this.#whereabouts.choose(...image),
       // Where each change makes a successor, what a tag is cannot be noted without rolling all.
       followTags: this.#writes.mayPatch,
+      kubeletsCheck: everyKubeletChecks(nodes, puller),
       now: epoch,
       ...(this.#wanted === undefined ? {} : { before: this.#wanted }),
     })
@@ -339,6 +340,7 @@ export class Term {
       out,
       altered: new Set(altered.keys()),
       refused: new Set(refusals.keys()),
+      maybePrivate: wanted.maybePrivate,
       beside,
     })
     for (const [image, nodes] of standing) this.#status.offer(image, nodes)

@@ -37,6 +37,8 @@ export interface WantedSet {
   readonly images: ReadonlyMap<string, readonly string[]>
   /** Names that wait, since shards would be needed for too many places. */
   readonly crowded: ReadonlySet<string>
+  /** Images of the store that no node is asked for, since it might be kip's own pull secrets that get them. */
+  readonly maybePrivate: ReadonlySet<string>
   /** Milliseconds since the epoch when the set changes by itself, if it does. */
   readonly recheckAt?: number
 }
@@ -55,6 +57,8 @@ export interface WantedOptions {
   ) => Choice
   /** Whether moved tags are followed. Default false: nothing is said of what a tag is. */
   readonly followTags?: boolean
+  /** Whether every kubelet has a pod show credentials for what another one pulled with some. Default false. */
+  readonly kubeletsCheck?: boolean
   /** Milliseconds since the epoch. */
   readonly now: number
   /** The set before: what is decided anew in a moment stays till then. */
@@ -67,10 +71,12 @@ export interface WantedOptions {
  */
 export function wantedSet(options: WantedOptions): WantedSet {
   const { store, settings, mapping, ground = unknownGround, choose, now, before } = options
+  const { kubeletsCheck = false } = options
   const given = staticNames(settings)
   const references = new Map<string, Wanted>()
   const images = new Map<string, readonly string[]>()
   const crowded = new Set<string>()
+  const maybePrivate = new Set<string>()
   let recheckAt = Number.POSITIVE_INFINITY
   /** Whether any node is to have it. */
   const want = (
@@ -105,15 +111,17 @@ export function wantedSet(options: WantedOptions): WantedSet {
     return true
   }
   for (const image of store.list()) {
-    const { cache } = decide({ reference: image.reference, image, mapping, settings, now })
+    const { reference } = image
+    const { cache } = decide({ reference, image, mapping, settings, now, kubeletsCheck })
+    if (cache.code === 'MaybePrivate') maybePrivate.add(reference)
     if (cache.act) {
-      const runs = want(image.reference, image, cache.references)
+      const runs = want(reference, image, cache.references)
       const names = cache.references.filter(({ bestEffort }) => !bestEffort)
-      images.set(image.reference, runs ? names.map(({ reference }) => reference) : [])
+      images.set(reference, runs ? names.map((name) => name.reference) : [])
     } else if (cache.recheckAt !== undefined) {
       recheckAt = Math.min(recheckAt, cache.recheckAt)
-      const kept = before?.images.get(image.reference) ?? []
-      if (kept.length > 0) want(image.reference, image, kept.map(firm))
+      const kept = before?.images.get(reference) ?? []
+      if (kept.length > 0) want(reference, image, kept.map(firm))
     }
   }
   for (const reference of given.keys()) {
@@ -123,6 +131,7 @@ export function wantedSet(options: WantedOptions): WantedSet {
     references,
     images,
     crowded,
+    maybePrivate,
     ...(Number.isFinite(recheckAt) ? { recheckAt } : {}),
   }
 }

@@ -11,7 +11,7 @@ export const digest = digestOf('a')
 export const settings: DecisionSettings = {
   mirror: { preCacheWaitSeconds: 60 },
   admission: { enabled: true, rewrite: 'available' },
-  puller: { cacheOriginals: true },
+  puller: { cacheOriginals: true, imagePullSecrets: [] },
 }
 
 /** What a pod that names a source is pointed at, when there is a verified copy. */

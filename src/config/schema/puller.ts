@@ -227,7 +227,7 @@ export const pullerSchema: SectionSchema<PullerSettings> = {
       'x-env': ['IMAGE_PULL_SECRETS'],
       'x-expects': 'the name of a Secret',
       description:
-        "Pull secrets of the pods that hold the images, by name, in kip's namespace: `secret1;secret2`.",
+        "Pull secrets of the pods that hold the images, by name, in kip's namespace: `secret1;secret2`. With any, images that are merely in use wait until kip got them without (see puller.md, private images).",
     },
     sleepImage: {
       type: 'string',

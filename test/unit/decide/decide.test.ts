@@ -20,7 +20,7 @@ const verified: Mirror = { registry, state: 'Verified', reference: copyOfNginx, 
 const settings: DecisionSettings = {
   mirror: { preCacheWaitSeconds: 60 },
   admission: { enabled: true, rewrite: 'available' },
-  puller: { cacheOriginals: true },
+  puller: { cacheOriginals: true, imagePullSecrets: [] },
 }
 
 function imageOf(change: Partial<ImageState> = {}, seenSecondsAgo = 10): ImageState {
@@ -51,6 +51,14 @@ function ask(image: ImageState | undefined, change: Partial<DecideInput> = {}): 
 const unresolved = (change: Partial<ImageState> = {}, secondsAgo = 10): ImageState => {
   const { source: _, ...image } = imageOf(change, secondsAgo)
   return image
+}
+/** What a look found that never got the image. */
+const unseen = (state: Source['state']): Partial<ImageState> => ({
+  source: { state, checkedAt: '2026-03-01T11:59:00Z' },
+})
+const withSecrets: DecisionSettings = {
+  ...settings,
+  puller: { cacheOriginals: true, imagePullSecrets: ['corp'] },
 }
 const sourceIn = (state: Source['state']): Source => ({ ...available, state })
 const wantedAs = (wanted: NonNullable<ImageState['usage']>['wanted']): ImageState => {
@@ -186,7 +194,7 @@ describe('decide: cache', () => {
     [
       'the copy alone when told so',
       done,
-      { settings: { ...settings, puller: { cacheOriginals: false } } },
+      { settings: { ...settings, puller: { ...settings.puller, cacheOriginals: false } } },
       'CacheBackup',
       [copy],
     ],
@@ -260,6 +268,65 @@ describe('decide: cache', () => {
       {},
       'CacheSource',
       [source, { ...copy, bestEffort: true }],
+    ],
+    [
+      "nothing that kip's secrets alone may open, where the source is Unreachable",
+      imageOf(unseen('Unreachable'), 3600),
+      { settings: withSecrets },
+      'MaybePrivate',
+      [],
+    ],
+    [
+      "nothing that kip's secrets alone may open, where the source is Missing",
+      imageOf(unseen('Missing'), 3600),
+      { settings: withSecrets },
+      'MaybePrivate',
+      [],
+    ],
+    [
+      "nothing that kip's secrets alone may open, where the source is Invalid",
+      imageOf(unseen('Invalid'), 3600),
+      { settings: withSecrets },
+      'MaybePrivate',
+      [],
+    ],
+    [
+      "nothing that kip's secrets alone may open, where nobody looks",
+      unresolved({}, 61),
+      { settings: withSecrets, mapping: nowhere },
+      'MaybePrivate',
+      [],
+    ],
+    [
+      "nothing before the first look, where nodes pull with kip's secrets",
+      unresolved(),
+      { settings: withSecrets },
+      'NotResolved',
+      [],
+    ],
+    [
+      'what was seen to be public, where the source does not answer any more',
+      imageOf({ source: sourceIn('Unreachable') }),
+      { settings: withSecrets },
+      'CacheSource',
+      [source],
+    ],
+    [
+      'what stands in IMAGES, whatever the source says',
+      {
+        ...imageOf(unseen('Unreachable')),
+        usage: { ...imageOf().usage, wanted: ['InUse', 'Static'] } as never,
+      },
+      { settings: withSecrets },
+      'CacheSource',
+      [source],
+    ],
+    [
+      "what kip's secrets may open, where every kubelet checks who uses it",
+      imageOf(unseen('Unreachable')),
+      { settings: withSecrets, kubeletsCheck: true },
+      'CacheSource',
+      [source],
     ],
     [
       'a reference of the backup as it is',

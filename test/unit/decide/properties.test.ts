@@ -83,9 +83,10 @@ const input = fc
     enabled: fc.constantFrom(true, true, false),
     rewrite: fc.constantFrom('available' as const, 'available' as const, 'never' as const),
     cacheOriginals: fc.boolean(),
+    imagePullSecrets: fc.constantFrom([], [], ['corp']),
     placement,
   })
-  .map(({ reference, image, mapping, enabled, rewrite, cacheOriginals, placement }) => {
+  .map(({ reference, image, mapping, enabled, rewrite, placement, ...puller }) => {
     const own = createMapping(mapping)
     return {
       reference,
@@ -94,7 +95,7 @@ const input = fc
       settings: {
         mirror: { preCacheWaitSeconds: 60 },
         admission: { enabled, rewrite },
-        puller: { cacheOriginals },
+        puller,
       },
       now,
       placement,
@@ -198,6 +199,22 @@ describe('decide, whatever it is asked', () => {
       }),
       runs,
     )
+  })
+
+  it("never has nodes pull with kip's secrets what only these may get", () => {
+    let held = 0
+    fc.assert(
+      fc.property(input, (input) => {
+        const { image, settings } = input
+        const { cache } = decide(input)
+        const asked = image?.requested || image?.usage?.wanted.some((why) => why !== 'InUse')
+        if (settings.puller.imagePullSecrets.length === 0 || asked === true || !cache.act) return
+        held++
+        assert.ok(image?.source?.digest !== undefined || cache.code === 'CacheBackup')
+      }),
+      { numRuns: 2 * runs.numRuns },
+    )
+    assert.ok(held > 50, `only ${held} of the drawn cases are held`)
   })
 
   it('caches what it would rewrite to, and only names that it can explain', () => {

@@ -112,6 +112,19 @@ describe('createExternalPuller', () => {
     assert.equal(annotations?.['images.kip/images-before'], 'theirs=r.test/theirs:1')
   })
 
+  it('gives KIP nothing that its pull secrets alone may get for who merely names it', async () => {
+    kube.put(maps, {
+      ...{ apiVersion: 'v1', kind: 'ConfigMap' },
+      metadata: { name: 'k8s-image-puller', namespace },
+      data: { IMAGES: '', IMAGE_PULL_SECRETS: 'corp' },
+    })
+    const counts = { pods: 1, workloads: 1, namespaces: 1, owners: [] }
+    const usage = { wanted: ['InUse'] as const, ...counts, firstSeen: new Date(0).toISOString() }
+    await store.putUsage('corp.test/secret:1', usage, signal)
+    start('a=r.test/a:1')
+    await waitUntil('the list', () => data().IMAGES === 'a=r.test/a:1', 5000)
+  })
+
   it('starts KIP anew at most every ten minutes, however much comes, and not for what goes', async () => {
     const begun = fastClock.now()
     start('a=r.test/a:1')

@@ -19,6 +19,7 @@ function standing(
     out: none,
     altered: none,
     refused: none,
+    maybePrivate: none,
     beside: new Map(),
     ...more,
   }).get(image)
@@ -44,5 +45,7 @@ describe('standingOf', () => {
     assert.equal(reason({ waiting: some, beyond: some }), 'NoEtcd')
     assert.equal(reason({ waiting: some, beyond: some }, { out: some }), 'NoDisk')
     assert.equal(reason({}, { out: some, altered: some }), 'Altered')
+    const left = standing([], {}, { known, images: new Map(), maybePrivate: some })
+    assert.deepEqual([left?.desired, left?.reason], [0, 'MaybePrivate'])
   })
 })

@@ -112,6 +112,24 @@ describe('wantedSet', () => {
     assert.equal(set.recheckAt, early + settings().mirror.preCacheWaitSeconds * 1000)
   })
 
+  it('leaves out and names what kip cannot look at where the nodes pull with secrets of kip', async () => {
+    const store = await storeOf('r.test/public:1', 'corp.test/secret:1', 'corp.test/named:1')
+    const image = store.get('r.test/public:1')
+    assert.ok(image)
+    const checkedAt = '2026-01-01T00:00:00Z'
+    await store.putSource(image, { state: 'Unreachable', digest, checkedAt }, signal)
+    const named = store.get('corp.test/named:1')?.usage
+    assert.ok(named)
+    await store.putUsage('corp.test/named:1', { ...named, wanted: ['InUse', 'Static'] }, signal)
+    const env = { IMAGES: 'named=corp.test/named:1', IMAGE_PULL_SECRETS: 'corp' }
+    const { settings } = loadSettings({ argv: [], env, readFile: () => '' })
+    const set = wantedSet({ store, settings, mapping, now })
+    assert.deepEqual([...set.references.keys()], ['r.test/public:1', 'corp.test/named:1'])
+    assert.deepEqual([...set.maybePrivate], ['corp.test/secret:1'])
+    const checked = wantedSet({ store, settings, mapping, now, kubeletsCheck: true })
+    assert.equal(checked.references.size, 3)
+  })
+
   it('keeps what it had of an image that is being decided anew', async () => {
     const store = await storeOf('r.test/a:1')
     const before = wantedSet({ store, settings: settings(), mapping, now })
