@@ -4,6 +4,7 @@ import type { KubeClient } from '../kube/client.ts'
 import type { Secret } from './credentials.ts'
 import { type ObservedShard, partLabel, pullerLabel, shardLabel } from './daemon-set.ts'
 import { labelValue } from './shard.ts'
+import { shortHash } from './short-hash.ts'
 import { fieldManager } from './writer.ts'
 
 const part = 'puller-credentials'
@@ -34,23 +35,27 @@ export interface CredentialCopiesOptions {
  */
 export class CredentialCopies {
   readonly #options: CredentialCopiesOptions
+  /** Those that are there, as far as is known, whether a DaemonSet came to name them or not. */
   #copies: readonly Copy[] = []
-  /** Names of those made since the last look. */
-  readonly #made = new Set<string>()
 
   constructor(options: CredentialCopiesOptions) {
     this.#options = options
   }
 
-  /** Looks at those that DaemonSets name, each by its name: nobody needs to list Secrets for that. */
+  /**
+   * Looks at those that DaemonSets name, that a leader before may have made for them, and that are known, each by its
+   * name: nobody needs to list Secrets for that.
+   */
   async read(shards: readonly ObservedShard[], signal: AbortSignal): Promise<void> {
     const { client } = this.#options
-    const names = new Set(
-      shards.flatMap(({ pullSecrets, formerSecrets }) => [
-        ...pullSecrets.slice(-1),
-        ...formerSecrets,
+    const names = new Set([
+      ...shards.flatMap((shard) => [
+        ...shard.pullSecrets.slice(-1),
+        ...shard.formerSecrets,
+        nextName(shard),
       ]),
-    )
+      ...this.#copies.map(({ name }) => name),
+    ])
     const copies: Copy[] = []
     for (const name of names) {
       const found = await getObject<Secret>(client, this.#resource, name, { signal })
@@ -66,9 +71,7 @@ export class CredentialCopies {
       })
     }
     // What was made meanwhile is no less there.
-    const made = this.#copies.filter(({ name }) => !names.has(name) && this.#made.has(name))
-    this.#copies = [...copies, ...made]
-    this.#made.clear()
+    this.#copies = [...copies, ...this.#copies.filter(({ name }) => !names.has(name))]
   }
 
   /** Names of a shard's Secrets other than this one, as far as they are known. */
@@ -87,9 +90,16 @@ export class CredentialCopies {
     )?.name
   }
 
-  /** A name that nobody used before. */
-  newName(shard: string): string {
-    return `${shard}-${randomBytes(8).toString('hex')}`
+  /**
+   * A name that nobody used before.
+   *
+   * @param observed the shard that is to name it
+   */
+  newName(shard: string, observed: ObservedShard | undefined): string {
+    const next = observed === undefined ? undefined : nextName(observed)
+    return next === undefined || this.#copies.some(({ name }) => name === next)
+      ? `${shard}-${randomBytes(8).toString('hex')}`
+      : next
   }
 
   /** Makes the Secret of a shard, which its DaemonSet owns. */
@@ -125,7 +135,6 @@ export class CredentialCopies {
       signal,
     })
     const uid = made.metadata?.uid ?? ''
-    this.#made.add(name)
     this.#copies = [...this.#copies, { name, uid, shard, content, ownerUid }]
   }
 
@@ -143,4 +152,12 @@ export class CredentialCopies {
   get #resource() {
     return { group: '', version: 'v1', plural: 'secrets', namespace: this.#options.namespace }
   }
+}
+
+/**
+ * Name of the Secret that is made first for a shard as it is: who begins to lead finds there what a leader made that ended
+ * before it changed the DaemonSet.
+ */
+function nextName({ name, uid, generation }: ObservedShard): string {
+  return `${name}-${shortHash(`${uid}/${generation}`, 16)}`
 }

@@ -193,7 +193,7 @@ export class PrivateImages {
     const content = dockerConfigFor(members)
     const found =
       observed === undefined ? undefined : this.#copies.find(name, content, observed.uid)
-    const secret = found ?? this.#copies.newName(name)
+    const secret = found ?? this.#copies.newName(name, observed)
     // The note of what is removed by now stays until there is something else to write.
     const formerSecrets =
       secret === observed?.pullSecrets.at(-1)

@@ -119,6 +119,14 @@ describe('images that need credentials', () => {
   const untilHeld = (reference = image): Promise<unknown> =>
     waitUntil('both nodes to hold it', () => nodesOf(reference)?.cached === 2, 10_000)
 
+  /** Until the users' Secrets were read so many times more. */
+  async function looks(times: number): Promise<void> {
+    const count = (): number =>
+      kube.requests.filter(({ path }) => path.endsWith('/team/secrets/login')).length
+    const before = count()
+    await waitUntil('more looks', () => count() >= before + times, 20_000)
+  }
+
   it('are pulled with a copy of what fits them, which their DaemonSet owns', async () => {
     start()
     await untilHeld()
@@ -150,6 +158,35 @@ describe('images that need credentials', () => {
     assert.match(JSON.stringify(contentOf(copies()[0])), /second-password/)
     assert.equal(pulledWith(shards()[0]), copies()[0]?.metadata?.name)
     assert.deepEqual(cluster.losses, [])
+  })
+
+  it('pile up no copies while the DaemonSet cannot be changed', async () => {
+    start()
+    await untilHeld()
+    kube.fault = ({ method }) =>
+      method === 'PATCH' ? { status: 500, reason: 'InternalError' } : undefined
+    putSecret('team', 'login', 'second-password')
+    await waitUntil('the new copy', () => copies().length === 2, 10_000)
+    await looks(4)
+    assert.equal(copies().length, 2)
+    kube.fault = undefined
+    await waitUntil('the new copy alone', () => copies().length === 1, 10_000)
+    assert.match(JSON.stringify(contentOf(copies()[0])), /second-password/)
+  })
+
+  it('leave no copy behind that a leader made which ended before it changed the DaemonSet', async () => {
+    const stop = start()
+    await untilHeld()
+    kube.fault = ({ method }) =>
+      method === 'PATCH' ? { status: 500, reason: 'InternalError' } : undefined
+    putSecret('team', 'login', 'second-password')
+    await waitUntil('the new copy', () => copies().length === 2, 10_000)
+    await stop()
+    kube.fault = undefined
+    putSecret('team', 'login', 'third-password')
+    start()
+    await waitUntil('the third alone', () => copies().length === 1, 10_000)
+    assert.match(JSON.stringify(contentOf(copies()[0])), /third-password/)
   })
 
   it('lose neither pods nor copies by a restart', async () => {
