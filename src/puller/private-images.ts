@@ -53,12 +53,13 @@ export interface PrivateScene {
   readonly building: Parameters<typeof buildDaemonSet>[1]
 }
 
-/** What is to be done to one shard, and with what it pulls. */
+/** One shard as it is to be, and with what it pulls. */
 export interface PrivateChange {
+  readonly action: 'apply' | 'delete'
   readonly name: string
   readonly observed: ObservedShard | undefined
-  /** undefined: it is to go. */
-  readonly shard: Shard | undefined
+  /** Of one that is to go, what it is. */
+  readonly shard: Shard
   readonly build: (object: string) => DaemonSet
   /** Makes the Secret that the DaemonSet names, if it is not there. */
   readonly copy: (ownerUid: string, signal: AbortSignal) => Promise<void>
@@ -66,6 +67,8 @@ export interface PrivateChange {
 
 export interface PrivateRound {
   readonly changes: readonly PrivateChange[]
+  /** Shards that are as they are to be, unless somebody else changed them. */
+  readonly kept: readonly PrivateChange[]
   /** Where each wanted image stands. */
   readonly nodes: ReadonlyMap<string, Nodes>
   /** Shards that are there, or are to be. */
@@ -98,7 +101,8 @@ export class PrivateImages {
   round(scene: PrivateScene, signal: AbortSignal): PrivateRound {
     const { shards, pods, layers, allowed } = scene
     if (scene.wanted.size === 0 && shards.length === 0) {
-      return { changes: [], nodes: new Map(), shards: 0, nextMs: Number.POSITIVE_INFINITY }
+      const nextMs = Number.POSITIVE_INFINITY
+      return { changes: [], kept: [], nodes: new Map(), shards: 0, nextMs }
     }
     const wanted: PrivateScene['wanted'] = allowed ? scene.wanted : new Map()
     const { clock, pace } = this.#options
@@ -109,7 +113,7 @@ export class PrivateImages {
     // Before the users were read nothing is taken from anybody.
     if (known === undefined && wanted.size > 0) {
       const nodes = this.#nodes(scene, seen, undefined, now)
-      return { changes: [], nodes, shards: shards.length, nextMs: refreshMs }
+      return { changes: [], kept: [], nodes, shards: shards.length, nextMs: refreshMs }
     }
     this.#bench = judge(this.#bench, this.#tried(shards, pods), now, pace)
     const plan = planPrivate(
@@ -123,8 +127,11 @@ export class PrivateImages {
       { layers, capacity: strategyOf('private', scene.strategy).capacity },
     )
     this.#placed = plan.layers
+    const all = this.#layers(scene, plan)
+    const kept = all.filter(isInPlace)
     return {
-      changes: this.#changes(scene, plan),
+      changes: all.filter((change) => !kept.includes(change)),
+      kept,
       nodes: this.#nodes(scene, seen, plan, now),
       shards: Math.max(shards.length, plan.layers.length),
       nextMs: wanted.size === 0 ? Number.POSITIVE_INFINITY : refreshMs,
@@ -158,9 +165,10 @@ export class PrivateImages {
     }
   }
 
-  #changes(scene: PrivateScene, plan: PrivatePlan): readonly PrivateChange[] {
+  /** Every shard that is there or is to be. */
+  #layers(scene: PrivateScene, plan: PrivatePlan): readonly PrivateChange[] {
     const { base } = this.#options
-    const changes: PrivateChange[] = []
+    const all: PrivateChange[] = []
     const observed = new Map(scene.shards.map((shard) => [shard.index, shard]))
     const most = Math.max(plan.layers.length, ...observed.keys())
     for (let index = 1; index <= most; index++) {
@@ -168,28 +176,25 @@ export class PrivateImages {
       const before = observed.get(index)
       const name = shardName(base, 'private', index)
       if (members.length > 0) {
-        const change = this.#write(scene, name, index, members, before)
-        if (change !== undefined) changes.push(change)
+        all.push(this.#holding(scene, name, index, members, before))
       } else if (before !== undefined) {
-        changes.push({
-          name,
-          observed: before,
-          shard: undefined,
+        all.push({
+          ...{ action: 'delete', name, observed: before, shard: before },
           build: () => ({}),
           copy: async () => undefined,
         })
       }
     }
-    return changes
+    return all
   }
 
-  #write(
+  #holding(
     { building, paused }: PrivateScene,
     name: string,
     index: number,
     members: readonly PrivateMember[],
     observed: ObservedShard | undefined,
-  ): PrivateChange | undefined {
+  ): PrivateChange {
     const content = dockerConfigFor(members)
     const found =
       observed === undefined ? undefined : this.#copies.find(name, content, observed.uid)
@@ -205,13 +210,8 @@ export class PrivateImages {
         { ...shard, object, paused: paused.has(name) },
         { ...building, pullSecrets: [secret], formerSecrets },
       )
-    const fingerprint = build(name).metadata?.annotations?.[fingerprintAnnotation]
-    if (found !== undefined && fingerprint === observed?.fingerprint) return undefined
     return {
-      name,
-      observed,
-      shard,
-      build,
+      ...{ action: 'apply', name, observed, shard, build },
       copy: async (ownerUid, signal) => {
         if (this.#copies.find(name, content, ownerUid) !== undefined) return
         await this.#copies.create({ name: secret, shard: name, content, ownerUid }, signal)
@@ -248,6 +248,12 @@ export class PrivateImages {
     }
     return nodes
   }
+}
+
+/** Whether a shard is as kip wrote it last, with a Secret that is there. */
+function isInPlace({ action, name, observed, build }: PrivateChange): boolean {
+  const fingerprint = build(name).metadata?.annotations?.[fingerprintAnnotation]
+  return action === 'apply' && fingerprint === observed?.fingerprint
 }
 
 function named(members: readonly PrivateMember[]): readonly Member[] {

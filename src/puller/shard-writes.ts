@@ -102,6 +102,17 @@ export class ShardWrites {
    * ({@link Blueprints.fingerprint}).
    */
   async repair(shard: ObservedShard, signal: AbortSignal): Promise<number> {
+    return await this.#repair(shard, () => this.#put(shard.name, shard, shard, signal))
+  }
+
+  /** The same of a shard of private images. */
+  async repairPrivate(kept: PrivateChange, signal: AbortSignal): Promise<number> {
+    const { observed } = kept
+    if (observed === undefined) return done
+    return await this.#repair(observed, () => this.#putPrivate(kept, signal))
+  }
+
+  async #repair(shard: ObservedShard, put: () => Promise<DaemonSet | undefined>): Promise<number> {
     const { clock, log } = this.#options
     const { name, generation } = shard
     if (isMissing(shard) || shard.deleting || !this.#isChangedInPlace(shard)) return done
@@ -111,7 +122,7 @@ export class ShardWrites {
     const waitMs = (known?.at ?? Number.NEGATIVE_INFINITY) + repairIntervalMs - clock.now()
     if (waitMs > 0 && !isTurned) return waitMs
     return await this.#attempts.try(name, async () => {
-      const after = await this.#put(name, shard, shard, signal)
+      const after = await put()
       if (after === undefined || after.metadata?.generation === generation) return
       if (!isTurned) log.warn({ daemonset: name }, 'somebody else changed the shard; put right')
     })
@@ -170,26 +181,31 @@ export class ShardWrites {
   }
 
   async #writePrivate(change: PrivateChange, signal: AbortSignal): Promise<void> {
-    const { view, metrics, log } = this.#options
-    const { name, observed, shard, build, copy } = change
-    if (shard === undefined) {
+    const { metrics, log } = this.#options
+    const { action, name, observed, shard } = change
+    if (action === 'delete') {
       if (observed !== undefined) await this.#delete(observed, signal)
-    } else {
-      // A kubelet that finds no Secret asks as anybody, and waits before it asks again.
-      if (observed !== undefined) await copy(observed.uid, signal)
-      const isTaken = (object: string): boolean => view.isTaken(object)
-      const written = await this.#applying.write({ name, observed, isTaken, build }, signal)
-      if (written === undefined) return
-      const { uid = '', generation = 0 } = written.metadata ?? {}
-      view.wrote(name, uid, generation)
-      this.#tellTurned(name, observed, this.#paused.has(name))
-      // The first one belongs to a DaemonSet that was not there before.
-      if (observed === undefined) await copy(uid, signal)
-    }
-    const action = shard === undefined ? 'delete' : 'apply'
+    } else if ((await this.#putPrivate(change, signal)) === undefined) return
     metrics.written(action)
-    const images = shard?.members.length ?? 0
+    const images = action === 'delete' ? 0 : shard.members.length
     log.info({ daemonset: name, action, images }, 'shard changed')
+  }
+
+  async #putPrivate(change: PrivateChange, signal: AbortSignal): Promise<DaemonSet | undefined> {
+    const { view, clock } = this.#options
+    const { name, observed, build, copy } = change
+    // A kubelet that finds no Secret asks as anybody, and waits before it asks again.
+    if (observed !== undefined) await copy(observed.uid, signal)
+    const isTaken = (object: string): boolean => view.isTaken(object)
+    const written = await this.#applying.write({ name, observed, isTaken, build }, signal)
+    if (written === undefined) return undefined
+    const { uid = '', generation = 0 } = written.metadata ?? {}
+    view.wrote(name, uid, generation)
+    this.#repaired.set(name, { generation, at: clock.now() })
+    this.#tellTurned(name, observed, this.#paused.has(name))
+    // The first one belongs to a DaemonSet that was not there before.
+    if (observed === undefined) await copy(uid, signal)
+    return written
   }
 
   async #put(

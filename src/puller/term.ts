@@ -273,6 +273,7 @@ export class Term {
     if (this.#wanted.recheckAt !== undefined) after(this.#wanted.recheckAt - epoch)
     for (const change of next.changes) after(await this.#writes.carryOut(change, signal))
     for (const change of beside.changes) after(await this.#writes.carryOutPrivate(change, signal))
+    for (const kept of beside.kept) after(await this.#writes.repairPrivate(kept, signal))
     if (beside.changes.length === 0 && scene.shards.length > 0) {
       after(await this.#writes.try('credentials', () => this.#private.tidy(scene, signal)))
     }

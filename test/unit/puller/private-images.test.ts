@@ -221,6 +221,29 @@ describe('images that need credentials', () => {
     assert.deepEqual(told(), ['kubelets refuse its pods; the shard is paused', 'the shard goes on'])
   })
 
+  it('are put right when somebody edits their DaemonSet', async () => {
+    start()
+    await untilHeld()
+    const [shard] = shards()
+    const { spec, metadata } = structuredClone(shard) ?? {}
+    const template = {
+      ...spec?.template,
+      spec: { ...spec?.template?.spec, terminationGracePeriodSeconds: 9 },
+    }
+    kube.put(daemonSets, {
+      ...shard,
+      metadata: { ...metadata, generation: (metadata?.generation ?? 0) + 1 },
+      spec: { ...spec, template },
+    } as FakeObject)
+    await waitUntil(
+      'its own grace period',
+      () => shards()[0]?.spec?.template?.spec?.terminationGracePeriodSeconds === 1,
+      20_000,
+    )
+    assert.deepEqual(shards()[0]?.spec?.template, shard?.spec?.template)
+    assert.equal(copies().length, 1)
+  })
+
   it('go with their last user', async () => {
     start()
     await untilHeld()
