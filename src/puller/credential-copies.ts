@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { createObject, deleteObject, getObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
-import type { Secret } from './credentials.ts'
+import { credentialsFor, readPullSecret, type Secret } from './credentials.ts'
 import { type ObservedShard, partLabel, pullerLabel, shardLabel } from './daemon-set.ts'
 import { labelValue } from './shard.ts'
 import { shortHash } from './short-hash.ts'
@@ -90,6 +90,18 @@ export class CredentialCopies {
     )?.name
   }
 
+  /** Which credential a shard's new pods pull each image with: by reference, its id; '' where that is not known. */
+  heldBy({ members, pullSecrets }: ObservedShard): ReadonlyMap<string, string> {
+    const copy = this.#copies.find(({ name }) => name === pullSecrets.at(-1))
+    const config = copy === undefined ? undefined : readPullSecret(stored(copy.content))
+    return new Map(
+      members.map(({ reference }) => [
+        reference,
+        credentialsFor(reference, config === undefined ? [] : [config])[0]?.id ?? '',
+      ]),
+    )
+  }
+
   /**
    * A name that nobody used before.
    *
@@ -126,9 +138,8 @@ export class CredentialCopies {
           { apiVersion: 'apps/v1', kind: 'DaemonSet', name: copy.shard, uid: ownerUid },
         ],
       },
-      type: 'kubernetes.io/dockerconfigjson',
+      ...stored(content),
       immutable: true,
-      data: { [key]: Buffer.from(content).toString('base64') },
     }
     const made = await createObject<Secret>(client, this.#resource, secret, {
       fieldManager,
@@ -160,4 +171,12 @@ export class CredentialCopies {
  */
 function nextName({ name, uid, generation }: ObservedShard): string {
   return `${name}-${shortHash(`${uid}/${generation}`, 16)}`
+}
+
+/** A docker configuration as a Secret has it. */
+function stored(content: string): Pick<Secret, 'type' | 'data'> {
+  return {
+    type: 'kubernetes.io/dockerconfigjson',
+    data: { [key]: Buffer.from(content).toString('base64') },
+  }
 }

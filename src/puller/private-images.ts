@@ -12,11 +12,17 @@ import { nodesOf, nowhere } from './node-status.ts'
 import type { Pace } from './pace.ts'
 import type { PodView } from './pod-view.ts'
 import { type Bench, benched, blankBench, judge, type Tried } from './private-bench.ts'
-import { type PrivateMember, type PrivatePlan, planPrivate } from './private-plan.ts'
+import {
+  type HeldPairs,
+  type PrivateMember,
+  type PrivatePlan,
+  planPrivate,
+} from './private-plan.ts'
 import { labelValue, type Member, type Shard, shardName, sortMembers } from './shard.ts'
 import { type StrategyName, strategyOf } from './strategies/strategies.ts'
 import { type Survey, survey } from './survey.ts'
 import { refreshMs, UserCredentials } from './user-credentials.ts'
+import { holds } from './verdict.ts'
 
 export interface PrivateImagesOptions {
   readonly client: KubeClient
@@ -86,8 +92,6 @@ export class PrivateImages {
   readonly #copies: CredentialCopies
   readonly #users: UserCredentials
   #bench: Bench = blankBench
-  /** Which credential an image has in each shard, as of the last round. */
-  #placed: PrivatePlan['layers'] = []
 
   constructor(options: PrivateImagesOptions) {
     this.#options = options
@@ -115,7 +119,8 @@ export class PrivateImages {
       const nodes = this.#nodes(scene, seen, undefined, now)
       return { changes: [], kept: [], nodes, shards: shards.length, nextMs: refreshMs }
     }
-    this.#bench = judge(this.#bench, this.#tried(shards, pods), now, pace)
+    const held = new Map(shards.map((shard) => [shard.index, this.#copies.heldBy(shard)]))
+    this.#bench = judge(this.#bench, tried(shards, pods, held), now, pace)
     const plan = planPrivate(
       [...wanted].map(([reference, { uses }]) => ({
         reference,
@@ -124,32 +129,17 @@ export class PrivateImages {
           ({ id }) => !benched(this.#bench, reference, id, now),
         ),
       })),
-      { layers, capacity: strategyOf('private', scene.strategy).capacity },
+      { layers, capacity: strategyOf('private', scene.strategy).capacity, held },
     )
-    this.#placed = plan.layers
-    const all = this.#layers(scene, plan)
+    const all = this.#layers(scene, plan, seen)
     const kept = all.filter(isInPlace)
     return {
       changes: all.filter((change) => !kept.includes(change)),
       kept,
       nodes: this.#nodes(scene, seen, plan, now),
-      shards: Math.max(shards.length, plan.layers.length),
+      shards: indexesOf(scene, plan).length,
       nextMs: wanted.size === 0 ? Number.POSITIVE_INFINITY : refreshMs,
     }
-  }
-
-  /** What became of each image in each shard, by pods of its present template. */
-  #tried(shards: readonly ObservedShard[], pods: readonly PodView[]): readonly Tried[] {
-    return shards.flatMap((shard) => {
-      const own = pods.filter(
-        (pod) => pod.shard === labelValue(shard.name) && pod.template === shard.template,
-      )
-      const seen = survey([shard], own)
-      return (this.#placed[shard.index - 1] ?? []).map(({ reference, credential }) => {
-        const { held, failures } = seen.tally(reference)
-        return { reference, id: credential.id, held: held > 0, failing: failures.length > 0 }
-      })
-    })
   }
 
   /** Removes Secrets that the shard's pods no longer pull with. */
@@ -165,27 +155,16 @@ export class PrivateImages {
     }
   }
 
-  /** Every shard that is there or is to be. */
-  #layers(scene: PrivateScene, plan: PrivatePlan): readonly PrivateChange[] {
-    const { base } = this.#options
-    const all: PrivateChange[] = []
+  /** Every shard that is there or is to be, save for what waits for another one before it goes. */
+  #layers(scene: PrivateScene, plan: PrivatePlan, seen: Survey): readonly PrivateChange[] {
     const observed = new Map(scene.shards.map((shard) => [shard.index, shard]))
-    const most = Math.max(plan.layers.length, ...observed.keys())
-    for (let index = 1; index <= most; index++) {
-      const members = plan.layers[index - 1] ?? []
+    return indexesOf(scene, plan).flatMap((index): readonly PrivateChange[] => {
+      const members = plan.layers.get(index) ?? []
       const before = observed.get(index)
-      const name = shardName(base, 'private', index)
-      if (members.length > 0) {
-        all.push(this.#holding(scene, name, index, members, before))
-      } else if (before !== undefined) {
-        all.push({
-          ...{ action: 'delete', name, observed: before, shard: before },
-          build: () => ({}),
-          copy: async () => undefined,
-        })
-      }
-    }
-    return all
+      const name = shardName(this.#options.base, 'private', index)
+      if (members.length > 0) return [this.#holding(scene, name, index, members, before)]
+      return before === undefined || isAwaited(before, plan, seen) ? [] : [ending(before)]
+    })
   }
 
   #holding(
@@ -241,8 +220,7 @@ export class PrivateImages {
             : known.someWithout
               ? 'NoCredentials'
               : undefined
-      const held = plan?.layers.some((layer) => layer.some((one) => one.reference === reference))
-      const isPlaced = plan === undefined || held === true || isBenched
+      const isPlaced = plan === undefined || isIn(plan, reference) || isBenched
       const stands = allowed && isPlaced ? counts : nowhere
       nodes.set(reference, reason === undefined ? stands : { ...stands, reason })
     }
@@ -250,10 +228,63 @@ export class PrivateImages {
   }
 }
 
+/** Numbers of the shards that are there or are to be, in order. */
+function indexesOf({ shards }: PrivateScene, { layers }: PrivatePlan): readonly number[] {
+  const filled = [...layers].filter(([, members]) => members.length > 0)
+  const all = new Set([...filled.map(([index]) => index), ...shards.map(({ index }) => index)])
+  return [...all].sort((a, b) => a - b)
+}
+
+function isIn({ layers }: PrivatePlan, reference: string): boolean {
+  return [...layers.values()].some((members) => members.some((one) => one.reference === reference))
+}
+
+/** Whether a shard that is to go holds on some node what is to be held by another, and is not there yet. */
+function isAwaited(shard: ObservedShard, plan: PrivatePlan, seen: Survey): boolean {
+  return seen
+    .podsOf(shard)
+    .some(
+      (pod) =>
+        !pod.lost &&
+        shard.members.some(
+          ({ reference }) =>
+            isIn(plan, reference) &&
+            holds(seen.verdict(pod, reference) ?? 'pending') &&
+            !seen.isHeldBeside(pod, reference),
+        ),
+    )
+}
+
+function ending(shard: ObservedShard): PrivateChange {
+  return {
+    ...{ action: 'delete', name: shard.name, observed: shard, shard },
+    build: () => ({}),
+    copy: async () => undefined,
+  }
+}
+
 /** Whether a shard is as kip wrote it last, with a Secret that is there. */
 function isInPlace({ action, name, observed, build }: PrivateChange): boolean {
   const fingerprint = build(name).metadata?.annotations?.[fingerprintAnnotation]
   return action === 'apply' && fingerprint === observed?.fingerprint
+}
+
+/** What became of each image in each shard, by pods of its present template. */
+function tried(
+  shards: readonly ObservedShard[],
+  pods: readonly PodView[],
+  heldBy: ReadonlyMap<number, HeldPairs>,
+): readonly Tried[] {
+  return shards.flatMap((shard) => {
+    const own = pods.filter(
+      (pod) => pod.shard === labelValue(shard.name) && pod.template === shard.template,
+    )
+    const seen = survey([shard], own)
+    return [...(heldBy.get(shard.index) ?? [])].map(([reference, id]) => {
+      const { held, failures } = seen.tally(reference)
+      return { reference, id, held: held > 0, failing: failures.length > 0 }
+    })
+  })
 }
 
 function named(members: readonly PrivateMember[]): readonly Member[] {

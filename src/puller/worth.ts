@@ -4,7 +4,7 @@ import type { Wanted } from './wanted.ts'
 const pullOverheadBytes = 20e6
 
 /** How much more is made of what nodes hold: uses come and go, and at the edge images must not change places for that. */
-const heldFactor = 2
+export const heldFactor = 2
 
 /**
  * Images by what it is worth to hold them, the most first: by the pods that use them and by what it would cost to pull them

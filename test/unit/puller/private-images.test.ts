@@ -122,7 +122,7 @@ describe('images that need credentials', () => {
   /** Until the users' Secrets were read so many times more. */
   async function looks(times: number): Promise<void> {
     const count = (): number =>
-      kube.requests.filter(({ path }) => path.endsWith('/team/secrets/login')).length
+      kube.requests.filter(({ path }) => /\/secrets\/(login|own)$/.test(path)).length
     const before = count()
     await waitUntil('more looks', () => count() >= before + times, 20_000)
   }
@@ -283,6 +283,41 @@ describe('images that need credentials', () => {
     await untilHeld()
     await waitUntil('two shards and copies', () => shards().length === 2 && copies().length === 2)
     assert.equal(new Set(copies().map((copy) => JSON.stringify(contentOf(copy)))).size, 2)
+  })
+
+  describe('of one repository with a login each', () => {
+    const second = 'r.test/team/app:2'
+    const names = (): readonly string[] => shards().map(({ metadata }) => metadata?.name ?? '')
+    const isLost = (reference: string): boolean =>
+      cluster.losses.some((loss) => loss.endsWith(` ${reference}`))
+    let stop: () => Promise<void>
+
+    beforeEach(async () => {
+      putSecret('second', 'own', 'other-password')
+      users.set(second, [{ namespace: 'second', secrets: ['own'] }])
+      await need(second)
+      stop = start({ KIP_PULLER_PODS_PER_NODE: '5' })
+      await untilHeld()
+      await untilHeld(second)
+      assert.deepEqual(names(), ['kip-private', 'kip-private-2'])
+    })
+
+    it('stay in their shard when the one before it goes', async () => {
+      users.delete(image)
+      await waitUntil('the first to go', () => names().join() === 'kip-private-2', 10_000)
+      await looks(2)
+      assert.deepEqual(names(), ['kip-private-2'])
+      assert.ok(!isLost(second))
+    })
+
+    it('leave their shard when another one has them on every node', async () => {
+      await stop()
+      users.delete(image)
+      start({ KIP_PULLER_PODS_PER_NODE: '4' })
+      await waitUntil('the second to go', () => names().join() === 'kip-private', 10_000)
+      await looks(2)
+      assert.ok(!isLost(second))
+    })
   })
 
   it('ask for nothing but Secrets that pods name, each by its name', async () => {

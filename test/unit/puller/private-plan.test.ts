@@ -4,7 +4,11 @@ import { loadSettings } from '../../../src/config/load.ts'
 import type { HeldCredential } from '../../../src/puller/credentials.ts'
 import type { NodeView } from '../../../src/puller/node-view.ts'
 import { benched, blankBench, judge } from '../../../src/puller/private-bench.ts'
-import { type PrivateImage, planPrivate } from '../../../src/puller/private-plan.ts'
+import {
+  type PrivateImage,
+  type PrivatePlan,
+  planPrivate,
+} from '../../../src/puller/private-plan.ts'
 import { mayHoldPrivate, privateLayers } from '../../../src/puller/private-wanted.ts'
 import { seededRandom } from '../../support/random.ts'
 
@@ -14,10 +18,33 @@ const image = (reference: string, uses: number, ...ids: readonly string[]): Priv
   uses,
   credentials: ids.map(credential),
 })
-const shown = (images: readonly PrivateImage[], layers: number, capacity: number) => {
-  const plan = planPrivate(images, { layers, capacity })
+const inOrder = ({ layers }: PrivatePlan) =>
+  [...layers].sort(([a], [b]) => a - b).map(([, members]) => members)
+/** What shards hold, as {@link shown} shows it. */
+const heldAs = (...layers: readonly (readonly string[])[]) =>
+  new Map(
+    layers.map((layer, index) => [
+      index + 1,
+      new Map(layer.map((one) => [`r.test/${one.split(' ')[0]}`, one.split(' ')[1] ?? ''])),
+    ]),
+  )
+/** The same of a plan that was carried out. */
+const heldBy = ({ layers }: PrivatePlan) =>
+  new Map(
+    [...layers].map(([index, members]) => [
+      index,
+      new Map(members.map(({ reference, credential }) => [reference, credential.id])),
+    ]),
+  )
+const shown = (
+  images: readonly PrivateImage[],
+  layers: number,
+  capacity: number,
+  held: readonly (readonly string[])[] = [],
+) => {
+  const plan = planPrivate(images, { layers, capacity, held: heldAs(...held) })
   return {
-    layers: plan.layers.map((layer) =>
+    layers: inOrder(plan).map((layer) =>
       layer.map((one) => `${one.reference.slice('r.test/'.length)} ${one.credential.id}`),
     ),
     waiting: [...plan.waiting].map((one) => one.slice('r.test/'.length)),
@@ -61,14 +88,24 @@ describe('shards of images that need credentials', () => {
           ...['x', 'y', 'z'].filter(() => random() < 0.6),
         ),
       )
-      const bounds = { layers: pick(4), capacity: 1 + pick(5) }
+      const capacity = 1 + pick(5)
+      const held = heldAs(
+        ...Array.from({ length: pick(5) }, () =>
+          images
+            .filter(() => random() < 0.5)
+            .map(({ reference }) => `${reference.slice('r.test/'.length)} ${'wxyz'[pick(4)]}`),
+        ),
+      )
+      const bounds = { layers: pick(4), capacity, fill: capacity - pick(2), held }
       const plan = planPrivate(images, bounds)
       assert.deepEqual(planPrivate(images.toReversed(), bounds), plan)
-      assert.ok(plan.layers.length <= bounds.layers)
-      const pairs = plan.layers.flat().map((one) => `${one.reference} ${one.credential.id}`)
+      const layers = inOrder(plan)
+      assert.ok(layers.length <= bounds.layers)
+      const pairs = layers.flat().map((one) => `${one.reference} ${one.credential.id}`)
       assert.equal(new Set(pairs).size, pairs.length)
-      for (const layer of plan.layers) {
-        assert.ok(layer.length > 0 && layer.length <= bounds.capacity)
+      for (const [index, layer] of plan.layers) {
+        assert.ok(held.has(index) || layer.length > 0)
+        assert.ok(layer.length <= bounds.capacity)
         assert.equal(new Set(layer.map((one) => one.reference)).size, layer.length)
         const byRepository = new Map<string, string>()
         for (const { reference, credential } of layer) {
@@ -84,7 +121,50 @@ describe('shards of images that need credentials', () => {
         assert.ok(placed.every((pair) => own.has(pair)))
         assert.equal(plan.waiting.has(reference), placed.length < credentials.length)
       }
+      // What was left out may find the room of what made way, and then nothing more is to be done.
+      const again = planPrivate(images, { ...bounds, held: heldBy(plan) })
+      assert.deepEqual(planPrivate(images, { ...bounds, held: heldBy(again) }), again)
     }
+  })
+
+  it('stay as they are while uses come and go, until one is used more than twice as much', () => {
+    const held = [['app:1 x']]
+    const plan = (uses: number) =>
+      shown([image('app:1', 3, 'x'), image('app:2', uses, 'y')], 1, 9, held)
+    assert.deepEqual(plan(4), { layers: [['app:1 x']], waiting: ['app:2'] })
+    assert.deepEqual(plan(8), { layers: [['app:2 y']], waiting: ['app:1'] })
+  })
+
+  it('let go of nothing for what is used less than all that would have to go together', () => {
+    const images = [image('app:1', 3, 'x'), image('app:2', 3, 'x'), image('app:3', 9, 'y')]
+    assert.deepEqual(shown(images, 1, 9, [['app:1 x', 'app:2 x']]).waiting, ['app:3'])
+  })
+
+  it('keep an image where it is when the shard before it becomes empty', () => {
+    assert.deepEqual(shown([image('b:1', 1, 'y')], 2, 9, [['a:1 x'], ['b:1 y']]), {
+      layers: [[], ['b:1 y']],
+      waiting: [],
+    })
+  })
+
+  it('keep an image where it is when its password changes', () => {
+    const images = [image('a:1', 1, 'x'), image('b:1', 1, 'z')]
+    assert.deepEqual(shown(images, 2, 9, [['a:1 x'], ['b:1 y']]).layers, [['a:1 x'], ['b:1 z']])
+  })
+
+  it('keep what they hold when they may be filled less, as more nodes make a roll-out dearer', () => {
+    const images = ['a:1', 'b:1', 'c:1', 'd:1'].map((one) => image(one, 1, 'x'))
+    const held = heldAs(['a:1 x', 'b:1 x', 'c:1 x'])
+    const plan = planPrivate(images, { layers: 1, capacity: 9, fill: 2, held })
+    assert.equal(plan.layers.get(1)?.length, 3)
+    assert.deepEqual([...plan.waiting], ['r.test/d:1'])
+  })
+
+  it('are not undone for a credential that is tried again while another one holds', () => {
+    assert.deepEqual(shown([image('a:1', 1, 'x', 'y')], 1, 9, [['a:1 y']]), {
+      layers: [['a:1 y']],
+      waiting: ['a:1'],
+    })
   })
 })
 
