@@ -66,15 +66,17 @@ export function rolledBytes(
  *
  * @param held references that shards hold
  * @param nodesAt how many nodes a place means
+ * @param besideBytes what is stored of images that are planned by themselves
  */
 export function overEtcd(
   wanted: ReadonlyMap<string, Wanted>,
   held: ReadonlySet<string>,
   strategy: StrategyName,
   nodesAt: (where: Where) => number,
+  besideBytes = 0,
 ): ReadonlySet<string> {
   const { imageBytes } = strategyOf('holding', strategy)
-  let left = etcdBudget.restBytes / imageBytes
+  let left = (etcdBudget.restBytes - besideBytes) / imageBytes
   const out = new Set<string>()
   if (wanted.size * nodesAt('') <= left) return out
   for (const { reference, where = '' } of byWorth(wanted, held)) {

@@ -4,16 +4,16 @@ import { isMissing, type Scene } from './placement.ts'
 import { isResident, type Where } from './shard.ts'
 import type { StrategyName } from './strategies/strategies.ts'
 
-export interface PaceInput {
+export interface PaceInput<C> {
   readonly written: readonly Written[]
   readonly strategy: StrategyName
   /** How many nodes a place means. */
   readonly nodesAt: (where: Where) => number
   readonly now: number
   /** Whether a change makes pods anew. */
-  readonly rolls: (change: Change) => boolean
+  readonly rolls: (change: C) => boolean
   /** Whether nodes are without images for as long as a change waits. */
-  readonly isUrgent: (change: Change) => boolean
+  readonly isUrgent: (change: C) => boolean
   readonly wake: (at: number) => void
 }
 
@@ -21,18 +21,19 @@ export interface PaceInput {
  * The changes that may be written now: the others wait until what was written before them is compacted away. One that
  * exceeds the budget by itself is written when nothing else was. Pure.
  */
-export function paced(
-  changes: readonly Change[],
-  { written, strategy, nodesAt, now, rolls, isUrgent, wake }: PaceInput,
-): { readonly changes: readonly Change[]; readonly written: readonly Written[] } {
+export function paced<C extends Pick<Change, 'shard'>>(
+  changes: readonly C[],
+  { written, strategy, nodesAt, now, rolls, isUrgent, wake }: PaceInput<C>,
+): { readonly changes: readonly C[]; readonly written: readonly Written[] } {
   const { writtenBytes, windowMs } = etcdBudget
   const counted = written.filter(({ at }) => now < at + windowMs)
-  const allowed: Change[] = []
+  const allowed: C[] = []
   for (const change of changes) {
     const { kind, members, where = '' } = change.shard
     const bytes = rolls(change) ? rolledBytes(kind, strategy, members.length, nodesAt(where)) : 0
     const before = counted.reduce((sum, one) => sum + one.bytes, 0)
-    const most = isResident(kind) ? residentShare * writtenBytes : writtenBytes
+    const isForGood = isResident(kind) || kind === 'private'
+    const most = isForGood ? residentShare * writtenBytes : writtenBytes
     if (bytes > 0 && before > 0 && before + bytes > most && !isUrgent(change)) {
       wake((counted[0]?.at ?? now) + windowMs)
       continue

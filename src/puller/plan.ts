@@ -34,6 +34,8 @@ export interface PlanInput extends DraftInput {
   /** References that are asked for nowhere anew, since something else at the API server changes them; default: none. */
   readonly altered?: ReadonlySet<string>
   readonly pods: Iterable<PodView>
+  /** What etcd stores of images that are planned by themselves; default: nothing. */
+  readonly besideBytes?: number
   /** Shards that what is held for good is spread over at most, so that nodes pull side by side; default: 1. */
   readonly spread?: number
   /** Default: not known. */
@@ -85,7 +87,7 @@ export function plan(input: PlanInput): Plan {
     [...input.wanted].filter(([reference]) => !altered.has(reference) || resident.has(reference)),
   )
   const nodesAt = nodeCounts(ground, Math.max(0, ...input.shards.map(({ desired }) => desired)))
-  const beyond = overEtcd(askable, held, strategy, nodesAt)
+  const beyond = overEtcd(askable, held, strategy, nodesAt, input.besideBytes)
   const storable = new Map([...askable].filter(([reference]) => !beyond.has(reference)))
   const roomless = overRoom({ wanted: storable, held, strategy, podsPerNode, nodesAt, ground })
   const displaced = beyond.union(roomless)

@@ -8,8 +8,10 @@ import { containerName } from './container-names.ts'
 import { CredentialCopies } from './credential-copies.ts'
 import { dockerConfigFor } from './credentials.ts'
 import { buildDaemonSet, fingerprintAnnotation, type ObservedShard } from './daemon-set.ts'
+import { capacityOf } from './etcd-budget.ts'
 import { nodesOf, nowhere } from './node-status.ts'
 import type { Pace } from './pace.ts'
+import { templateAnnotation } from './pod-template.ts'
 import type { PodView } from './pod-view.ts'
 import { type Bench, benched, blankBench, judge, type Tried } from './private-bench.ts'
 import {
@@ -54,6 +56,8 @@ export interface PrivateScene {
   readonly paused: ReadonlySet<string>
   /** Shards that may be there. */
   readonly layers: number
+  /** Nodes that each of them is for. */
+  readonly nodeCount: number
   readonly strategy: StrategyName
   /** DaemonSets as they are built now. */
   readonly building: Parameters<typeof buildDaemonSet>[1]
@@ -66,6 +70,8 @@ export interface PrivateChange {
   readonly observed: ObservedShard | undefined
   /** Of one that is to go, what it is. */
   readonly shard: Shard
+  /** It makes pods anew. */
+  readonly rolls: boolean
   readonly build: (object: string) => DaemonSet
   /** Makes the Secret that the DaemonSet names, if it is not there. */
   readonly copy: (ownerUid: string, signal: AbortSignal) => Promise<void>
@@ -75,10 +81,14 @@ export interface PrivateRound {
   readonly changes: readonly PrivateChange[]
   /** Shards that are as they are to be, unless somebody else changed them. */
   readonly kept: readonly PrivateChange[]
+  /** Other changes wait for company. */
+  readonly isGathering: boolean
   /** Where each wanted image stands. */
   readonly nodes: ReadonlyMap<string, Nodes>
   /** Shards that are there, or are to be. */
   readonly shards: number
+  /** What etcd stores of their images. */
+  readonly storedBytes: number
   /** Milliseconds after which time alone calls for another round. */
   readonly nextMs: number
 }
@@ -92,6 +102,8 @@ export class PrivateImages {
   readonly #copies: CredentialCopies
   readonly #users: UserCredentials
   #bench: Bench = blankBench
+  /** Since when there is something that makes pods anew. */
+  #rollsSince: number | undefined
 
   constructor(options: PrivateImagesOptions) {
     this.#options = options
@@ -105,8 +117,7 @@ export class PrivateImages {
   round(scene: PrivateScene, signal: AbortSignal): PrivateRound {
     const { shards, pods, layers, allowed } = scene
     if (scene.wanted.size === 0 && shards.length === 0) {
-      const nextMs = Number.POSITIVE_INFINITY
-      return { changes: [], kept: [], nodes: new Map(), shards: 0, nextMs }
+      return { ...idle, nodes: new Map() }
     }
     const wanted: PrivateScene['wanted'] = allowed ? scene.wanted : new Map()
     const { clock, pace } = this.#options
@@ -117,7 +128,7 @@ export class PrivateImages {
     // Before the users were read nothing is taken from anybody.
     if (known === undefined && wanted.size > 0) {
       const nodes = this.#nodes(scene, seen, undefined, now)
-      return { changes: [], kept: [], nodes, shards: shards.length, nextMs: refreshMs }
+      return { ...idle, nodes, shards: shards.length, nextMs: refreshMs }
     }
     const held = new Map(shards.map((shard) => [shard.index, this.#copies.heldBy(shard)]))
     this.#bench = judge(this.#bench, tried(shards, pods, held), now, pace)
@@ -129,17 +140,41 @@ export class PrivateImages {
           ({ id }) => !benched(this.#bench, reference, id, now),
         ),
       })),
-      { layers, capacity: strategyOf('private', scene.strategy).capacity, held },
+      {
+        layers,
+        capacity: strategyOf('private', scene.strategy).capacity,
+        fill: capacityOf('private', scene.strategy, scene.nodeCount),
+        held,
+      },
     )
     const all = this.#layers(scene, plan, seen)
     const kept = all.filter(isInPlace)
+    const isRolling = shards.some((shard) => !seen.isRolledOut(shard))
+    const waitMs = this.#gather(
+      all.some((one) => one.rolls),
+      isRolling,
+      now,
+    )
     return {
-      changes: all.filter((change) => !kept.includes(change)),
+      changes: all.filter((one) => !kept.includes(one) && (waitMs <= 0 || !one.rolls)),
       kept,
+      isGathering: waitMs > 0,
       nodes: this.#nodes(scene, seen, plan, now),
       shards: indexesOf(scene, plan).length,
-      nextMs: wanted.size === 0 ? Number.POSITIVE_INFINITY : refreshMs,
+      storedBytes: storedBytes(scene, plan),
+      nextMs: wanted.size === 0 ? Number.POSITIVE_INFINITY : waitMs > 0 ? waitMs : refreshMs,
     }
+  }
+
+  /**
+   * How long what makes pods anew still waits: all of a shard's are made anew for each image and password, so it goes with
+   * what comes meanwhile, and after the roll-out before it. In milliseconds; 0: it may go.
+   */
+  #gather(rolls: boolean, isRolling: boolean, now: number): number {
+    const { promoteMs, promoteLatestMs } = this.#options.pace
+    this.#rollsSince = rolls ? (this.#rollsSince ?? now) : undefined
+    if (this.#rollsSince === undefined) return 0
+    return Math.max(0, this.#rollsSince + (isRolling ? promoteLatestMs : promoteMs) - now)
   }
 
   /** Removes Secrets that the shard's pods no longer pull with. */
@@ -189,8 +224,10 @@ export class PrivateImages {
         { ...shard, object, paused: paused.has(name) },
         { ...building, pullSecrets: [secret], formerSecrets },
       )
+    const { template } = build(name).spec ?? {}
     return {
       ...{ action: 'apply', name, observed, shard, build },
+      rolls: template?.metadata?.annotations?.[templateAnnotation] !== observed?.template,
       copy: async (ownerUid, signal) => {
         if (this.#copies.find(name, content, ownerUid) !== undefined) return
         await this.#copies.create({ name: secret, shard: name, content, ownerUid }, signal)
@@ -228,6 +265,17 @@ export class PrivateImages {
   }
 }
 
+/** A round in which there is nothing to do. */
+const idle = Object.freeze({
+  ...{ changes: [], kept: [], isGathering: false, shards: 0, storedBytes: 0 },
+  nextMs: Number.POSITIVE_INFINITY,
+})
+
+function storedBytes({ strategy, nodeCount }: PrivateScene, { layers }: PrivatePlan): number {
+  const images = [...layers.values()].reduce((sum, members) => sum + members.length, 0)
+  return images * nodeCount * strategyOf('private', strategy).imageBytes
+}
+
 /** Numbers of the shards that are there or are to be, in order. */
 function indexesOf({ shards }: PrivateScene, { layers }: PrivatePlan): readonly number[] {
   const filled = [...layers].filter(([, members]) => members.length > 0)
@@ -257,7 +305,7 @@ function isAwaited(shard: ObservedShard, plan: PrivatePlan, seen: Survey): boole
 
 function ending(shard: ObservedShard): PrivateChange {
   return {
-    ...{ action: 'delete', name: shard.name, observed: shard, shard },
+    ...{ action: 'delete', name: shard.name, observed: shard, shard, rolls: false },
     build: () => ({}),
     copy: async () => undefined,
   }

@@ -49,6 +49,8 @@ export interface PrivateSceneOptions extends PrivateWantedOptions {
   readonly shards: readonly ObservedShard[]
   readonly pods: Iterable<PodView>
   readonly nodes: readonly NodeView[] | undefined
+  /** How many of these have pods of every shard. */
+  readonly served: number
   /** DaemonSets may be changed in place. */
   readonly mayPatch: boolean
   readonly building: DaemonSetOptions
@@ -58,7 +60,7 @@ export interface PrivateSceneOptions extends PrivateWantedOptions {
 
 /** What images that need credentials are to be held with, and what is there of them. */
 export function privateScene(options: PrivateSceneOptions): PrivateScene {
-  const { settings, shards, pods, nodes, mayPatch, building, paused } = options
+  const { settings, shards, pods, nodes, served, mayPatch, building, paused } = options
   const own = shards.filter((shard) => shard.kind === 'private' && !isMissing(shard))
   const names = new Set(own.map(({ name }) => labelValue(name)))
   // Secrets are made and removed with DaemonSets that are changed in place, and where an image stands is told by pods.
@@ -69,6 +71,7 @@ export function privateScene(options: PrivateSceneOptions): PrivateScene {
     pods: names.size === 0 ? [] : [...pods].filter(({ shard }) => names.has(shard)),
     allowed: mayHoldPrivate(settings, nodes),
     layers: privateLayers(settings),
+    nodeCount: served,
     strategy: building.strategy,
     building,
     paused,

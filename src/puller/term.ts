@@ -19,10 +19,12 @@ import { standingOf } from './image-standing.ts'
 import { blank, type Memory } from './memory.ts'
 import { refusesPods } from './node-view.ts'
 import type { Pace } from './pace.ts'
+import { paced } from './paced-changes.ts'
 import { Pauses } from './pauses.ts'
+import { isMissing } from './placement.ts'
 import { type Plan, plan } from './plan.ts'
 import type { PodView } from './pod-view.ts'
-import { PrivateImages } from './private-images.ts'
+import { PrivateImages, type PrivateRound, type PrivateScene } from './private-images.ts'
 import { everyKubeletChecks, privateScene } from './private-wanted.ts'
 import type { PullerMetrics } from './puller-metrics.ts'
 import { Refusals } from './refusals.ts'
@@ -223,6 +225,7 @@ export class Term {
       shards: generations.shards,
       pods: this.#view.pods(),
       nodes,
+      served: ground.nodes?.length ?? 0,
       mayPatch: this.#writes.mayPatch,
       building: this.#blueprints.current,
       paused,
@@ -241,6 +244,7 @@ export class Term {
     const next = plan({
       wanted: new Map(asked),
       altered: new Set(altered.inVain.keys()),
+      besideBytes: beside.storedBytes,
       shards,
       taken,
       pods,
@@ -272,11 +276,8 @@ export class Term {
     }
     if (this.#wanted.recheckAt !== undefined) after(this.#wanted.recheckAt - epoch)
     for (const change of next.changes) after(await this.#writes.carryOut(change, signal))
-    for (const change of beside.changes) after(await this.#writes.carryOutPrivate(change, signal))
-    for (const kept of beside.kept) after(await this.#writes.repairPrivate(kept, signal))
-    if (beside.changes.length === 0 && scene.shards.length > 0) {
-      after(await this.#writes.try('credentials', () => this.#private.tidy(scene, signal)))
-    }
+    const missing = generations.shards.filter(isMissing).map(({ name }) => name)
+    after(await this.#keepPrivate(beside, scene, new Set(missing), signal))
     const changed = new Set(next.changes.map(({ name }) => name))
     for (const shard of shards) {
       if (!changed.has(shard.name)) after(await this.#writes.repair(shard, signal))
@@ -286,6 +287,45 @@ export class Term {
     // After all that is written: nobody waits for an explanation.
     after(await this.#refusals.look([...shards, ...scene.shards], signal))
     return Math.max(0, nextMs)
+  }
+
+  /**
+   * Writes what is to be done to shards of private images, as far as etcd bears it now.
+   *
+   * @param missing names of shards that somebody deleted
+   */
+  async #keepPrivate(
+    { changes, kept, isGathering }: PrivateRound,
+    scene: PrivateScene,
+    missing: ReadonlySet<string>,
+    signal: AbortSignal,
+  ): Promise<number> {
+    const now = this.#options.clock.now()
+    let nextMs = Number.POSITIVE_INFINITY
+    const after = (ms: number): void => {
+      nextMs = Math.min(nextMs, ms)
+    }
+    for (const change of changes) {
+      const { changes: allowed, written } = paced([change], {
+        written: this.#memory.written,
+        strategy: scene.strategy,
+        nodesAt: () => scene.nodeCount,
+        now,
+        rolls: ({ rolls }) => rolls,
+        isUrgent: ({ name }) => missing.has(name),
+        wake: (at) => after(at - now),
+      })
+      if (allowed.length === 0) continue
+      const retryMs = await this.#writes.carryOutPrivate(change, signal)
+      // What was refused is not stored.
+      if (retryMs === Number.POSITIVE_INFINITY) this.#memory = { ...this.#memory, written }
+      after(retryMs)
+    }
+    for (const one of kept) after(await this.#writes.repairPrivate(one, signal))
+    if (changes.length === 0 && !isGathering && scene.shards.length > 0) {
+      after(await this.#writes.try('credentials', () => this.#private.tidy(scene, signal)))
+    }
+    return nextMs
   }
 
   /** Nodes where a roll-out is to bring an image, by any of the names that it is held under. */

@@ -26,7 +26,7 @@ describe('what the puller stores in etcd', () => {
   })
 
   it('bounds a roll-out on any number of nodes, and with it the images of a shard', () => {
-    for (const kind of [...kinds, 'apart'] as const) {
+    for (const kind of [...kinds, 'apart', 'private'] as const) {
       for (const name of names) {
         for (const nodes of [100, 1000, 5000]) {
           const capacity = capacityOf(kind, name, nodes)
@@ -41,6 +41,8 @@ describe('what the puller stores in etcd', () => {
     const wanted = want(...images(2001))
     assert.equal(overEtcd(wanted, new Set(), 'volume', () => 1000).size, 1)
     assert.equal(overEtcd(wanted, new Set(), 'volume', () => 0).size, 0, 'no nodes are known yet')
+    const beside = etcdBudget.restBytes / 2
+    assert.equal(overEtcd(wanted, new Set(), 'volume', () => 1000, beside).size, 1001)
     const first = images(1)[0] ?? ''
     wanted.set(first, { reference: first, bestEffort: false, uses: 9 })
     const out = overEtcd(wanted, new Set(), 'init', () => 100_000)
@@ -108,6 +110,12 @@ describe('what the puller stores in etcd', () => {
         assert.deepEqual(at(1000, [change('kip', kind, 5)], [{ at: 400 }]).names, ['kip'])
         assert.deepEqual(at(1000, [change('kip', kind, 50)], [{ at: 400 }]).names, [])
       }
+    })
+
+    it('of private images too, which are held for good', () => {
+      const names = (kind: ShardKind) => at(1000, [change('kip', kind, 20)], [{ at: 400 }]).names
+      assert.deepEqual(names('private'), [])
+      assert.deepEqual(names('fresh'), ['kip'])
     })
 
     it('unless nodes lack images meanwhile', () => {

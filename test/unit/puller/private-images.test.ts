@@ -285,6 +285,24 @@ describe('images that need credentials', () => {
     assert.equal(new Set(copies().map((copy) => JSON.stringify(contentOf(copy)))).size, 2)
   })
 
+  it('that come one after another go together, on many nodes the more so', async () => {
+    // On two of them there are pods; the others count for what a roll-out makes etcd store.
+    for (let index = 3; index <= 2000; index++) putNode(`n${index}`, 'v1.35.4')
+    start()
+    await untilHeld()
+    const writes = (): number => shards()[0]?.metadata?.generation ?? 0
+    const before = writes()
+    for (let index = 1; index <= 12; index++) {
+      const reference = `r.test/team/more-${index}:1`
+      users.set(reference, [{ namespace: 'team', secrets: ['login'] }])
+      await need(reference)
+      await looks(1)
+    }
+    const made = writes() - before
+    // One of each would have etcd store three times the 600 MB that it may in ten minutes.
+    assert.ok(made >= 1 && made <= 4, `${made} writes`)
+  })
+
   describe('of one repository with a login each', () => {
     const second = 'r.test/team/app:2'
     const names = (): readonly string[] => shards().map(({ metadata }) => metadata?.name ?? '')
