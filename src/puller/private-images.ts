@@ -122,7 +122,9 @@ export class PrivateImages {
     const wanted: PrivateScene['wanted'] = allowed ? scene.wanted : new Map()
     const { clock, pace } = this.#options
     const now = clock.now()
-    this.#users.refresh(wanted, shards, signal)
+    const { sleepImage, imagePullSecrets } = scene.building.settings
+    const identity = { namespace: this.#options.namespace, secrets: imagePullSecrets }
+    this.#users.refresh(wanted, shards, { reference: sleepImage, identity }, signal)
     const seen = survey(shards, pods)
     const { known } = this.#users
     // Before the users were read nothing is taken from anybody.
@@ -209,7 +211,13 @@ export class PrivateImages {
     members: readonly PrivateMember[],
     observed: ObservedShard | undefined,
   ): PrivateChange {
-    const content = dockerConfigFor(members)
+    const { settings } = building
+    const { own } = this.#users
+    // Kubelets take the longest key that fits, and then the next: with all of kip's own secrets, a pod's wrong ones would do.
+    const content = dockerConfigFor([
+      ...members,
+      ...(own === undefined ? [] : [{ reference: settings.sleepImage, credential: own }]),
+    ])
     const found =
       observed === undefined ? undefined : this.#copies.find(name, content, observed.uid)
     const secret = found ?? this.#copies.newName(name, observed)
@@ -222,7 +230,12 @@ export class PrivateImages {
     const build = (object: string): DaemonSet =>
       buildDaemonSet(
         { ...shard, object, paused: paused.has(name) },
-        { ...building, pullSecrets: [secret], formerSecrets },
+        {
+          ...building,
+          settings: { ...settings, imagePullSecrets: [] },
+          pullSecrets: [secret],
+          formerSecrets,
+        },
       )
     const { template } = build(name).spec ?? {}
     return {

@@ -4,6 +4,7 @@ import type { Clock } from '../kube/clock.ts'
 import { KubeApiError } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
 import { type ImageCredentials, readCredentials } from './credential-source.ts'
+import type { HeldCredential } from './credentials.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import type { Pace } from './pace.ts'
 
@@ -25,10 +26,17 @@ export interface UserCredentialsOptions {
   readonly onChange: () => void
 }
 
+/** An image that kip's own pods need, and the pull secrets that they are given. */
+export interface OwnImage {
+  readonly reference: string
+  readonly identity: PullIdentity
+}
+
 /** The credentials with which pods pull images that need some, read from the Secrets that the pods name. */
 export class UserCredentials {
   readonly #options: UserCredentialsOptions
   #known: ReadonlyMap<string, ImageCredentials> | undefined
+  #own: HeldCredential | undefined
   /** When users of an image were last seen, with what they pulled then. */
   readonly #seen = new Map<
     string,
@@ -48,10 +56,16 @@ export class UserCredentials {
     return this.#known
   }
 
+  /** That of the image that kip's own pods need, which is for no other; undefined: it needs none. */
+  get own(): HeldCredential | undefined {
+    return this.#own
+  }
+
   /** Reads them anew in the background when there are other images, or the last time is long ago. */
   refresh(
     wanted: ReadonlyMap<string, unknown>,
     shards: readonly ObservedShard[],
+    own: OwnImage,
     signal: AbortSignal,
   ): void {
     const { identitiesOf, pace, clock } = this.#options
@@ -68,19 +82,22 @@ export class UserCredentials {
       if (!wanted.has(reference) || now - at >= pace.removeMs) this.#seen.delete(reference)
     }
     if (wanted.size === 0) this.#known = undefined
-    else void this.#read(shards, signal)
+    else void this.#read(shards, own, signal)
   }
 
-  async #read(shards: readonly ObservedShard[], signal: AbortSignal): Promise<void> {
+  async #read(shards: readonly ObservedShard[], own: OwnImage, signal: AbortSignal): Promise<void> {
     const { log, client, alongside, onChange } = this.#options
     const users = new Map([...this.#seen].map(([reference, { users }]) => [reference, users]))
     this.#isReading = true
     try {
-      const [{ images, refused }] = await Promise.all([
+      const [{ images, refused }, mine] = await Promise.all([
         readCredentials(client, users, signal),
+        // Apart, so that it is nobody's who uses that image too.
+        readCredentials(client, new Map([[own.reference, [own.identity]]]), signal),
         alongside(shards, signal),
       ])
       this.#known = images
+      this.#own = mine.images.get(own.reference)?.credentials[0]
       if (refused === undefined) this.#told = ''
       else this.#tell('the pull secrets of workloads may not be read (component private-images)')
     } catch (error) {

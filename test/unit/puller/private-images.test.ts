@@ -62,9 +62,9 @@ describe('images that need credentials', () => {
     kube.put(nodes, { apiVersion: 'v1', kind: 'Node', metadata: { name }, status } as FakeObject)
   }
 
-  function putSecret(namespace: string, name: string, password: string): void {
+  function putSecret(namespace: string, name: string, password: string, host = 'r.test'): void {
     const auths = {
-      'r.test': { username: 'u', password },
+      [host]: { username: 'u', password },
       'else.test': { username: 'e', password },
     }
     const text = Buffer.from(JSON.stringify({ auths })).toString('base64')
@@ -142,6 +142,22 @@ describe('images that need credentials', () => {
     assert.deepEqual(nodesOf(image), {
       ...{ desired: 2, cached: 2, pulling: 0, failed: 0 },
       failures: [],
+    })
+  })
+
+  it('are not pulled with what kip itself pulls with, save for the sleep image', async () => {
+    const sleepImage = 'corp.test/kip/sleep:1'
+    putSecret('kip', 'corp', 'own-password', 'corp.test')
+    start({ IMAGE_PULL_SECRETS: 'corp', KIP_IMAGE: sleepImage })
+    await untilHeld()
+    const [shard] = shards()
+    assert.equal(shard?.spec?.template?.spec?.imagePullSecrets?.length, 1)
+    const copy = copies().find(({ metadata }) => metadata?.name === pulledWith(shard))
+    assert.deepEqual(contentOf(copy), {
+      auths: {
+        'corp.test/kip/sleep': { username: 'u', password: 'own-password' },
+        'r.test/team/app': { username: 'u', password: 'first-password' },
+      },
     })
   })
 

@@ -11,6 +11,7 @@ import { silentLog } from '../../support/silent-log.ts'
 const image = 'r.test/team/app:1'
 const secrets = { group: '', version: 'v1', plural: 'secrets', namespace: 'team' }
 const { signal } = new AbortController()
+const own = { reference: 'r.test/sleep:1', identity: { namespace: 'kip', secrets: [] } }
 const removeMs = 2 * refreshMs
 
 describe('the credentials of those who use an image', () => {
@@ -49,7 +50,7 @@ describe('the credentials of those who use an image', () => {
 
   async function read(): Promise<void> {
     wasRead = Promise.withResolvers()
-    credentials.refresh(new Map([[image, {}]]), [], signal)
+    credentials.refresh(new Map([[image, {}]]), [], own, signal)
     await wasRead.promise
     clock.advance(refreshMs)
   }
