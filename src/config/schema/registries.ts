@@ -27,7 +27,7 @@ export const registriesSchema: SectionSchema<RegistriesSettings> = {
       type: 'string',
       default: '',
       description:
-        'Docker `config.json` with credentials for registries. Empty: registries are asked anonymously.',
+        'Docker `config.json` with credentials for the backup registry, used where `mirror.user` is empty. Entries of other hosts are not used: sources are asked as anybody, so that nothing is shared that only some may pull. Empty: the backup is asked anonymously.',
     },
     allow: {
       ...hosts,
