@@ -133,7 +133,8 @@ export class PrivateImages {
       return { ...idle, nodes, shards: shards.length, nextMs: refreshMs }
     }
     const held = new Map(shards.map((shard) => [shard.index, this.#copies.heldBy(shard)]))
-    this.#bench = judge(this.#bench, tried(shards, pods, held), now, pace)
+    const outcomes = tried(shards, pods, held)
+    this.#bench = judge(this.#bench, outcomes, now, pace)
     const plan = planPrivate(
       [...wanted].map(([reference, { uses }]) => ({
         reference,
@@ -151,7 +152,9 @@ export class PrivateImages {
     )
     const all = this.#layers(scene, plan, seen)
     const kept = all.filter(isInPlace)
-    const isRolling = shards.some((shard) => !seen.isRolledOut(shard))
+    // With an image that nothing pulls, no roll-out comes to its end.
+    const isStuck = outcomes.some(({ failing, held }) => failing && !held)
+    const isRolling = !isStuck && shards.some((shard) => !seen.isRolledOut(shard))
     const waitMs = this.#gather(
       all.some((one) => one.rolls),
       isRolling,

@@ -319,6 +319,21 @@ describe('images that need credentials', () => {
     assert.ok(made >= 1 && made <= 4, `${made} writes`)
   })
 
+  it('that cannot be pulled leave again, and the others keep theirs', async () => {
+    start()
+    await untilHeld()
+    const bad = 'r.test/team/bad:1'
+    cluster.behave = (reference) => (reference === bad ? 'missing' : 'good')
+    users.set(bad, [{ namespace: 'team', secrets: ['login'] }])
+    await need(bad)
+    const text = (): string => JSON.stringify(shards()[0]?.spec)
+    await waitUntil('it to be asked for', () => text().includes(bad), 10_000)
+    await waitUntil('it to be left out', () => !text().includes(bad), 10_000)
+    await waitUntil('its status', () => nodesOf(bad)?.failed === 2, 10_000)
+    assert.equal(nodesOf(image)?.cached, 2)
+    assert.deepEqual(cluster.losses, [])
+  })
+
   describe('of one repository with a login each', () => {
     const second = 'r.test/team/app:2'
     const names = (): readonly string[] => shards().map(({ metadata }) => metadata?.name ?? '')
