@@ -103,7 +103,7 @@ export class CredentialCopies {
   }
 
   /**
-   * A name that nobody used before.
+   * A name that no pod named before.
    *
    * @param observed the shard that is to name it
    */
