@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util'
 import { isRegistryHost } from '@containers/image-copy'
 import { UsageError } from '../errors.ts'
 import { readArguments } from '../read-arguments.ts'
+import { optionsElsewhere } from './options-elsewhere.ts'
 
 /** What the arguments of `kip copy` ask for, before any file is read. */
 export interface CopyArguments {
@@ -66,8 +67,9 @@ const OPTIONS = {
 
 /** @throws UsageError with every fault at once */
 export function parseCopyArguments(argv: readonly string[]): CopyArguments {
-  const { values, positionals } = readArguments(() =>
-    parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: true }),
+  const { values, positionals } = readArguments(
+    () => parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: true }),
+    optionsElsewhere,
   )
   const list = values['from-file']
   const faults: string[] = []

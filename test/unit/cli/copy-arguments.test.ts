@@ -70,6 +70,27 @@ describe('arguments of kip copy', () => {
     assert.doesNotMatch(fault ?? '', /password/)
   })
 
+  for (const [habit, instead] of [
+    [['--src-creds', 'user:hunter2'], /^--src-creds is no option here: write --src-authfile FILE/],
+    [['--dest-creds=user:hunter2'], /^--dest-creds is no option here: write --dest-authfile FILE/],
+    [['--all'], /^--all is no option here: every platform is copied unless/],
+    [['--src-tls-verify=false'], /^--src-tls-verify is no option here: write --http HOST/],
+  ] as const) {
+    test(`what another tool calls ${habit[0]} is told by its name here, without its value`, () => {
+      const faults = faultsOf(() => parseCopyArguments(['a', 'b', ...habit]))
+      assert.equal(faults.length, 1)
+      assert.match(faults[0] ?? '', instead)
+      assert.doesNotMatch(faults[0] ?? '', /hunter2/)
+    })
+  }
+
+  test('an option that lacks its argument is told in one line', () => {
+    const faults = faultsOf(() => parseCopyArguments(['a', 'b', '--platform', '--referrers']))
+    assert.deepEqual(faults, [
+      "Option '--platform' lacks its argument: what follows begins with a dash",
+    ])
+  })
+
   test('the page about them has the help as it is', async () => {
     const page = await readFile(new URL('../../../docs/copy.md', import.meta.url), 'utf8')
     assert.ok(page.includes(`\`\`\`text\n${copyUsage}\n\`\`\``))
