@@ -128,6 +128,65 @@ describe('lists of images', () => {
     assert.match(faultsOf(() => parseCopyList('# none\n', 'list'))[0] ?? '', /lists no image/)
   })
 
+  for (const [tool, text] of Object.entries({
+    'skopeo sync': 'registry.example.com:\n  images:\n    busybox: []\n    redis:\n      - "7"\n',
+    regsync: '# all\nversion: 1\nsync:\n  - source: busybox\n    target: b.test/busybox\n',
+    'a document': '---\n- nginx b.test/nginx\n',
+  })) {
+    test(`YAML as ${tool} takes it is told once`, () => {
+      const faults = faultsOf(() => parseCopyList(text, 'list'))
+      assert.equal(faults.length, 1)
+      assert.match(faults[0] ?? '', /^list, line [12]: looks like YAML.* SOURCE TARGET/)
+    })
+  }
+
+  test('a typing error before good lines is taken for no YAML', () => {
+    const faults = faultsOf(() => parseCopyList('nginx: b.test/x\nredis b.test/y\n', 'list'))
+    assert.match(faults[0] ?? '', /^list, line 1: image reference "nginx:"/)
+  })
+
+  test('hundreds of faulty lines are told by some of them and their number', () => {
+    const faults = faultsOf(() => parseCopyList('{}\n'.repeat(300), 'list'))
+    assert.equal(faults.length, 21)
+    assert.equal(faults.at(0), 'list, line 1: write SOURCE TARGET; there is one word')
+    assert.equal(faults.at(-1), 'list: 280 more such faults')
+  })
+
+  test('both references of a pair are told, where both are faulty', () => {
+    const pair = faultsOf(() => parseCopyPair(['UPPER', 'b.test/y:a:b']))
+    assert.deepEqual([pair.length, /UPPER/.test(pair[0] ?? '')], [2, true])
+    const line = faultsOf(() => parseCopyList('UPPER b.test/y:a:b\n', 'list'))
+    assert.match(line.join('\n'), /^list, line 1: .*UPPER.*\nlist, line 1: .*b\.test\/y:a:b/)
+  })
+
+  for (const [source, target, said] of [
+    ['nginx', 'dir:out', /^dir: is no registry/],
+    ['nginx', 'oci:out:1', /^oci: is no registry/],
+    ['nginx', 'oci-archive:out.tar', /^oci-archive: is no registry/],
+    ['nginx', 'docker-archive:x.tar:a/b:1', /^docker-archive: is no registry/],
+    ['docker-daemon:nginx:latest', 'b.test/x', /^docker-daemon: is no registry/],
+    ['containers-storage:b.test/x', 'b.test/x', /^containers-storage: is no registry/],
+    ['nginx', 'localhost:5000', /^localhost:5000 is a registry without a repository: write/],
+    ['nginx', 'b.test', /^b\.test is a registry without a repository/],
+    ['B.test:443', 'b.test/x', /^B\.test:443 is a registry without a repository/],
+    ['nginx', 'registry:5000', /^the target docker\.io\/library\/registry:5000 is one of Docker's/],
+  ] as const) {
+    test(`no repository of Docker Hub is taken for what is meant by ${source} ${target}`, () => {
+      const faults = faultsOf(() => parseCopyPair([source, target]))
+      assert.equal(faults.length, 1)
+      assert.match(faults[0] ?? '', said)
+    })
+  }
+
+  test('places that only look alike are taken', () => {
+    for (const [source, target] of [
+      ['redis:7', 'localhost:5000/x'],
+      ['nginx:1.29.1', 'oci:5000/x'],
+      ['dir/x', 'docker.io/library/nginx'],
+    ] as const)
+      assert.ok(parseCopyPair([source, target]))
+  })
+
   test('a reference that is none is a fault of use', () => {
     assert.match(faultsOf(() => parseCopyPair(['http://x/y', 'z']))[0] ?? '', /scheme/)
   })
