@@ -11,6 +11,7 @@ import {
 } from '@containers/image-copy'
 import { type CopyArguments, copyUsage, parseCopyArguments } from './copy/arguments.ts'
 import { copyCredentials } from './copy/credentials.ts'
+import { outcomeOfFailure } from './copy/failure.ts'
 import { type CopyPair, parseCopyList, parseCopyPair } from './copy/items.ts'
 import { readNamed, readNamedInput } from './copy/named-file.ts'
 import { type Outcome, summarize } from './copy/outcome.ts'
@@ -148,17 +149,6 @@ async function copyPair(
     const status = bytes + blobs > 0 ? 'copied' : 'present'
     return { status, digest, bytes, blobs, skipped, mounted, seconds }
   } catch (error) {
-    return failure(error, signal)
+    return outcomeOfFailure(error, signal)
   }
-}
-
-function failure(error: unknown, signal: AbortSignal): Outcome {
-  const message = error instanceof Error ? error.message : String(error)
-  if (signal.aborted) return { status: 'stopped', code: 'KIP_STOPPED', message: reasonOf(signal) }
-  const code = error instanceof Error && 'code' in error ? String(error.code) : 'KIP_INTERNAL'
-  return { status: 'failed', code, message }
-}
-
-function reasonOf({ reason }: AbortSignal): string {
-  return reason instanceof Error ? reason.message : String(reason)
 }

@@ -22,8 +22,14 @@ export interface CopyArguments {
   readonly http: readonly string[]
   readonly ca: string | undefined
   /** Docker configurations with credentials; undefined: the default one. */
-  readonly sourceAuthFile: string | undefined
-  readonly targetAuthFile: string | undefined
+  readonly sourceAuth: NamedFile | undefined
+  readonly targetAuth: NamedFile | undefined
+}
+
+/** A file, and the option that named it. */
+export interface NamedFile {
+  readonly option: string
+  readonly file: string
 }
 
 /** What `kip copy --help` prints. */
@@ -102,9 +108,13 @@ export function parseCopyArguments(argv: readonly string[]): CopyArguments {
       faults.push(`--platform ${JSON.stringify(platform)}: give one like linux/amd64`)
     }
   }
-  const sourceAuthFile = values['src-authfile'] ?? values.authfile
-  const targetAuthFile = values['dest-authfile'] ?? values.authfile
-  if (list === '-' && (sourceAuthFile === '-' || targetAuthFile === '-')) {
+  const named = (option: 'authfile' | 'src-authfile' | 'dest-authfile'): NamedFile | undefined => {
+    const file = values[option]
+    return file === undefined ? undefined : { option: `--${option}`, file }
+  }
+  const sourceAuth = named('src-authfile') ?? named('authfile')
+  const targetAuth = named('dest-authfile') ?? named('authfile')
+  if (list === '-' && (sourceAuth?.file === '-' || targetAuth?.file === '-')) {
     faults.push('--from-file - and credentials cannot both come from standard input')
   }
   if (faults.length > 0) throw new UsageError(faults)
@@ -121,7 +131,7 @@ export function parseCopyArguments(argv: readonly string[]): CopyArguments {
     concurrency: Number(values.concurrency),
     http: values.http ?? [],
     ca: values.ca,
-    sourceAuthFile,
-    targetAuthFile,
+    sourceAuth,
+    targetAuth,
   }
 }

@@ -6,12 +6,13 @@ import {
   parseDockerConfig,
 } from '@containers/image-copy'
 import { allUsable, UsageError } from '../errors.ts'
+import type { NamedFile } from './arguments.ts'
 import type { CopyPair } from './items.ts'
 import { readNamed, readNamedInput } from './named-file.ts'
 
 export interface CopyCredentialsOptions {
-  readonly sourceAuthFile: string | undefined
-  readonly targetAuthFile: string | undefined
+  readonly sourceAuth: NamedFile | undefined
+  readonly targetAuth: NamedFile | undefined
   readonly env: Readonly<Record<string, string | undefined>>
   readonly readFile: (path: string) => string
   readonly readInput: () => Promise<string>
@@ -27,17 +28,17 @@ export interface CopyCredentialsOptions {
 export async function copyCredentials(
   options: CopyCredentialsOptions,
 ): Promise<(pairs: readonly CopyPair[]) => CredentialSource> {
-  const { env, sourceAuthFile, targetAuthFile } = options
-  const open = async (file: string | undefined): Promise<CredentialSource> =>
-    dockerCredentials(file === undefined ? defaultConfigs(options) : [await named(options, file)], {
+  const { env, sourceAuth, targetAuth } = options
+  const open = async (auth: NamedFile | undefined): Promise<CredentialSource> =>
+    dockerCredentials(auth === undefined ? defaultConfigs(options) : [await named(options, auth)], {
       helperEnvironment: env,
     })
   // Standard input can be read once.
-  if (sourceAuthFile === targetAuthFile) {
-    const both = await open(sourceAuthFile)
+  if (sourceAuth?.file === targetAuth?.file) {
+    const both = await open(sourceAuth)
     return () => both
   }
-  const [source, target] = await allUsable([open(sourceAuthFile), open(targetAuthFile)])
+  const [source, target] = await allUsable([open(sourceAuth), open(targetAuth)])
   return (pairs) => {
     const targets = new Set(
       pairs.map((pair) => `${pair.target.registry}/${pair.target.repository}`),
@@ -51,11 +52,10 @@ export async function copyCredentials(
 
 async function named(
   { readFile, readInput }: CopyCredentialsOptions,
-  file: string,
+  { option, file }: NamedFile,
 ): Promise<DockerConfig> {
-  const text =
-    file === '-' ? await readNamedInput(readInput) : readNamed('credentials', file, readFile)
-  return parse(file === '-' ? 'standard input' : file, text)
+  const text = file === '-' ? await readNamedInput(readInput) : readNamed(option, file, readFile)
+  return parse(`${option} ${file === '-' ? 'standard input' : file}`, text)
 }
 
 /** Where `podman login` is told to write; else where `docker login` does, and then where podman does by itself. */

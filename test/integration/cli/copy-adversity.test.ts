@@ -129,7 +129,7 @@ describe('kip copy in adversity', { skip, timeout: 120_000 }, () => {
         ...['--from-file', '/dev/null', '--ca', '/proc/self/status'],
         ...['--src-authfile', '/nonexistent', '--dest-authfile', '/proc'],
       ],
-      /no image\n.*\/status: holds no PEM.*\n.* \/nonexistent: ENOENT.*\n.* \/proc: EISDIR/,
+      /no image\n.*\/status: holds no PEM.*\n.*: --src-authfile \/nonexistent: ENOENT.*\n.*: --dest-authfile \/proc: EISDIR/,
     ],
     'a list that never ends': [
       ['--from-file', '/dev/zero'],
@@ -233,7 +233,9 @@ describe('kip copy in adversity', { skip, timeout: 120_000 }, () => {
   test('a registry that speaks plain http and was not named is told so', async () => {
     const run = await kip(pair('plain:1'))
     assert.equal(run.code, 1)
-    assert.match(run.stderr, /what it answers is not TLS; .*allow plain http for it \[COPY_TLS\]/)
+    assert.match(run.stderr, /what it answers is not TLS; .*allow plain http for it/)
+    const [, host = ''] = /\(--ca FILE or --http (.*)\) \[COPY_TLS\]$/m.exec(run.stderr) ?? []
+    assert.ok([source.host, target.host].includes(host), run.stderr)
   })
 
   test('a source that is restarted in the middle costs nothing but time', async () => {

@@ -38,12 +38,15 @@ describe('arguments of kip copy', () => {
   })
 
   test('one file of credentials serves both sides unless one has its own', () => {
-    const both = parseCopyArguments(['a', 'b', '--authfile', 'f'])
-    assert.deepEqual([both.sourceAuthFile, both.targetAuthFile], ['f', 'f'])
-    const own = parseCopyArguments(['a', 'b', '--authfile', 'f', '--dest-authfile', '-'])
-    assert.deepEqual([own.sourceAuthFile, own.targetAuthFile], ['f', '-'])
-    const one = parseCopyArguments(['a', 'b', '--src-authfile', 'f'])
-    assert.deepEqual([one.sourceAuthFile, one.targetAuthFile], ['f', undefined])
+    const filesOf = (...argv: string[]) => {
+      const { sourceAuth, targetAuth } = parseCopyArguments(['a', 'b', ...argv])
+      return [sourceAuth, targetAuth].map((auth) => auth && `${auth.option} ${auth.file}`)
+    }
+    assert.deepEqual(filesOf('--authfile', 'f'), ['--authfile f', '--authfile f'])
+    assert.deepEqual(filesOf('--authfile', 'f', '--dest-authfile', '-'), [
+      ...['--authfile f', '--dest-authfile -'],
+    ])
+    assert.deepEqual(filesOf('--src-authfile', 'f'), ['--src-authfile f', undefined])
   })
 
   test('every fault is told at once', () => {

@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { RegistryError } from '@containers/image-copy'
+import { outcomeOfFailure } from '../../../src/cli/copy/failure.ts'
+
+const { signal } = new AbortController()
+
+function messageOf(error: unknown): string {
+  const outcome = outcomeOfFailure(error, signal)
+  return 'message' in outcome ? outcome.message : ''
+}
+
+describe('what is said of an image that was not copied', () => {
+  test('the options by which a registry of plain http is copied from', () => {
+    const party = { host: 'r.test:5000', registry: 'r.test:5000' }
+    const message = messageOf(new RegistryError('COPY_TLS', 'no TLS', party))
+    assert.equal(message, 'no TLS (--ca FILE or --http r.test:5000)')
+  })
+
+  test('plain http is not offered where a token server fails', () => {
+    const party = { host: 'auth.test', registry: 'r.test' }
+    assert.equal(messageOf(new RegistryError('COPY_TLS', 'no TLS', party)), 'no TLS (--ca FILE)')
+  })
+
+  test('other failures are told as they are', () => {
+    const denied = new RegistryError('COPY_DENIED', 'denied', { host: 'r.test' })
+    assert.deepEqual(outcomeOfFailure(denied, signal), {
+      ...{ status: 'failed', code: 'COPY_DENIED', message: 'denied' },
+    })
+    assert.deepEqual(outcomeOfFailure(new TypeError('a mistake'), signal), {
+      ...{ status: 'failed', code: 'KIP_INTERNAL', message: 'a mistake' },
+    })
+  })
+
+  test('whatever fails in a run that was stopped was stopped', () => {
+    const stop = new AbortController()
+    stop.abort(new Error('stopped by SIGINT'))
+    assert.deepEqual(outcomeOfFailure(new Error('closed'), stop.signal), {
+      ...{ status: 'stopped', code: 'KIP_STOPPED', message: 'stopped by SIGINT' },
+    })
+  })
+})
