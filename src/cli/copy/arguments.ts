@@ -37,11 +37,15 @@ export const copyUsage = `Usage: kip copy [OPTIONS] SOURCE TARGET
        kip copy [OPTIONS] --from-file LIST
 
 Copies images between registries, byte for byte: digests stay, signatures verify, every platform is there. What the
-target holds is not sent again, and its tag is written last. The exit code is 0 only if every image arrived.
+target holds is not sent again, and its tag is written last.
+
+SOURCE and TARGET are [HOST[:PORT]/]REPOSITORY[:TAG][@DIGEST]. Without a HOST a source is of Docker Hub, so that nginx is
+docker.io/library/nginx:latest; a target has one.
 
   --from-file FILE        copy each line's SOURCE TARGET; - is standard input, # begins a comment
   --concurrency N         images at a time; default 8
-  --platform OS/ARCH      only this platform, as often as wanted; the index stays whole, so the target must allow gaps
+  --platform OS/ARCH      only this platform, linux/amd64 or linux/arm/v7, as often as wanted, or several with commas;
+                          the index stays whole, so the target must allow gaps
   --referrers             also what points at the image: referrers, cosign signatures, attestations and SBOMs
   --foreign-layers HOST   also foreign layers, from the source or from their URLs at this host, as often as wanted
   --recheck               look at every part even when the target's tag has the digest already
@@ -52,7 +56,10 @@ target holds is not sent again, and its tag is written last. The exit code is 0 
   --authfile FILE         credentials, as docker login writes them; - is standard input; default $REGISTRY_AUTH_FILE, or
                           config.json in $DOCKER_CONFIG or ~/.docker and podman's $XDG_RUNTIME_DIR/containers/auth.json
   --src-authfile FILE     the same for the source only
-  --dest-authfile FILE    the same for the target only`
+  --dest-authfile FILE    the same for the target only
+  -h, --help              print this
+
+The exit code is 0 when every image arrived, 1 when one did not, 2 when the arguments or a file named there are wrong.`
 
 const OPTIONS = {
   help: { type: 'boolean', short: 'h', default: false },

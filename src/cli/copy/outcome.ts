@@ -99,7 +99,7 @@ export function outcomeJson(pair: CopyPair, outcome: Outcome): string {
   return JSON.stringify({ type: 'image', source, target, ...outcome })
 }
 
-/** The last line of `kip copy --json`. */
+/** The last line of `kip copy --output json`. */
 export function summaryJson(summary: Summary): string {
   return JSON.stringify({ type: 'summary', ...summary })
 }
