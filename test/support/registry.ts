@@ -34,6 +34,8 @@ export interface TestRegistryOptions {
   readonly tls?: boolean
   /** Let in `registryUser` only; default: everybody. */
   readonly authenticated?: boolean
+  /** Take indexes of which some images are missing; of `distribution 3`. Default: refuse them. */
+  readonly sparse?: boolean
 }
 
 /** A real registry of one test, on a free port of 127.0.0.1. */
@@ -111,6 +113,7 @@ export async function startRegistry(options: TestRegistryOptions = {}): Promise<
       program,
       tls: options.tls === true,
       authenticated: options.authenticated === true,
+      sparse: options.sparse === true,
     })
     if (authority) await registry.issueCertificate(authority)
     await registry.start()
@@ -177,6 +180,7 @@ interface ProgramOptions {
   readonly program: string
   readonly tls: boolean
   readonly authenticated: boolean
+  readonly sparse: boolean
 }
 
 class RegistryProgram {
@@ -256,6 +260,7 @@ class RegistryProgram {
     return registryConfig({
       listen: `127.0.0.1:${this.port}`,
       storageFolder: file('storage'),
+      sparse: this.#options.sparse,
       ...(this.#options.tls && {
         tls: { certificateFile: file('tls.crt'), keyFile: file('tls.key') },
       }),

@@ -14,6 +14,8 @@ export interface RegistryConfig {
   readonly quiet?: boolean
   /** File with the users that are let in; default: everybody. */
   readonly htpasswdFile?: string
+  /** Take indexes of which some images are missing, as distribution 3 can. */
+  readonly sparse?: boolean
 }
 
 /**
@@ -38,7 +40,12 @@ export function registryConfig(options: RegistryConfig): string {
       maintenance: { uploadpurging: { enabled: false } },
     },
     // Images with foreign layers are refused otherwise.
-    validation: { manifests: { urls: { allow: ['^https://'] } } },
+    validation: {
+      manifests: {
+        urls: { allow: ['^https://'] },
+        ...(options.sparse && { indexes: { platforms: 'none' } }),
+      },
+    },
     http: { addr: options.listen, ...tls },
     ...auth,
   })

@@ -527,6 +527,34 @@ describe('platforms', () => {
     assert.equal(target.repository('c/d').tags.size, 0)
   })
 
+  test('in part are refused with where each is by itself', async () => {
+    await source.client.push(index, 'a/b', 'v1')
+    for (const [platform, { digest }] of [
+      ['linux/amd64', amd64],
+      ['linux/arm64', arm],
+    ] as const) {
+      await assert.rejects(
+        copyImage(client, from(), to('v1', platform), { platforms: [platform] }),
+        {
+          message: new RegExp(`by its digest: ${platform} = ${source.host}/a/b@${digest} \\(`),
+        },
+      )
+      const alone = { registry: source.host, repository: 'a/b', digest }
+      assert.equal((await copyImage(client, alone, to('v1', 'alone'))).digest, digest)
+    }
+  })
+
+  test('in part of very many are refused with where some of them are', async () => {
+    const platforms = Array.from({ length: 12 }, (_, i) => `linux/made${i}`)
+    const made = platforms.map((platform) => ({ image: amd64, platform }))
+    const many = sampleIndex([...made, { image: arm, platform: 'linux/arm64' }])
+    await source.client.push(many, 'a/b', 'v1')
+    await assert.rejects(
+      copyImage(client, from(), to(), { platforms }),
+      /linux\/made9 = \S+ and 2 more \(/,
+    )
+  })
+
   test('that are not there are named, with those that are', async () => {
     await source.client.push(index, 'a/b', 'v1')
     await source.client.push(amd64, 'a/b', 'single')

@@ -17,7 +17,7 @@ import {
 import { addReferrer } from '../registry/referrers.ts'
 import type { Repository } from '../registry/repository.ts'
 import { concurrently } from './concurrently.ts'
-import { requirePlatform, selectPlatforms } from './platforms.ts'
+import { placesOfPlatforms, requirePlatform, selectPlatforms } from './platforms.ts'
 
 /** What was moved and what was not. Blobs and bytes count once per image. */
 export interface Tally {
@@ -154,12 +154,7 @@ export class ImageCopier {
       if (!/BLOB_UNKNOWN|MANIFEST_UNKNOWN/.test(error.message)) throw error
       if (error.status >= 500) throw this.#explain(error, manifest)
       if (manifest.kind === 'index') {
-        if (platforms.length === 0) throw error
-        throw new RegistryError(
-          'COPY_SPARSE_INDEX_REFUSED',
-          `${target.registry} takes no index of which some platforms are missing; copy all platforms, or a single platform by its digest (${error.message})`,
-          { ...partyOf(error), status: error.status, cause: error },
-        )
+        throw platforms.length === 0 ? error : this.#sparse(error, manifest)
       }
       for (const blob of manifest.blobs)
         client.ledger.of(target.route.main.host, blob.digest).forget()
@@ -197,6 +192,20 @@ export class ImageCopier {
       bytes: bytes.length,
       how: 'copied',
     })
+  }
+
+  /** An image of the index, taken by its digest, is no part of one. */
+  #sparse(
+    error: RegistryError,
+    { manifests }: Manifest & { readonly kind: 'index' },
+  ): RegistryError {
+    const { source, target, platforms } = this.#options
+    const places = placesOfPlatforms(source, manifests, platforms)
+    return new RegistryError(
+      'COPY_SPARSE_INDEX_REFUSED',
+      `${target.registry} takes no index of which some platforms are missing; copy all platforms, or a single platform by its digest${places && `: ${places}`} (${error.message})`,
+      { ...partyOf(error), status: error.status, cause: error },
+    )
   }
 
   /** distribution takes foreign layers only from URLs that its configuration allows, and says so by an unknown error. */

@@ -13,6 +13,7 @@ import {
   normalizePlatform,
   type Platform,
 } from '../image/platform.ts'
+import { formatReference } from '../reference.ts'
 import type { Context } from '../registry/context.ts'
 import { getManifest } from '../registry/manifests.ts'
 import { describeRepository, type Repository } from '../registry/repository.ts'
@@ -63,6 +64,28 @@ export async function selectPlatforms(
       chosen.has(entry) ||
       (isAttestation(entry) && digests.has(entry.annotations?.[attestationOf] ?? '')),
   )
+}
+
+/** Most of those asked for that an error names. */
+const mostNamed = 10
+
+/**
+ * Where the images of an index for `wanted` are by themselves, for an error: `linux/arm64 = host/repository@sha256:…`. One whose
+ * entry names no platform is passed over.
+ */
+export function placesOfPlatforms(
+  { registry, name: repository }: Repository,
+  entries: readonly Descriptor[],
+  wanted: readonly Platform[],
+): string {
+  const places = entries.flatMap((entry) => {
+    const { platform, digest } = entry
+    if (platform === undefined || isAttestation(entry)) return []
+    if (!wanted.some((want) => matchesPlatform(platform, want))) return []
+    return [`${formatPlatform(platform)} = ${formatReference({ registry, repository, digest })}`]
+  })
+  const more = places.length - mostNamed
+  return places.slice(0, mostNamed).join(', ') + (more > 0 ? ` and ${more} more` : '')
 }
 
 /** Holds a single image against the platforms asked for. @throws RegistryError `COPY_PLATFORM_MISSING` */
