@@ -3,15 +3,16 @@ import {
   type CopyOptions,
   copyImage,
   createRegistryClient,
-  faultOfAuthorities,
   planCopy,
   proxyFromVariables,
   type RegistryClient,
   type RegistryClientOptions,
+  serverOf,
 } from '@containers/image-copy'
 import { type CopyArguments, copyUsage, parseCopyArguments } from './copy/arguments.ts'
 import { copyCredentials } from './copy/credentials.ts'
 import { outcomeOfFailure } from './copy/failure.ts'
+import { readHostOptions } from './copy/host-options.ts'
 import { type CopyPair, parseCopyList, parseCopyPair } from './copy/items.ts'
 import { readNamed, readNamedInput } from './copy/named-file.ts'
 import { type Outcome, summarize } from './copy/outcome.ts'
@@ -38,13 +39,13 @@ export async function copy(invocation: Invocation): Promise<number> {
 
 async function copyPairs(args: CopyArguments, invocation: Invocation): Promise<number> {
   const { env, readFile, readInput, complain } = invocation
-  const [pairs, authorities, credentialsFor] = await allUsable([
+  const [pairs, hostOptions, credentialsFor] = await allUsable([
     readPairs(args, invocation),
-    readAuthorities(args, invocation),
+    readHostOptions(args.hosts, readFile),
     copyCredentials({ ...args, env, readFile, readInput, complain }),
   ])
   const credentials = credentialsFor(pairs)
-  const client = createClient(args, invocation, pairs, { ...authorities, credentials })
+  const client = createClient(args, invocation, pairs, { ...hostOptions, credentials })
   const reporter = new Reporter({ invocation, output: args.output, images: pairs.length })
   const { signal } = invocation
   const started = process.uptime()
@@ -81,36 +82,21 @@ function createClient(
   args: CopyArguments,
   { env, version }: Invocation,
   pairs: readonly CopyPair[],
-  options: Pick<RegistryClientOptions, 'ca' | 'credentials'>,
+  options: Pick<RegistryClientOptions, 'ca' | 'credentials' | 'hosts'>,
 ): RegistryClient {
-  const plain = new Set(args.http)
+  const { http, mirrors } = args.hosts
+  const registries = [
+    ...pairs.flatMap((pair) => [pair.source.registry, pair.target.registry]),
+    ...mirrors.map(({ place }) => place.replace(/\/.*/s, '')),
+  ]
   try {
     const proxy = proxyFromVariables(env)
-    for (const host of new Set(
-      pairs.flatMap((pair) => [pair.source.registry, pair.target.registry]),
-    ))
-      proxy(new URL(`${plain.has(host) ? 'http' : 'https'}://${host}/`))
-    return createRegistryClient({
-      ...options,
-      hosts: (host) => ({ http: plain.has(host) }),
-      proxy,
-      userAgent: `kip/${version}`,
-    })
+    for (const host of new Set(registries)) proxy(serverOf(host, http.includes(host)))
+    return createRegistryClient({ ...options, proxy, userAgent: `kip/${version}` })
   } catch (error) {
     if (!(error instanceof TypeError)) throw error
     throw new UsageError([error.message])
   }
-}
-
-async function readAuthorities(
-  { ca: file }: CopyArguments,
-  { readFile }: Invocation,
-): Promise<Pick<RegistryClientOptions, 'ca'>> {
-  if (file === undefined) return {}
-  const ca = readNamed('--ca', file, readFile)
-  const fault = faultOfAuthorities(ca)
-  if (fault !== undefined) throw new UsageError([`--ca ${file}: ${fault}`])
-  return { ca }
 }
 
 /** Never rejects: what went wrong is the outcome, and stops no other image. */

@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util'
 import { isRegistryHost } from '@containers/image-copy'
 import { UsageError } from '../errors.ts'
 import { readArguments } from '../read-arguments.ts'
+import { HOST_OPTIONS, type HostArguments, parseHostArguments } from './host-arguments.ts'
 import { optionsElsewhere } from './options-elsewhere.ts'
 
 /** What the arguments of `kip copy` ask for, before any file is read. */
@@ -19,8 +20,7 @@ export interface CopyArguments {
   readonly foreignLayers: readonly string[] | undefined
   readonly recheck: boolean
   readonly concurrency: number
-  readonly http: readonly string[]
-  readonly ca: string | undefined
+  readonly hosts: HostArguments
   /** Docker configurations with credentials; undefined: the default one. */
   readonly sourceAuth: NamedFile | undefined
   readonly targetAuth: NamedFile | undefined
@@ -52,7 +52,10 @@ docker.io/library/nginx:latest; a target has one.
   --dry-run               write nothing; tell how many bytes would be sent
   --output text|json      json: one object a line and image, and one for all at the end
   --http HOST             speak plain http to this registry, as often as wanted
-  --ca FILE               PEM of authorities to trust besides the system's
+  --ca [HOST=]FILE        PEM of authorities to trust besides the system's, for this registry or all; as often as wanted
+  --client-cert HOST=CERTFILE,KEYFILE
+                          PEM of the certificate to show this registry, and of its key, as often as wanted
+  --mirror HOST=PLACE     ask PLACE, a host and maybe a path there, before this registry when reading, as often as wanted
   --authfile FILE         credentials, as docker login writes them; - is standard input; default $REGISTRY_AUTH_FILE, or
                           config.json in $DOCKER_CONFIG or ~/.docker and podman's $XDG_RUNTIME_DIR/containers/auth.json
   --src-authfile FILE     the same for the source only
@@ -71,8 +74,7 @@ const OPTIONS = {
   recheck: { type: 'boolean', default: false },
   'dry-run': { type: 'boolean', default: false },
   output: { type: 'string', default: 'text' },
-  http: { type: 'string', multiple: true },
-  ca: { type: 'string' },
+  ...HOST_OPTIONS,
   authfile: { type: 'string' },
   'src-authfile': { type: 'string' },
   'dest-authfile': { type: 'string' },
@@ -100,14 +102,13 @@ export function parseCopyArguments(argv: readonly string[]): CopyArguments {
   if (!/^[1-9]\d{0,2}$/.test(values.concurrency)) {
     faults.push(`--concurrency ${JSON.stringify(values.concurrency)}: give a number from 1 to 999`)
   }
-  for (const option of ['ca', 'authfile', 'src-authfile', 'dest-authfile', 'from-file'] as const) {
+  for (const option of ['authfile', 'src-authfile', 'dest-authfile', 'from-file'] as const) {
     if (values[option] === '') faults.push(`--${option}: give a file`)
   }
-  for (const option of ['http', 'foreign-layers'] as const) {
-    for (const host of values[option] ?? []) {
-      if (isRegistryHost(host)) continue
-      faults.push(`--${option} ${JSON.stringify(host)}: give host or host:port`)
-    }
+  const hosts = parseHostArguments(values, faults)
+  for (const host of values['foreign-layers'] ?? []) {
+    if (isRegistryHost(host)) continue
+    faults.push(`--foreign-layers ${JSON.stringify(host)}: give host or host:port`)
   }
   const platforms = (values.platform ?? []).flatMap((text) => text.split(','))
   for (const platform of platforms) {
@@ -136,8 +137,7 @@ export function parseCopyArguments(argv: readonly string[]): CopyArguments {
     foreignLayers: values['foreign-layers'],
     recheck: values.recheck,
     concurrency: Number(values.concurrency),
-    http: values.http ?? [],
-    ca: values.ca,
+    hosts,
     sourceAuth,
     targetAuth,
   }

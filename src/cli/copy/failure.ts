@@ -15,9 +15,11 @@ function reasonOf({ reason }: AbortSignal): string {
 }
 
 /** The library says what to do; how that is written here is said by the command. */
-function optionsFor({ code, host, registry }: RegistryError): string {
+function optionsFor({ code, host, registry, cause }: RegistryError): string {
   if (code !== 'COPY_TLS') return ''
-  // Plain http is spoken to a registry only, never where its answers lead.
-  const http = host === registry ? ` or --http ${registry}` : ''
-  return ` (--ca FILE${http})`
+  // A certificate, and plain http, are for a registry only, never where its answers lead.
+  const own = host === registry
+  if (cause instanceof Error && cause.name === 'ClientCertificateError')
+    return own ? ` (--client-cert ${registry}=CERTFILE,KEYFILE)` : ''
+  return own ? ` (--ca FILE or --http ${registry})` : ' (--ca FILE)'
 }

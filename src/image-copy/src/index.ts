@@ -33,6 +33,7 @@ export {
 } from './http/address.ts'
 export { faultOfAuthorities } from './http/authorities.ts'
 export { type ProxyChoice, type ProxyVariables, proxyFromVariables } from './http/proxy.ts'
+export { faultOfClientCertificate } from './http/tls-identity.ts'
 export {
   formatReference,
   type ImageReference,

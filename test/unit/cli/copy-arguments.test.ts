@@ -32,7 +32,7 @@ describe('arguments of kip copy', () => {
     ])
     assert.deepEqual(args.foreignLayers, ['mcr.microsoft.com'])
     assert.deepEqual(args.platforms, ['linux/amd64', 'linux/arm64', 'linux/arm/v7'])
-    assert.deepEqual(args.http, ['x:5000', '[::1]:5000'])
+    assert.deepEqual(args.hosts.http, ['x:5000', '[::1]:5000'])
     assert.equal(args.dryRun && args.referrers, true)
     assert.equal(args.output, 'json')
   })
@@ -47,6 +47,41 @@ describe('arguments of kip copy', () => {
       ...['--authfile f', '--dest-authfile -'],
     ])
     assert.deepEqual(filesOf('--src-authfile', 'f'), ['--src-authfile f', undefined])
+  })
+
+  test('what is said of single registries is read', () => {
+    const { hosts } = parseCopyArguments([
+      ...['a', 'b', '--ca', 'all.pem', '--ca', 'x:5000=x=1.pem', '--ca', './y.test=z.pem'],
+      ...['--client-cert', 'x:5000=c.pem,k.pem', '--client-cert', 'y.test=both.pem'],
+      ...['--mirror', 'docker.io=m.test/hub', '--mirror', 'docker.io=n.test:1'],
+    ])
+    assert.deepEqual(hosts.authorities, [
+      { host: undefined, file: 'all.pem' },
+      { host: 'x:5000', file: 'x=1.pem' },
+      { host: undefined, file: './y.test=z.pem' },
+    ])
+    assert.deepEqual(hosts.clientCerts, [
+      { host: 'x:5000', certFile: 'c.pem', keyFile: 'k.pem' },
+      { host: 'y.test', certFile: 'both.pem', keyFile: 'both.pem' },
+    ])
+    assert.deepEqual(hosts.mirrors, [
+      { host: 'docker.io', place: 'm.test/hub' },
+      { host: 'docker.io', place: 'n.test:1' },
+    ])
+  })
+
+  test('every fault of what is said of single registries is told at once', () => {
+    const wrong = [
+      ...['--client-cert=c.pem', '--client-cert=x.test=', '--client-cert=x.test=a,b,c'],
+      ...['--client-cert=x.test=a,', '--client-cert=y.test=a', '--client-cert=y.test=b'],
+      ...['--mirror=m.test', '--mirror=x.test=https://m.test', '--mirror=x.test=m.test/UP'],
+      ...['--mirror=x.test=m.test//a', '--ca=', '--ca=x.test='],
+    ]
+    const faults = faultsOf(() => parseCopyArguments(['a', 'b', ...wrong]))
+    assert.equal(faults.length, wrong.length - 1)
+    for (const option of wrong.filter((option) => !option.startsWith('--client-cert=y.test=')))
+      assert.ok(faults.some((fault) => fault.includes(`"${option.replace(/^--[^=]+=/, '')}"`)))
+    assert.ok(faults.includes('--client-cert y.test: give one for each registry'))
   })
 
   test('every fault is told at once', () => {

@@ -17,6 +17,14 @@ describe('what is said of an image that was not copied', () => {
     assert.equal(message, 'no TLS (--ca FILE or --http r.test:5000)')
   })
 
+  test('the option by which a registry is shown a client certificate', () => {
+    const cause = new Error('alert certificate required')
+    cause.name = 'ClientCertificateError'
+    const party = { host: 'r.test', registry: 'r.test', cause }
+    const message = messageOf(new RegistryError('COPY_TLS', 'none', party))
+    assert.equal(message, 'none (--client-cert r.test=CERTFILE,KEYFILE)')
+  })
+
   test('plain http is not offered where a token server fails', () => {
     const party = { host: 'auth.test', registry: 'r.test' }
     assert.equal(messageOf(new RegistryError('COPY_TLS', 'no TLS', party)), 'no TLS (--ca FILE)')

@@ -31,6 +31,22 @@ export function tlsIdentity({ ca, cert, key }: TlsMaterial): TlsIdentity | undef
   }
 }
 
+/**
+ * Tries a client certificate and its key as TLS will.
+ *
+ * @param cert PEM, as is `key`
+ * @returns what is wrong with them, without their content; undefined: nothing
+ */
+export function faultOfClientCertificate(cert: string, key: string): string | undefined {
+  try {
+    contextOf(cert, key)
+    return undefined
+  } catch (error) {
+    if (error instanceof ClientCertificateError) return error.message
+    throw error
+  }
+}
+
 /** @throws ClientCertificateError */
 function contextOf(cert: string | undefined, key: string | undefined): SecureContext {
   const options = {
