@@ -176,10 +176,10 @@ describe('credential helpers', () => {
   const config = parseDockerConfig(
     JSON.stringify({ credHelpers: { 'q.io': 'test' }, credsStore: 'test' }),
   )
-  const ask = (folder: string, host = 'q.io') =>
+  const ask = (folder: string, host = 'q.io', helperTimeoutMs = 2000) =>
     dockerCredentials([config], {
       helperEnvironment: { PATH: `${folder}:/usr/bin:/bin` },
-      helperTimeoutMs: 2000,
+      helperTimeoutMs,
     })(host, 'x')
 
   test('are asked for the host on standard input', () =>
@@ -218,6 +218,21 @@ describe('credential helpers', () => {
             error.code === 'COPY_CREDENTIAL_HELPER' &&
             !/secret/.test(error.message),
         )
+      }))
+  }
+
+  for (const [what, script] of [
+    ['hang', 'exec sleep 10'],
+    // It holds the pipe, which the helper's own end does not close.
+    ['wait for another program that hangs', 'echo secret; sleep 10'],
+  ] as const) {
+    test(`that ${what} are given up`, () =>
+      withHelper(script, async (folder) => {
+        await assert.rejects(ask(folder, 'q.io', 100), {
+          code: 'COPY_CREDENTIAL_HELPER',
+          message:
+            'credential helper docker-credential-test: gave no answer within 100 ms, or too much of one',
+        })
       }))
   }
 
