@@ -11,6 +11,8 @@ export interface FakeRegistryOptions {
     readonly key: string
     readonly ca: string
     readonly clientCa?: string
+    /** Ends the handshake with who has no certificate of `clientCa`; default: serves them too. */
+    readonly mutual?: boolean
   }
   readonly auth?: {
     readonly kind: 'basic' | 'bearer'
@@ -82,7 +84,11 @@ export class FakeRegistry implements AsyncDisposable {
           {
             cert: tls.cert,
             key: tls.key,
-            ...(tls.clientCa && { ca: tls.clientCa, requestCert: true, rejectUnauthorized: false }),
+            ...(tls.clientCa && {
+              ca: tls.clientCa,
+              requestCert: true,
+              rejectUnauthorized: tls.mutual === true,
+            }),
           },
           handle,
         )

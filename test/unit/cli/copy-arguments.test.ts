@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { describe, test } from 'node:test'
 import { copyUsage, parseCopyArguments } from '../../../src/cli/copy/arguments.ts'
 import { parseCopyList, parseCopyPair } from '../../../src/cli/copy/items.ts'
+import { summarize } from '../../../src/cli/copy/outcome.ts'
 import { UsageError } from '../../../src/cli/errors.ts'
 
 function faultsOf(work: () => unknown): readonly string[] {
@@ -132,6 +133,12 @@ describe('arguments of kip copy', () => {
   test('the page about them has the help as it is', async () => {
     const page = await readFile(new URL('../../../docs/copy.md', import.meta.url), 'utf8')
     assert.ok(page.includes(`\`\`\`text\n${copyUsage}\n\`\`\``))
+  })
+
+  test('the page about them names what a summary and its images hold as json', async () => {
+    const page = await readFile(new URL('../../../docs/copy.md', import.meta.url), 'utf8')
+    for (const key of Object.keys(summarize([], 0))) assert.ok(page.includes(`\`${key}\``), key)
+    for (const code of ['KIP_STOPPED', 'KIP_INTERNAL']) assert.ok(page.includes(`\`${code}\``))
   })
 
   test('help is given without anything else', () => {
