@@ -39,8 +39,8 @@ export const copyUsage = `Usage: kip copy [OPTIONS] SOURCE TARGET
 Copies images between registries, byte for byte: digests stay, signatures verify, every platform is there. What the
 target holds is not sent again, and its tag is written last.
 
-SOURCE and TARGET are [HOST[:PORT]/]REPOSITORY[:TAG][@DIGEST]. Without a HOST a source is of Docker Hub, so that nginx is
-docker.io/library/nginx:latest; a target has one.
+SOURCE and TARGET are [HOST[:PORT]/]REPOSITORY[:TAG][@DIGEST]. Without a HOST they are of Docker Hub: a source nginx is
+docker.io/library/nginx:latest, a target user/app is docker.io/user/app:latest.
 
   --from-file FILE        copy each line's SOURCE TARGET; - is standard input, # begins a comment
   --concurrency N         images at a time; default 8

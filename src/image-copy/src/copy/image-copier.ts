@@ -194,7 +194,7 @@ export class ImageCopier {
     })
   }
 
-  /** An image of the index, taken by its digest, is no part of one. */
+  /** By the digests that are named, images are copied alone, and no index is written. */
   #sparse(
     error: RegistryError,
     { manifests }: Manifest & { readonly kind: 'index' },
