@@ -52,7 +52,7 @@ export interface Registry {
   stop(): Promise<void>
   isRunning(): boolean
   /**
-   * Makes trouble for chosen requests: latency, other answers, truncated or altered bodies. It is begun anew for that, and when
+   * Makes trouble for chosen requests: latency, other answers, bodies cut or altered. It is begun anew for that, and when
    * the trouble is disposed of; in between every request in its log comes from its own address.
    */
   trouble(troubles: readonly Trouble[]): Promise<AsyncDisposable>

@@ -66,6 +66,8 @@ export interface Troubled extends AsyncDisposable {
   readonly host: string
   /** Requests that each of the troubles may still come over. */
   readonly left: readonly number[]
+  /** Bytes of requests' bodies that the registry was given. */
+  passed(): number
 }
 
 /**
@@ -161,6 +163,7 @@ function registryOf(
       return {
         host: `127.0.0.1:${server.port}`,
         left: server.left,
+        passed: () => server.passed,
         [Symbol.asyncDispose]: () => server.close(),
       }
     },

@@ -1,4 +1,5 @@
 import {
+  type ClientRequest,
   createServer,
   type IncomingMessage,
   type RequestListener,
@@ -8,6 +9,7 @@ import {
 } from 'node:http'
 import { createServer as createTlsServer, request as requestTls } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
+import type { Writable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 
 /** What becomes of chosen requests to a registry. */
@@ -16,16 +18,20 @@ export interface Trouble {
   readonly method?: string
   /** Regular expression for the path with its query; default: every path. */
   readonly path?: string
+  /** Only requests whose body is said to have more bytes than this. */
+  readonly bodyOver?: number
   /** Not for requests that show these, by Basic authentication. */
   readonly unless?: { readonly username: string; readonly password: string }
   /** How many requests; default: all that match. */
   readonly times?: number
   /** Waits before anything else happens. */
   readonly delayMs?: number
-  /** Answers so in the registry's place: 401, 429, 503. */
+  /** Answers so in the registry's place: 401, 413, 429, 503. */
   readonly status?: number
   /** Of that answer. */
   readonly headers?: Readonly<Record<string, string>>
+  /** Cuts the connection after so many bytes of the request's body; the registry has seen it when the client does. */
+  readonly cutRequestAfter?: number
   /** Cuts the connection after so many bytes of the answer's body. */
   readonly truncateAfter?: number
   /** Flips a bit in this byte of the answer's body. */
@@ -47,6 +53,7 @@ export class TroubledServer implements AsyncDisposable {
   readonly #left: number[]
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
+  #passed = 0
 
   private constructor(options: TroubledServerOptions) {
     this.#options = options
@@ -81,6 +88,11 @@ export class TroubledServer implements AsyncDisposable {
     return this.#left
   }
 
+  /** Bytes of requests' bodies that the registry was given. */
+  get passed(): number {
+    return this.#passed
+  }
+
   async close(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy()
     await new Promise((resolve) => this.#server.close(resolve))
@@ -108,6 +120,7 @@ export class TroubledServer implements AsyncDisposable {
       (trouble, i) =>
         (this.#left[i] ?? 0) > 0 &&
         (trouble.method ?? method) === method &&
+        Number(headers['content-length'] ?? 0) > (trouble.bodyOver ?? -1) &&
         new RegExp(trouble.path ?? '').test(url) &&
         !shows(headers.authorization, trouble.unless),
     )
@@ -134,8 +147,34 @@ export class TroubledServer implements AsyncDisposable {
         response.writeHead(answer.statusCode ?? 502, answer.headers)
         this.#body(answer, response, trouble).then(resolve, reject)
       })
+      const { cutRequestAfter } = trouble ?? {}
+      if (cutRequestAfter !== undefined) {
+        this.#cut(request, asked, cutRequestAfter).then(() => response.destroy(), reject)
+        return
+      }
+      request.on('data', (part: Buffer) => {
+        this.#passed += part.length
+      })
       request.pipe(asked)
     })
+  }
+
+  /** Hands on the first bytes of a body and no more. Resolves when the registry has let go of the connection. */
+  async #cut(request: IncomingMessage, asked: ClientRequest, after: number): Promise<void> {
+    let left = after
+    // The client's connection is to stay until the registry's is gone.
+    for await (const part of request.iterator({ destroyOnReturn: false })) {
+      const bytes = (part as Buffer).subarray(0, left)
+      left -= bytes.length
+      this.#passed += bytes.length
+      await written(asked, bytes)
+      if (left === 0) break
+    }
+    const gone = new Promise((resolve) => asked.on('close', resolve))
+    // Some registries answer what they got no end of.
+    asked.removeAllListeners('response').on('error', () => {})
+    asked.socket?.end()
+    await gone
   }
 
   async #body(
@@ -161,9 +200,9 @@ export class TroubledServer implements AsyncDisposable {
 }
 
 /** Waits until the bytes are on their way, so that a cut after them cuts nothing of them. */
-function written(response: ServerResponse, bytes: Buffer): Promise<void> {
+function written(to: Writable, bytes: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
-    response.write(bytes, (error) => (error ? reject(error) : resolve()))
+    to.write(bytes, (error) => (error ? reject(error) : resolve()))
   })
 }
 
