@@ -26,6 +26,11 @@ export interface FakeRegistryOptions {
   readonly sparse?: boolean
   /** Largest body of one request that carries a blob; 413 above. */
   readonly maxBody?: number
+  /**
+   * Refuses what its URL takes an upload to be further or less far than it is: all but the question how far it is
+   * (distribution 3), or that too (distribution 2.8). Default: does not look.
+   */
+  readonly uploadState?: 'distribution 3' | 'distribution 2.8'
   /** Every answer waits this long, in milliseconds. */
   readonly delayMs?: number
   readonly host?: string
@@ -302,10 +307,19 @@ export class FakeRegistry implements AsyncDisposable {
     }
     const state = (status: number) =>
       end(response, status, {
-        location: `${this.options.tls ? 'https' : 'http'}://${request.headers.host}${place}${id}?_state=x`,
+        location: `${this.options.tls ? 'https' : 'http'}://${request.headers.host}${place}${id}?_state=${upload.bytes.length}`,
         range: `0-${Math.max(0, upload.bytes.length - 1)}`,
       })
-    if (request.method === 'GET') return state(204)
+    const { uploadState } = this.options
+    const isThere = Number(url.searchParams.get('_state')) === upload.bytes.length
+    if (request.method === 'GET' && (isThere || uploadState !== 'distribution 2.8'))
+      return state(204)
+    if (!isThere && uploadState !== undefined) {
+      request.resume()
+      return uploadState === 'distribution 3'
+        ? fail(response, 416, 'RANGE_INVALID')
+        : fail(response, 404, 'BLOB_UPLOAD_INVALID')
+    }
     if (request.method === 'DELETE') {
       this.uploads.delete(id)
       return end(response, 204)

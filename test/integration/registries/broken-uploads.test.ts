@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { copyImage, createRegistryClient } from '../../../src/image-copy/src/index.ts'
+import {
+  type CopyOptions,
+  copyImage,
+  createRegistryClient,
+} from '../../../src/image-copy/src/index.ts'
 import { tinyImage } from '../../cluster/images/tiny.ts'
 import type { Trouble } from '../../cluster/registry/troubled-server.ts'
 import { independentTools } from '../../support/independent-tools.ts'
@@ -10,6 +14,7 @@ import {
   type TestRegistry,
   whyNoRegistry,
 } from '../../support/registry.ts'
+import { waitUntil } from '../../support/wait-until.ts'
 
 const MiB = 1024 * 1024
 const missing = await whyNoRegistry()
@@ -55,7 +60,10 @@ for (const [kind, then] of Object.entries(kinds) as [RegistryKind, string][]) {
     })
 
     /** Copies an image of one layer, of more than 5 MiB. @returns bytes of bodies that the target was given beyond those it needs */
-    const copy = async (troubles: readonly Trouble[]): Promise<number> => {
+    const copy = async (
+      troubles: readonly Trouble[],
+      options: CopyOptions = {},
+    ): Promise<number> => {
       number += 1
       const image = tinyImage(number, 5 * MiB)
       const repository = `broken/${number}`
@@ -70,6 +78,7 @@ for (const [kind, then] of Object.entries(kinds) as [RegistryKind, string][]) {
           client,
           { registry: source.host, repository, tag: '1' },
           { registry: at.host, repository, tag: '1' },
+          options,
         )
       } finally {
         await client.close()
@@ -89,5 +98,29 @@ for (const [kind, then] of Object.entries(kinds) as [RegistryKind, string][]) {
         assert.equal(await copy(troubles), then === 'goes on' ? 0 : there)
       })
     }
+
+    // Of the others, distribution 2.8 refuses whatever it is asked about such an upload, and go-containerregistry knows no cancelling.
+    if (kind === 'distribution 3')
+      test('since the copy is stopped, is freed', async () => {
+        const mark = await target.accessLogEnd()
+        const stop = new AbortController()
+        const onEvent: CopyOptions['onEvent'] = (event) => {
+          if (event.type === 'blob-progress' && event.sent > 3 * MiB)
+            stop.abort(new Error('enough'))
+        }
+        await assert.rejects(copy([], { signal: stop.signal, onEvent }), /enough/)
+        const upload = await waitUntil('the broken upload in the log', async () =>
+          (await target.accessLog(mark)).find(
+            ({ method, status }) => method === 'PUT' && status >= 400,
+          ),
+        )
+        const [place = ''] = upload.path.split('?')
+        await waitUntil('its cancelling in the log', async () =>
+          (await target.accessLog(mark)).some(
+            ({ method, path, status }) =>
+              method === 'DELETE' && path.startsWith(place) && status === 204,
+          ),
+        )
+      })
   })
 }

@@ -18,6 +18,8 @@ export interface UploadSession {
 
 /** How long a failed upload's cancelling may hold up its failure, in milliseconds. */
 const cancelMs = 3000
+/** A registry may still be writing what came before the break, and then is further at each request than it said before. */
+const cancelTries = 5
 
 /**
  * Starts an upload; with `mount`, asks at the same time whether the registry can take the blob from `from`.
@@ -94,21 +96,35 @@ export async function cancelUpload(
   session: UploadSession,
   context: Context,
 ): Promise<void> {
-  const { endpoint, path, scopes } = target.write
   const limit = new Stop()
   const timer = setTimeout(() => limit.abort(new Error('too late')), cancelMs)
+  const inner = { ...context, signal: limit }
   try {
-    const request = {
-      method: 'DELETE' as const,
-      url: session.url,
-      repository: path,
-      scopes,
-      expect: [204, 202, 200, 404],
+    let open: UploadSession | undefined = session
+    for (let tries = 1; open !== undefined && tries <= cancelTries; tries += 1) {
+      if (await isCancelled(target, open, inner)) return
+      open = await uploadStatus(target, open, inner)
     }
-    await endpoint.openOnce(request, { ...context, signal: limit })
   } catch {
     // The registry drops uploads by itself in time; the failure that led here is the one to report.
   } finally {
     clearTimeout(timer)
   }
+}
+
+/** @returns false where the upload has come further than its URL says: distribution 3 wants to be asked how far */
+async function isCancelled(
+  target: Repository,
+  session: UploadSession,
+  context: Context,
+): Promise<boolean> {
+  const { endpoint, path, scopes } = target.write
+  const request = {
+    method: 'DELETE' as const,
+    url: session.url,
+    repository: path,
+    scopes,
+    expect: [204, 202, 200, 404, 416],
+  }
+  return (await endpoint.openOnce(request, context)).status !== 416
 }

@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict'
+import type { IncomingMessage } from 'node:http'
+import { afterEach, test } from 'node:test'
+import {
+  type CopyEvent,
+  type CopyOptions,
+  copyImage,
+  createRegistryClient,
+  type RegistryClient,
+} from '../../../src/image-copy/src/index.ts'
+import type { Image } from '../../cluster/images/image.ts'
+import { FakeRegistry, type FakeRegistryOptions } from '../../support/fake-registry.ts'
+import { noise, sampleImage } from '../../support/sample-images.ts'
+import { waitUntil } from '../../support/wait-until.ts'
+
+const MiB = 1024 * 1024
+let source: FakeRegistry
+let target: FakeRegistry
+let client: RegistryClient
+
+async function start(to: FakeRegistryOptions): Promise<void> {
+  source = await FakeRegistry.start()
+  target = await FakeRegistry.start(to)
+  client = createRegistryClient({
+    hosts: () => ({ http: true }),
+    retry: { baseMs: 1, maxMs: 2 },
+  })
+}
+
+afterEach(async () => {
+  await client.close()
+  await Promise.all([source.close(), target.close()])
+})
+
+async function pushed(name: string, bytes: number): Promise<Image> {
+  const image = sampleImage({ layers: [noise(name, bytes)] })
+  await source.client.push(image, 'a/b', 'v1')
+  return image
+}
+
+const copy = (options: CopyOptions = {}): Promise<unknown> =>
+  copyImage(
+    client,
+    { registry: source.host, repository: 'a/b', tag: 'v1' },
+    { registry: target.host, repository: 'c/d', tag: 'v1' },
+    options,
+  )
+
+const isUpload = ({ method, url }: IncomingMessage, what: string): boolean =>
+  method === what && /blobs\/uploads\/./.test(url ?? '')
+
+/** Cuts the connection of the first large body of a method, once some bytes of it are there. */
+function cutFirst(method: 'PUT' | 'PATCH', after: number): (request: IncomingMessage) => void {
+  let cut = false
+  return (request) => {
+    if (cut || !isUpload(request, method)) return
+    if (Number(request.headers['content-length']) <= after) return
+    cut = true
+    let seen = 0
+    // Not before the registry reads: it would miss what came until then.
+    setImmediate(() =>
+      request.on('data', (part: Buffer) => {
+        seen += part.length
+        if (seen > after) request.socket.destroy()
+      }),
+    )
+  }
+}
+
+const openUpload = () => [...target.uploads.values()].find(({ bytes }) => bytes.length > 1000)
+
+const bodies = (method: 'PUT' | 'PATCH', status: number): number[] =>
+  target.requests
+    .filter((it) => it.method === method && it.path.includes('/uploads/') && it.status === status)
+    .map(({ headers }) => Number(headers['content-length']))
+
+test('an upload that is stopped within its body is freed, though the registry has more than its URL says', async () => {
+  await start({ uploadState: 'distribution 3' })
+  await pushed('stopped', 8 * MiB)
+  const stop = new AbortController()
+  target.interceptor = async (request) => {
+    // Until the registry has seen the connection go, which keeps what came.
+    if (isUpload(request, 'DELETE')) await waitUntil('bytes that stay', openUpload)
+    return false
+  }
+  const onEvent = (event: CopyEvent): void => {
+    if (event.type === 'blob-progress' && event.sent > 6 * MiB) stop.abort(new Error('enough'))
+  }
+  await assert.rejects(copy({ signal: stop.signal, onEvent }), /enough/)
+  assert.equal(target.uploads.size, 0)
+})
+
+test('an upload whose body broke begins anew where the registry goes on with none', async () => {
+  await start({ uploadState: 'distribution 2.8' })
+  const image = await pushed('anew', 3 * MiB)
+  const cut = cutFirst('PUT', MiB)
+  target.interceptor = (request) => {
+    cut(request)
+    return false
+  }
+  await copy()
+  assert.equal(target.repository('c/d').tags.get('v1'), image.digest)
+  assert.equal(bodies('PUT', 201).at(-1), 3 * MiB)
+  assert.deepEqual(bodies('PATCH', 202), [])
+})
