@@ -9,7 +9,7 @@ import {
   type RegistryClient,
 } from '../../../src/image-copy/src/index.ts'
 import type { Image } from '../../cluster/images/image.ts'
-import { FakeRegistry, type FakeRegistryOptions } from '../../support/fake-registry.ts'
+import { FakeRegistry, type FakeRegistryOptions, fail } from '../../support/fake-registry.ts'
 import { noise, sampleImage } from '../../support/sample-images.ts'
 import { waitUntil } from '../../support/wait-until.ts'
 
@@ -90,6 +90,29 @@ test('an upload that is stopped within its body is freed, though the registry ha
   assert.equal(target.uploads.size, 0)
 })
 
+test('an upload goes on though the registry had more of it than it said', async () => {
+  await start({ uploadState: 'distribution 3' })
+  const image = await pushed('late', 3 * MiB)
+  const cut = cutFirst('PUT', MiB)
+  let late: Buffer | undefined
+  target.interceptor = (request) => {
+    cut(request)
+    const upload = openUpload()
+    if (upload === undefined) return false
+    if (isUpload(request, 'GET') && late === undefined) {
+      late = upload.bytes
+      upload.bytes = late.subarray(0, 500_000)
+    } else if (isUpload(request, 'PUT') && late !== undefined && upload.bytes.length === 500_000)
+      upload.bytes = late
+    return false
+  }
+  await copy()
+  assert.equal(target.repository('c/d').tags.get('v1'), image.digest)
+  assert.equal(target.uploads.size, 0)
+  assert.equal(bodies('PUT', 201).at(-1), 3 * MiB - (late?.length ?? 0))
+  assert.deepEqual(bodies('PATCH', 202), [])
+})
+
 test('an upload whose body broke begins anew where the registry goes on with none', async () => {
   await start({ uploadState: 'distribution 2.8' })
   const image = await pushed('anew', 3 * MiB)
@@ -102,4 +125,20 @@ test('an upload whose body broke begins anew where the registry goes on with non
   assert.equal(target.repository('c/d').tags.get('v1'), image.digest)
   assert.equal(bodies('PUT', 201).at(-1), 3 * MiB)
   assert.deepEqual(bodies('PATCH', 202), [])
+})
+
+test('an upload begins anew where the registry takes no more at the place that it names', async () => {
+  await start({})
+  const image = await pushed('nowhere', 3 * MiB)
+  const cut = cutFirst('PUT', MiB)
+  target.interceptor = (request, response) => {
+    cut(request)
+    if (request.headers['content-range'] === undefined) return false
+    request.resume()
+    fail(response, 416, 'RANGE_INVALID')
+    return true
+  }
+  await copy()
+  assert.equal(target.repository('c/d').tags.get('v1'), image.digest)
+  assert.equal(target.uploads.size, 0)
 })

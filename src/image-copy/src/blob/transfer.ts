@@ -43,7 +43,7 @@ const maxMismatches = 3
  * @returns false when the blob was there already
  */
 export async function transferBlob(parts: TransferParts): Promise<boolean> {
-  const held: Held = { session: undefined }
+  const held: Held = { session: undefined, sent: 0 }
   try {
     return await transfer(parts, held)
   } catch (error) {
@@ -55,11 +55,14 @@ export async function transferBlob(parts: TransferParts): Promise<boolean> {
 /** The upload that is open and in nobody's hands: to be gone on with, or cancelled. */
 interface Held {
   session: UploadSession | undefined
+  /** The most bytes of the blob that it can have. */
+  sent: number
 }
 
 async function drop(held: Held, { target, context }: TransferParts): Promise<void> {
   const { session } = held
   held.session = undefined
+  held.sent = 0
   if (session !== undefined) await cancelUpload(target, session, context)
 }
 
@@ -72,7 +75,7 @@ async function transfer(parts: TransferParts, held: Held): Promise<boolean> {
   let way = endpoint.learned.uploadStep
   // Each mirror may be wrong once: it is not asked again.
   let mismatchesLeft = maxMismatches + places.length - 1
-  let forgotten = false
+  let wasExcused = false
   let furthest = 0
   for (let tries = 1; ; ) {
     const attempt = new Attempt({ target, blob, context, hash, places, way: ways[way] })
@@ -84,6 +87,7 @@ async function transfer(parts: TransferParts, held: Held): Promise<boolean> {
       return done
     } catch (error) {
       held.session = attempt.session
+      held.sent = Math.max(held.sent, attempt.sent)
       if (context.signal.aborted || !(error instanceof RegistryError)) throw error
       const refused = attempt.uploadRefused(error)
       if (!error.retryable && !refused) {
@@ -101,21 +105,21 @@ async function transfer(parts: TransferParts, held: Held): Promise<boolean> {
       // The download has had its own tries.
       if (attempt.lostSource || !attempt.started) throw error
       endpoint.noteTrouble(error)
-      // A registry that was restarted knows the upload no more, which is no word about its kind; twice in a row is.
-      const forgot: boolean = refused && isForgotten(error) && !forgotten
-      forgotten = forgot
-      if (refused && !forgot) {
+      // No word about its kind, unless it comes twice in a row.
+      const excused: boolean = refused && !wasExcused && isAboutUpload(error, attempt)
+      wasExcused = excused
+      if (refused && !excused) {
         if (way + 1 >= ways.length) throw error
         way = nextWay(way, error, blob)
       } else if (attempt.lostUpload && tries >= 3 && way + 1 < ways.length) way += 1
       tries = attempt.sent > furthest + worthwhileBytes ? 1 : tries + 1
       furthest = Math.max(furthest, attempt.sent)
       if (tries > maxTries) throw error
-      if (refused) await drop(held, parts)
+      if (refused && !excused) await drop(held, parts)
       await endpoint.backOff(tries, error, `blob ${blob.digest}`, context)
       // The upload may have been finished, and only the answer lost.
       if (attempt.sent === blob.size && (await headBlob(target, blob, context))) return true
-      session = await resume(target, held.session, attempt.sent, context)
+      session = await resume(target, held, context)
       if (session === undefined) await drop(held, parts)
     }
   }
@@ -139,22 +143,19 @@ function nextWay(way: number, error: RegistryError, blob: Descriptor): number {
   return next < 0 ? ways.length - 1 : next
 }
 
-/**
- * The session to go on with; undefined: start anew.
- *
- * @param sent bytes of the blob that went out; a registry that has more counts wrongly (Gitea: one too many)
- */
+/** The session to go on with; undefined: start anew. A registry that has more than was sent counts wrongly (Gitea: one too many). */
 async function resume(
   target: Repository,
-  open: UploadSession | undefined,
-  sent: number,
+  { session, sent }: Held,
   context: Context,
 ): Promise<UploadSession | undefined> {
-  const status = open === undefined ? undefined : await uploadStatus(target, open, context)
+  const status = session === undefined ? undefined : await uploadStatus(target, session, context)
   return status === undefined || status.offset > sent ? undefined : status
 }
 
-function isForgotten(error: RegistryError): boolean {
+/** A registry that was restarted knows the upload no more, or it had more of what broke than it said when it was asked. */
+function isAboutUpload(error: RegistryError, { resumed }: Attempt): boolean {
+  if (error.status === 416) return resumed
   return error.status === 404 && /BLOB_UPLOAD_UNKNOWN/.test(error.message)
 }
 

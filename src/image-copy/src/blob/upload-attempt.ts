@@ -46,6 +46,8 @@ export class Attempt {
   /** The upload as far as it came. */
   session: UploadSession | undefined
   started = false
+  /** The upload had some of the blob before. */
+  resumed = false
   /** The upload's connection broke, not the download. */
   lostUpload = false
   /** The download failed, after its own tries. */
@@ -72,6 +74,7 @@ export class Attempt {
     // The offset of a promised session is 0: only sessions that were asked for their status have come further.
     const sendFrom = start instanceof Promise ? 0 : start.offset
     this.sent = sendFrom
+    this.resumed = sendFrom > 0
     hash.rewind(sendFrom)
     const pump = new BlobPump({
       digest: blob.digest,
