@@ -142,3 +142,15 @@ test('an upload begins anew where the registry takes no more at the place that i
   assert.equal(target.repository('c/d').tags.get('v1'), image.digest)
   assert.equal(target.uploads.size, 0)
 })
+
+test('one connection that breaks after bodies were refused makes the pieces no smaller', async () => {
+  await start({ maxBody: 1.5 * MiB })
+  await pushed('pieces', 5 * MiB)
+  const cut = cutFirst('PATCH', 100_000)
+  target.interceptor = (request) => {
+    if (Number(request.headers['content-length']) <= MiB) cut(request)
+    return false
+  }
+  await copy()
+  assert.deepEqual(bodies('PATCH', 202).slice(0, 4), [MiB, MiB, MiB, MiB])
+})

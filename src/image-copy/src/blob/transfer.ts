@@ -77,6 +77,7 @@ async function transfer(parts: TransferParts, held: Held): Promise<boolean> {
   let mismatchesLeft = maxMismatches + places.length - 1
   let wasExcused = false
   let furthest = 0
+  let losses = 0
   for (let tries = 1; ; ) {
     const attempt = new Attempt({ target, blob, context, hash, places, way: ways[way] })
     try {
@@ -111,8 +112,14 @@ async function transfer(parts: TransferParts, held: Held): Promise<boolean> {
       if (refused && !excused) {
         if (way + 1 >= ways.length) throw error
         way = nextWay(way, error, blob)
-      } else if (attempt.lostUpload && tries >= 3 && way + 1 < ways.length) way += 1
-      tries = attempt.sent > furthest + worthwhileBytes ? 1 : tries + 1
+      }
+      if (attempt.lostUpload) {
+        losses += 1
+        if (losses >= 3 && way + 1 < ways.length) way += 1
+      }
+      const isWorthwhile = attempt.sent > furthest + worthwhileBytes
+      if (isWorthwhile) losses = 0
+      tries = isWorthwhile ? 1 : tries + 1
       furthest = Math.max(furthest, attempt.sent)
       if (tries > maxTries) throw error
       if (refused && !excused) await drop(held, parts)
