@@ -43,6 +43,8 @@ export interface SuiteWorld {
   readonly independent?: IndependentTools
   /** The target takes blobs from its other repositories. */
   readonly mounts: boolean
+  /** The target keeps blobs by sha512, and not by sha256 whatever they are called. */
+  readonly sha512: boolean
   /** Requests that the target has answered since the last call, as `METHOD path status`. */
   readonly targetLog: () => Promise<string[]>
 }
@@ -197,6 +199,22 @@ export function copySuite(world: () => SuiteWorld): void {
       assert.deepEqual([result.digest, result.skipped], [image.digest, 1])
       await requireSame(image, `copy/${name}`, 'v1')
       assert.equal(await world().target.client.hasBlob(`copy/${name}`, foreign.digest), false)
+      await world().independent?.requireRead(`copy/${name}`, 'v1', [image])
+    }))
+
+  test('copies an image whose blobs go by sha512, or says that the target keeps none such', () =>
+    withClient(async (client) => {
+      const { name, from, to } = fresh()
+      const image = sampleImage({ layers: [noise('sha512', 3000)], algorithm: 'sha512' })
+      await world().source.client.push(image, name, 'v1')
+      if (!world().sha512) {
+        await assert.rejects(copyImage(client, from('v1'), to('v1')), { code: 'COPY_REFUSED' })
+        assert.deepEqual(await world().target.client.tags(`copy/${name}`), [])
+        return
+      }
+      await copyImage(client, from('v1'), to('v1'))
+      await requireSame(image, `copy/${name}`, 'v1')
+      await world().independent?.requireRead(`copy/${name}`, 'v1', [image])
     }))
 
   test('copies nothing the second time, in one request to the target', () =>
@@ -220,6 +238,7 @@ export function copySuite(world: () => SuiteWorld): void {
       await world().source.client.push(moved, name, 'v1')
       assert.equal((await copyImage(client, from('v1'), to('v1'))).digest, moved.digest)
       await requireSame(moved, `copy/${name}`, 'v1')
+      await world().independent?.requireRead(`copy/${name}`, 'v1', [moved])
     }))
 
   test('gives content that is there a new tag without asking for its blobs', () =>
@@ -234,6 +253,8 @@ export function copySuite(world: () => SuiteWorld): void {
         `HEAD /v2/copy/${name}/manifests/v1 200`,
         `PUT /v2/copy/${name}/manifests/v2 201`,
       ])
+      await requireSame(image, `copy/${name}`, 'v2')
+      await world().independent?.requireRead(`copy/${name}`, 'v2', [image])
     }))
 
   test('sends a blob that several images share once, and mounts it where that is known', () =>

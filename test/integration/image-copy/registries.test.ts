@@ -47,6 +47,7 @@ for (const [from, to, manner] of long ? all : sample) {
         target,
         independent,
         mounts: to !== 'go-containerregistry',
+        sha512: to === 'go-containerregistry',
         options: {
           hosts: () => ({ http: manner === 'http' }),
           ...(manner === 'http' ? {} : { ca: `${source.authority}\n${target.authority}` }),

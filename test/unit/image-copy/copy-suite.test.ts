@@ -27,6 +27,7 @@ for (const [name, { source, target }] of Object.entries(manners)) {
         source: from,
         target: to,
         mounts: true,
+        sha512: true,
         options: {
           hosts: () => ({ http: true }),
           retry: { baseMs: 1, maxMs: 5 },
