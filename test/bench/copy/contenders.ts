@@ -17,7 +17,7 @@ export interface RunOptions {
   readonly cold: boolean
 }
 
-/** A tool that copies images once a round; each run is checked by the digests in the target. */
+/** A tool that copies images once a round; each run is checked by the digests of the target's tags. */
 export function copyContender(options: RunOptions): Contender {
   const { world, link, tool, cold } = options
   return {
@@ -32,11 +32,15 @@ export function copyContender(options: RunOptions): Contender {
   }
 }
 
-/** kip's copies inside a running process, an image. */
-export function residentContender(world: World, items: readonly Item[]): Contender {
+/** kip's copies inside a running process, so many images at a time, an image. */
+export function residentContender(
+  world: World,
+  items: readonly Item[],
+  { name = 'kip', atATime }: { readonly name?: string; readonly atATime: number },
+): Contender {
   const passes = 5
   return {
-    name: 'kip',
+    name,
     run: async (_round, signal) => {
       const { source, target } = world.route('http')
       const folder = await world.runFolder()
@@ -45,7 +49,7 @@ export function residentContender(world: World, items: readonly Item[]): Contend
       await writeFile(list, references.join(''))
       const { measurement, output } = await measureCommand({
         measure: world.measure,
-        command: [...world.resident, list, String(passes), source, target],
+        command: [...world.resident, list, String(passes), String(atATime), source, target],
         env: world.env(folder),
         cwd: folder,
         signal,
@@ -98,7 +102,12 @@ async function measureTool(
   return { ...measurement, requests: requests.reduce((sum, count) => sum + count, 0) }
 }
 
-/** @throws ContenderError when an image is not there, byte for byte */
+/**
+ * Only the digests that the tags point at: what is below them is the registry's word, which takes no manifest whose parts it
+ * lacks. That copies are right byte for byte is for the tests.
+ *
+ * @throws ContenderError when a tag is not there, or points at something else than its source's
+ */
 export async function checkItems(
   world: World,
   link: Link,
