@@ -90,7 +90,7 @@ async function measureTool(
   const { measurement } = await measureCommand({
     measure: world.measure,
     command: await tool.command(world.route(link), items, folder),
-    env: world.env(folder),
+    env: { ...world.env(folder), ...tool.env },
     cwd: folder,
     ...(tool.enter && { enter: tool.enter }),
     signal,

@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { imageEnvironment } from '../../../docker/bundle.ts'
 import { tryCommand } from '../../cluster/command.ts'
 import { ensurePackages } from '../../cluster/packages.ts'
 import { type BuildOptions, installedProgram, libraryPeer, type Program } from '../peers/build.ts'
@@ -28,6 +29,8 @@ export interface Tool {
   readonly command: (route: Route, items: readonly Item[], folder: string) => Promise<Command>
   /** A command line that runs the command, unmeasured. */
   readonly enter?: readonly string[]
+  /** Besides what every tool is given. */
+  readonly env?: Readonly<Record<string, string>>
 }
 
 export interface Programs {
@@ -90,7 +93,11 @@ const FORGETFUL: readonly string[] = [
 export function singleTools(programs: Programs): Readonly<Record<SingleTool, Tool>> {
   const { crane, regctl, oras, podmanImage, skopeo } = programs
   return {
-    kip: { name: 'kip', command: async (route, items) => kipSingle(programs.kip, route, items) },
+    kip: {
+      name: 'kip',
+      env: imageEnvironment(),
+      command: async (route, items) => kipSingle(programs.kip, route, items),
+    },
     crane: {
       name: 'crane',
       command: async (route, items) => [crane, 'copy', ...ends(route, items)],
@@ -134,7 +141,11 @@ export type SingleTool = 'kip' | 'crane' | 'regctl' | 'oras' | 'podman-image' | 
 /** Tools for many images; those that copy one at a time run four at a time. */
 export function bulkTools(programs: Programs): Readonly<Record<BulkTool, Tool>> {
   return {
-    kip: { name: 'kip', command: (...call) => kipList(programs.kip, ...call) },
+    kip: {
+      name: 'kip',
+      env: imageEnvironment(),
+      command: (...call) => kipList(programs.kip, ...call),
+    },
     'crane x4': {
       name: 'crane x4',
       command: async (route, items, folder) => {

@@ -1,4 +1,4 @@
-import { mkdir, open, rm, statfs, writeFile } from 'node:fs/promises'
+import { mkdir, open, readFile, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { bundle, nodeFlags } from '../../../docker/bundle.ts'
 import { openAuthority } from '../../cluster/pki.ts'
@@ -13,6 +13,7 @@ import { type Programs, preparePeers, type Route } from './tools.ts'
 const ROUND_TRIP_MS = 20
 /** Of the largest image, what the source holds, what the target holds, and an upload that is not finished. */
 const NEEDED_GIB = 5
+const DEBIAN_AUTHORITIES = '/etc/ssl/certs/ca-certificates.crt'
 /** Of memory, in bytes. */
 const PAGE = 4096
 
@@ -69,6 +70,8 @@ export async function createWorld({ report, signal }: BenchOptions): Promise<Wor
   }
   await writeFile(tls.certificateFile, issued.certificate)
   await writeFile(tls.keyFile, issued.key, { mode: 0o600 })
+
+  const trusted = await trust(folder, authority.certificate)
 
   const start = async (name: string, storage: string, secure: boolean): Promise<RegistryServer> => {
     const server = await RegistryServer.start({
@@ -134,7 +137,7 @@ export async function createWorld({ report, signal }: BenchOptions): Promise<Wor
       HOME: home,
       XDG_CONFIG_HOME: home,
       XDG_RUNTIME_DIR: home,
-      SSL_CERT_FILE: authority.certificateFile,
+      ...trusted,
       NODE_ENV: 'production',
     }),
     [Symbol.asyncDispose]: () => disposal.disposeAsync(),
@@ -163,6 +166,15 @@ async function holdMemory(folder: string, signal: AbortSignal): Promise<void> {
   await rm(going)
 }
 
+/** What every tool trusts: as in an image with Debian's ca-certificates, and the bench's authority. */
+async function trust(folder: string, authority: string): Promise<Readonly<Record<string, string>>> {
+  const file = join(folder, 'authorities.crt')
+  const none = join(folder, 'authorities')
+  await writeFile(file, `${await readFile(DEBIAN_AUTHORITIES, 'utf8')}\n${authority}`)
+  await mkdir(none)
+  return { SSL_CERT_FILE: file, SSL_CERT_DIR: none }
+}
+
 async function push(
   server: RegistryServer,
   repository: string,
@@ -178,7 +190,10 @@ async function push(
   }
 }
 
-/** kip is measured as it is shipped: the bundle and flags of its image, run by the Node that runs this. */
+/**
+ * kip is measured as it is shipped: the bundle, flags and environment of its image, run by the Node that runs this. What is
+ * resident has neither flags nor environment: it shows the library, in whatever process it is.
+ */
 async function bundles(
   folder: string,
 ): Promise<readonly [readonly [string, ...string[]], readonly [string, string]]> {
