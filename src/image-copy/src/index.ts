@@ -11,6 +11,7 @@ export {
   copyImages,
 } from './copy/copy-images.ts'
 export { describeImage, type ImageDescription } from './copy/describe-image.ts'
+export { type ListTagsOptions, listTags } from './copy/list-tags.ts'
 export { type CopyPlan, type PlanOptions, planCopy } from './copy/plan-copy.ts'
 export { type ResolvedImage, resolveDigest } from './copy/resolve-digest.ts'
 export { type VerifyOptions, verifyImage } from './copy/verify-image.ts'
@@ -53,3 +54,6 @@ export {
 } from './registry/client.ts'
 export type { Timeouts } from './registry/requests.ts'
 export { defaultRetry, type RetryOptions } from './registry/retry.ts'
+export { selectTags, type TagSelection } from './selection/select-tags.ts'
+export { faultOfTagPattern } from './selection/tag-pattern.ts'
+export { faultOfVersionRange } from './selection/version-range.ts'

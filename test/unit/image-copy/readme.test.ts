@@ -21,6 +21,7 @@ const expected: Readonly<Record<string, RegExp>> = {
   'Copy an image': /^sha256:[0-9a-f]{64}: \d+ bytes in 2 blobs; 0 there already, 0 mounted\n$/,
   'Many images, with progress':
     /backup\/hello sha256:[0-9a-f]{64}\nbackup\/hello sha256:[0-9a-f]{64}\nbackup\/missing RegistryError: .*404/,
+  'Tags of a repository': /^v2 sha256:[0-9a-f]{64}\nv1 sha256:[0-9a-f]{64}\n$/,
   Credentials: /digest: 'sha256:[0-9a-f]{64}'/,
   'Look before you copy':
     /^linux\/amd64: 100\d{3} bytes of blobs; 100\d{3} bytes to move with manifests\nCOPY_NOT_FOUND .*tag v1 is missing false\n$/,

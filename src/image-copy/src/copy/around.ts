@@ -6,7 +6,7 @@ import type { Context } from '../registry/context.ts'
 import { getManifest, headManifest } from '../registry/manifests.ts'
 import { addReferrer, fallbackTag, keepsReferrers, listReferrers } from '../registry/referrers.ts'
 import type { Repository } from '../registry/repository.ts'
-import { listTags } from '../registry/tags.ts'
+import { tagsOnOnePage } from '../registry/tags.ts'
 import { concurrently } from './concurrently.ts'
 import type { ImageCopier } from './image-copier.ts'
 
@@ -80,7 +80,7 @@ async function walkAround(
   visit: (around: Surroundings, context: Context) => Promise<readonly string[]>,
 ): Promise<void> {
   const seen = new Set(subjects)
-  const listed = options.signatureTags ? await listTags(source, tagPage, context) : undefined
+  const listed = options.signatureTags ? await tagsOnOnePage(source, tagPage, context) : undefined
   let found = 0
   const count = (more: number): void => {
     found += more

@@ -9,8 +9,8 @@ import {
 import { ociIndex } from '../image/media-types.ts'
 import type { Client } from './client.ts'
 import type { Context } from './context.ts'
-import { resolveLocation } from './location.ts'
 import { getManifestAt, type ManifestBytes, putManifest } from './manifests.ts'
+import { nextPage } from './next-page.ts'
 import type { Place, Repository } from './repository.ts'
 
 const maxPages = 100
@@ -150,13 +150,10 @@ async function referrersByApi(
     entries.push(...entriesIn(answer.body, place, subject).entries)
     if (entries.length > maxReferrers)
       throw invalid(place, subject, `it has more than ${maxReferrers} entries`)
-    const next = /<([^<>]{1,2000})>\s*;[^,]*\brel="?next"?/.exec(
-      answer.headers.get('link') ?? '',
-    )?.[1]
+    const next = nextPage(answer)
     if (next === undefined) return entries
-    const destination = resolveLocation(answer.resource, next)
-    if (!destination.same) throw invalid(place, subject, 'its next page is on another host')
-    url = destination.place
+    if (!next.same) throw invalid(place, subject, 'its next page is on another host')
+    url = next.place
   }
   throw invalid(place, subject, 'its pages do not end')
 }

@@ -10,7 +10,7 @@ const maxListBytes = 4 * 1024 * 1024
  * All tags of a repository when one page of `limit` holds them; undefined when there are more, or the registry does not
  * list them.
  */
-export async function listTags(
+export async function tagsOnOnePage(
   repository: Repository,
   limit: number,
   context: Context,
