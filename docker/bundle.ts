@@ -33,6 +33,9 @@ const MAIN = 'src/main.ts'
 /** Commands of kip that run for long: what they need is loaded when they are called. */
 const LONG_COMMANDS = ['run', 'mirror-worker', 'cli/certs']
 
+/** Libraries that a command which people wait for may do without. */
+const SELDOM = { 'version-range': 'semver/classes/range.js' }
+
 const UNDICI_PARTS = {
   Agent: 'agent.js',
   ProxyAgent: 'proxy-agent.js',
@@ -64,10 +67,10 @@ const common = {
  */
 export async function bundle(output: string, entry: string = MAIN): Promise<void> {
   if (entry !== MAIN) return bundleModules(output, { main: entry })
-  await bundleModules(
-    join(output, 'chunks'),
-    Object.fromEntries(LONG_COMMANDS.map((name) => [name, `src/${name}.ts`])),
-  )
+  await bundleModules(join(output, 'chunks'), {
+    ...Object.fromEntries(LONG_COMMANDS.map((name) => [name, `src/${name}.ts`])),
+    ...SELDOM,
+  })
   await build({
     ...common,
     entryPoints: { kip: MAIN },
@@ -76,7 +79,7 @@ export async function bundle(output: string, entry: string = MAIN): Promise<void
     banner: { js: '(function (require, module, exports, __filename, __dirname, importModule) {' },
     footer: { js: '})' },
     define: { 'import.meta.filename': '__filename' },
-    plugins: [longCommandsApart],
+    plugins: [chunksApart],
   })
   const program = join(output, 'kip.js')
   // What runs as a script, and not as a module of Node's, may not import; its starter does it for it.
@@ -126,13 +129,16 @@ const partsOfUndici: Plugin = {
   },
 }
 
-const longCommandsApart: Plugin = {
-  name: 'long-commands-apart',
+const chunksApart: Plugin = {
+  name: 'chunks-apart',
   setup: ({ onResolve }) => {
-    onResolve({ filter: /^\.\// }, ({ kind, path }) => {
-      const name = path.slice(2).replace(/\.ts$/, '')
-      if (kind !== 'dynamic-import' || !LONG_COMMANDS.includes(name)) return undefined
-      return { path: `./chunks/${name}.js`, external: true }
+    const chunks = new Map([
+      ...LONG_COMMANDS.map((name) => [`./${name}.ts`, name] as const),
+      ...Object.entries(SELDOM).map(([name, path]) => [path, name] as const),
+    ])
+    onResolve({ filter: /./ }, ({ kind, path }) => {
+      const name = kind === 'dynamic-import' ? chunks.get(path) : undefined
+      return name === undefined ? undefined : { path: `./chunks/${name}.js`, external: true }
     })
   },
 }

@@ -13,14 +13,15 @@ import { type CopyArguments, copyUsage, parseCopyArguments } from './copy/argume
 import { copyCredentials } from './copy/credentials.ts'
 import { outcomeOfFailure } from './copy/failure.ts'
 import { readHostOptions } from './copy/host-options.ts'
-import { type CopyPair, parseCopyList, parseCopyPair } from './copy/items.ts'
+import { type CopyEntry, type CopyPair, readCopyEntry, readCopyList } from './copy/items.ts'
 import { readNamed, readNamedInput } from './copy/named-file.ts'
-import { type Outcome, summarize } from './copy/outcome.ts'
+import { type Outcome, Tally } from './copy/outcome.ts'
 import { Reporter } from './copy/reporter.ts'
+import { selectImages } from './copy/select-images.ts'
 import { allUsable, UsageError } from './errors.ts'
 import type { Invocation } from './invocation.ts'
 
-/** `kip copy`: copies images between registries, one or a list. */
+/** `kip copy`: copies images between registries, one, tags of a repository, or a list. */
 export async function copy(invocation: Invocation): Promise<number> {
   try {
     const args = parseCopyArguments(invocation.argv)
@@ -28,7 +29,7 @@ export async function copy(invocation: Invocation): Promise<number> {
       invocation.print(copyUsage)
       return 0
     }
-    return await copyPairs(args, invocation)
+    return await copyAll(args, invocation)
   } catch (error) {
     if (!(error instanceof UsageError)) throw error
     for (const fault of error.faults) invocation.complain(`kip copy: ${fault}`)
@@ -37,45 +38,49 @@ export async function copy(invocation: Invocation): Promise<number> {
   }
 }
 
-async function copyPairs(args: CopyArguments, invocation: Invocation): Promise<number> {
+async function copyAll(args: CopyArguments, invocation: Invocation): Promise<number> {
   const { env, readFile, readInput, complain } = invocation
-  const [pairs, hostOptions, credentialsFor] = await allUsable([
-    readPairs(args, invocation),
+  const [entries, hostOptions, credentialsFor] = await allUsable([
+    readEntries(args, invocation),
     readHostOptions(args.hosts, readFile),
     copyCredentials({ ...args, env, readFile, readInput, complain }),
   ])
-  const credentials = credentialsFor(pairs)
-  const client = createClient(args, invocation, pairs, { ...hostOptions, credentials })
-  const reporter = new Reporter({ invocation, output: args.output, images: pairs.length })
+  const credentials = credentialsFor(entries)
+  const client = createClient(args, invocation, entries, { ...hostOptions, credentials })
+  const reporter = new Reporter({ invocation, output: args.output })
   const { signal } = invocation
+  const { concurrency } = args
   const started = process.uptime()
-  const outcomes: Outcome[] = []
-  const waiting = pairs.values()
-  const lane = async (): Promise<void> => {
-    for (const pair of waiting) {
-      const outcome = await copyPair(client, pair, args, signal, reporter.event)
-      outcomes.push(outcome)
-      reporter.outcome(pair, outcome)
-    }
+  const tally = new Tally()
+  const tell = (pair: CopyPair, outcome: Outcome): void => {
+    tally.add(outcome)
+    reporter.outcome(pair, outcome)
   }
   try {
-    await Promise.all(Array.from({ length: Math.min(args.concurrency, pairs.length) }, lane))
+    const options = { concurrency, signal, onEvent: reporter.event, onFailure: tell }
+    const { images, pairs } = await selectImages(client, entries, options)
+    reporter.expect(images)
+    const lane = async (): Promise<void> => {
+      for (const pair of pairs)
+        tell(pair, await copyPair(client, pair, args, signal, reporter.event))
+    }
+    await Promise.all(Array.from({ length: Math.min(concurrency, images) }, lane))
   } finally {
     // The client is not closed: its idle connections keep no process alive, and the process's end closes them at once.
     reporter.end()
   }
-  const summary = summarize(outcomes, process.uptime() - started)
+  const summary = tally.summary(process.uptime() - started)
   reporter.summary(summary)
   return summary.failed + summary.stopped === 0 ? 0 : 1
 }
 
-async function readPairs(
-  { pair, list = '' }: CopyArguments,
+async function readEntries(
+  { pair, selection, list = '' }: CopyArguments,
   { readFile, readInput }: Invocation,
-): Promise<readonly CopyPair[]> {
-  if (pair !== undefined) return [parseCopyPair(pair)]
-  if (list === '-') return parseCopyList(await readNamedInput(readInput), 'standard input')
-  return parseCopyList(readNamed('--from-file', list, readFile), list)
+): Promise<readonly CopyEntry[]> {
+  if (pair !== undefined) return [await readCopyEntry(pair, selection)]
+  if (list === '-') return readCopyList(await readNamedInput(readInput), 'standard input')
+  return readCopyList(readNamed('--from-file', list, readFile), list)
 }
 
 function createClient(

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 
-const program = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 
 /** What a run of `kip copy` came to. */
 export interface CopyRun {
@@ -19,6 +19,8 @@ export interface CopyRunOptions {
   readonly typing?: true
   /** Besides PATH. There is no HOME: whoever runs the tests may have credentials. */
   readonly env?: Readonly<Record<string, string>>
+  /** Default: kip's source. */
+  readonly program?: string
   /** Runs the command line that follows it. */
   readonly enter?: readonly string[]
   /** It is interrupted then, as by Ctrl-C. */
@@ -31,7 +33,8 @@ export async function kipCopy(
   args: readonly string[],
   options: CopyRunOptions = {},
 ): Promise<CopyRun> {
-  const command = [...(options.enter ?? []), process.execPath, program, 'copy', ...args]
+  const { enter = [], program = main } = options
+  const command = [...enter, process.execPath, program, 'copy', ...args]
   const child = spawn(command[0] ?? '', command.slice(1), {
     env: { PATH: process.env.PATH, ...options.env },
   })

@@ -1,15 +1,18 @@
 import { parseArgs } from 'node:util'
-import { isRegistryHost } from '@containers/image-copy'
+import { isRegistryHost, type TagSelection } from '@containers/image-copy'
 import { UsageError } from '../errors.ts'
 import { readArguments } from '../read-arguments.ts'
 import { HOST_OPTIONS, type HostArguments, parseHostArguments } from './host-arguments.ts'
 import { optionsElsewhere } from './options-elsewhere.ts'
+import { asOption, parseSelection, TAG_OPTIONS } from './tag-options.ts'
 
 /** What the arguments of `kip copy` ask for, before any file is read. */
 export interface CopyArguments {
   readonly help: boolean
   /** Source and target; undefined with {@link list}. */
   readonly pair: readonly [string, string] | undefined
+  /** Which tags of them; undefined: they are images. Whether its range is one is not known yet. */
+  readonly selection: TagSelection | undefined
   /** File with a source and a target a line; `-` is standard input. */
   readonly list: string | undefined
   readonly output: 'text' | 'json'
@@ -43,6 +46,13 @@ SOURCE and TARGET are [HOST[:PORT]/]REPOSITORY[:TAG][@DIGEST]. Without a HOST th
 docker.io/library/nginx:latest, a target user/app is docker.io/user/app:latest.
 
   --from-file FILE        copy each line's SOURCE TARGET; - is standard input, # begins a comment
+  --tags PATTERN          SOURCE and TARGET are repositories: copy the tags that match, 1.* with the wildcards * and ?, or a
+                          regular expression between slashes; as often as wanted, or several with commas
+  --not-tags PATTERN      none of the tags that match
+  --semver RANGE          only versions in a range, '>=1.25 <2' or '^1.4'; those with a suffix (-alpine) where --tags asks
+                          for it
+  --latest N              only the newest N versions
+  --pre-releases          pre-releases are versions too
   --concurrency N         images at a time; default 8
   --platform OS/ARCH      only this platform, linux/amd64 or linux/arm/v7, as often as wanted, or several with commas;
                           the index stays whole, so the target must allow gaps
@@ -67,6 +77,7 @@ The exit code is 0 when every image arrived, 1 when one did not, 2 when the argu
 const OPTIONS = {
   help: { type: 'boolean', short: 'h', default: false },
   'from-file': { type: 'string' },
+  ...TAG_OPTIONS,
   concurrency: { type: 'string', default: '8' },
   platform: { type: 'string', multiple: true },
   referrers: { type: 'boolean', default: false },
@@ -95,6 +106,12 @@ export function parseCopyArguments(argv: readonly string[]): CopyArguments {
     faults.push(`--from-file and ${JSON.stringify(positionals[0])}: give a list, or one image`)
   } else if (list === undefined && (target === undefined || more.length > 0)) {
     faults.push(`give one SOURCE and one TARGET, or --from-file; there are ${positionals.length}`)
+  }
+  const selection = parseSelection(values, asOption, faults)
+  if (list !== undefined && selection !== undefined) {
+    faults.push(
+      '--from-file and tags: in a list, write tags=PATTERN behind the line that it is for',
+    )
   }
   if (values.output !== 'text' && values.output !== 'json') {
     faults.push(`--output ${JSON.stringify(values.output)}: give text or json`)
@@ -129,6 +146,7 @@ export function parseCopyArguments(argv: readonly string[]): CopyArguments {
   return {
     help: values.help,
     pair: source === undefined || target === undefined ? undefined : [source, target],
+    selection,
     list,
     output: values.output === 'json' ? 'json' : 'text',
     dryRun: values['dry-run'],

@@ -31,19 +31,20 @@ export interface Summary {
   readonly seconds: number
 }
 
-/** Counts what came of the images of one run. */
-export function summarize(outcomes: readonly Outcome[], seconds: number): Summary {
-  const count = (status: Outcome['status']): number =>
-    outcomes.filter((outcome) => outcome.status === status).length
-  return {
-    images: outcomes.length,
-    copied: count('copied'),
-    present: count('present'),
-    toCopy: count('to-copy'),
-    failed: count('failed'),
-    stopped: count('stopped'),
-    bytes: outcomes.reduce((sum, outcome) => sum + ('bytes' in outcome ? outcome.bytes : 0), 0),
-    seconds,
+/** Counts what comes of the images of one run, and keeps none of them: there may be many. */
+export class Tally {
+  readonly #counts = { copied: 0, present: 0, 'to-copy': 0, failed: 0, stopped: 0 }
+  #bytes = 0
+
+  add(outcome: Outcome): void {
+    this.#counts[outcome.status] += 1
+    if ('bytes' in outcome) this.#bytes += outcome.bytes
+  }
+
+  summary(seconds: number): Summary {
+    const { copied, present, 'to-copy': toCopy, failed, stopped } = this.#counts
+    const images = copied + present + toCopy + failed + stopped
+    return { images, copied, present, toCopy, failed, stopped, bytes: this.#bytes, seconds }
   }
 }
 

@@ -10,6 +10,7 @@ export interface BlobUnderWay {
 
 /** How far a copy of many images is. */
 export interface ProgressView {
+  /** 0 while it is not known which they are. */
   readonly images: number
   readonly imagesDone: number
   /** Bytes that are in the target, sent by this run or found there. */
@@ -39,7 +40,7 @@ interface ImageProgress {
 
 /** Adds up the events of a copy. What is over is forgotten, so that memory does not grow with the number of images. */
 export class CopyProgress {
-  readonly #images: number
+  #images: number
   readonly #active = new Map<string, ImageProgress>()
   readonly #samples: { at: number; sent: number }[] = []
   #started = 0
@@ -51,6 +52,11 @@ export class CopyProgress {
   /** @param images - how many will be copied */
   constructor(images: number) {
     this.#images = images
+  }
+
+  /** More of them turned out to be wanted. */
+  expect(images: number): void {
+    this.#images += images
   }
 
   apply(event: CopyEvent): void {

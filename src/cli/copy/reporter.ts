@@ -25,13 +25,12 @@ const FLUSH_MS = 50
 export interface ReporterOptions {
   readonly invocation: Pick<Invocation, 'print' | 'complain' | 'terminal'>
   readonly output: 'text' | 'json'
-  readonly images: number
 }
 
 /** Tells what a copy does: results on standard output, everything else on standard error. */
 export class Reporter {
   readonly #options: ReporterOptions
-  readonly #progress: CopyProgress
+  readonly #progress = new CopyProgress(0)
   readonly #screen: Screen | undefined
   readonly #timer: NodeJS.Timeout
   /** Hosts of which it was said that few pulls are left. */
@@ -41,7 +40,6 @@ export class Reporter {
 
   constructor(options: ReporterOptions) {
     this.#options = options
-    this.#progress = new CopyProgress(options.images)
     const { terminal, complain } = options.invocation
     this.#screen = terminal && new Screen(terminal)
     const show = (): void => {
@@ -50,6 +48,11 @@ export class Reporter {
       else complain(overallLine(view))
     }
     this.#timer = setInterval(show, this.#screen ? DRAW_MS : LINE_MS)
+  }
+
+  /** So many images are to be copied. */
+  expect(images: number): void {
+    this.#progress.expect(images)
   }
 
   readonly event = (event: CopyEvent): void => {

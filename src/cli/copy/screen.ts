@@ -11,6 +11,7 @@ const ROWS = 24
 
 /** `12 of 200 images, 1.2 GB of 3.4 GB, 105 MB/s, 20 s left`; the images alone while no bytes are to move, as in a dry run. */
 export function overallLine(view: ProgressView): string {
+  if (view.images === 0) return 'listing tags'
   const count = `${view.imagesDone} of ${view.images} ${view.images === 1 ? 'image' : 'images'}`
   if (view.total === 0) return count
   const images = view.images > 1 ? [count] : []

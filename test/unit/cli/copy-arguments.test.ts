@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { describe, test } from 'node:test'
 import { copyUsage, parseCopyArguments } from '../../../src/cli/copy/arguments.ts'
 import { parseCopyList, parseCopyPair } from '../../../src/cli/copy/items.ts'
-import { summarize } from '../../../src/cli/copy/outcome.ts'
+import { Tally } from '../../../src/cli/copy/outcome.ts'
 import { UsageError } from '../../../src/cli/errors.ts'
 
 function faultsOf(work: () => unknown): readonly string[] {
@@ -137,7 +137,8 @@ describe('arguments of kip copy', () => {
 
   test('the page about them names what a summary and its images hold as json', async () => {
     const page = await readFile(new URL('../../../docs/copy.md', import.meta.url), 'utf8')
-    for (const key of Object.keys(summarize([], 0))) assert.ok(page.includes(`\`${key}\``), key)
+    for (const key of Object.keys(new Tally().summary(0)))
+      assert.ok(page.includes(`\`${key}\``), key)
     for (const code of ['KIP_STOPPED', 'KIP_INTERNAL']) assert.ok(page.includes(`\`${code}\``))
   })
 

@@ -36,7 +36,8 @@ describe('what is told while images are copied', () => {
   afterEach(() => mock.timers.reset())
 
   test('off a terminal a plain line every ten seconds, and none after the end', () => {
-    const reporter = new Reporter({ invocation, output: 'text', images: 1 })
+    const reporter = new Reporter({ invocation, output: 'text' })
+    reporter.expect(1)
     halfWay.forEach(reporter.event)
     mock.timers.tick(9_999)
     assert.deepEqual(written, [])
@@ -54,8 +55,8 @@ describe('what is told while images are copied', () => {
     const reporter = new Reporter({
       invocation: { ...invocation, terminal },
       output: 'text',
-      images: 2,
     })
+    reporter.expect(2)
     halfWay.forEach(reporter.event)
     mock.timers.tick(200)
     assert.match(written.splice(0).join(''), /^terminal: {3}a{12} \[#{12}\.{12}\] 1\.0 MB of 2\.0/)
@@ -77,7 +78,8 @@ describe('what is told while images are copied', () => {
   })
 
   test('as json the failures too are results', () => {
-    const reporter = new Reporter({ invocation, output: 'json', images: 1 })
+    const reporter = new Reporter({ invocation, output: 'json' })
+    reporter.expect(1)
     reporter.outcome(pair, failed)
     reporter.end()
     assert.equal(written.length, 1)
