@@ -84,7 +84,7 @@ export async function bundle(output: string, entry: string = MAIN): Promise<void
   const program = join(output, 'kip.js')
   // What runs as a script, and not as a module of Node's, may not import; its starter does it for it.
   const text = await readFile(program, 'latin1')
-  await writeFile(program, text.replaceAll('import("./chunks/', 'importModule("./chunks/'))
+  await writeFile(program, text.replaceAll(/\bimport\((?=")/g, 'importModule('))
   await precompile(program, join(output, 'kip.compiled'))
   await copyFile(new URL('start.cjs', import.meta.url), join(output, 'main.js'))
   await writeFile(join(output, 'package.json'), '{"type":"commonjs"}\n')

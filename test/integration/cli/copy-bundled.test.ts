@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -33,5 +33,21 @@ describe('kip copy as it is in the container image', { timeout: 120_000 }, () =>
     const run = await kipCopy([...hosts, '--semver', '^1', ...pair], { program })
     assert.equal(run.code, 0, run.stderr)
     assert.deepEqual(await target.client.tags('app'), ['1.0', '1.1'])
+  })
+
+  test('asks credential helpers', async () => {
+    await using guarded = await FakeRegistry.start({
+      auth: { kind: 'basic', users: { kip: 'secret' } },
+    })
+    const helper = join(folder, 'docker-credential-test')
+    const answer = JSON.stringify({ Username: 'kip', Secret: 'secret' })
+    await writeFile(helper, `#!/bin/sh\necho '${answer}'\n`, { mode: 0o755 })
+    const config = { credHelpers: { [guarded.host]: 'test' } }
+    await writeFile(join(folder, 'config.json'), JSON.stringify(config))
+    const hosts = ['--http', source.host, '--http', guarded.host]
+    const pair = [`${source.host}/app:1.0`, `${guarded.host}/app:1.0`]
+    const env = { DOCKER_CONFIG: folder, PATH: `${folder}:${process.env.PATH}` }
+    const run = await kipCopy([...hosts, ...pair], { program, env })
+    assert.equal(run.code, 0, run.stderr)
   })
 })
