@@ -34,7 +34,7 @@ export function createRegistries(options: RegistriesOptions): RegistryClient {
   const plain = new Set(registries.http)
   const credentials = options.writeBackup ? backupCredentials(options, backup) : anonymous
   return createRegistryClient({
-    hosts: (host) => ({ http: plain.has(host) }),
+    hosts: (host) => ({ http: plain.has(host), trustedRealms: registries.trustedRealms }),
     ...(registries.caFile === '' ? {} : { ca: options.readFile(registries.caFile) }),
     // Sources are asked as anybody: what only some may read must not reach a backup that others read.
     credentials: async (host, repository) =>

@@ -21,7 +21,7 @@ const checks: readonly Check[] = [
     keys: ['mirror.registry'],
     fault: ({ mirror }) => hostFault('mirror.registry', [mirror.registry.split('/', 1)[0] ?? '']),
   },
-  ...(['allow', 'http'] as const).map(
+  ...(['allow', 'http', 'trustedRealms'] as const).map(
     (list): Check => ({
       keys: [`registries.${list}`],
       fault: ({ registries }) => hostFault(`registries.${list}`, registries[list]),

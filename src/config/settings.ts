@@ -41,6 +41,8 @@ export interface RegistriesSettings {
   readonly http: readonly string[]
   /** Docker `config.json` with the credentials for registries; empty: anonymous. */
   readonly credentialsFile: string
+  /** Hosts (`host[:port]`) that are shown credentials as token servers, besides those known to be their registry's. */
+  readonly trustedRealms: readonly string[]
   /** Hosts (`host[:port]`) that kip may dial; empty: every host that is not refused by address. */
   readonly allow: readonly string[]
 }

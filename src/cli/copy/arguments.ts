@@ -65,6 +65,7 @@ docker.io/library/nginx:latest, a target user/app is docker.io/user/app:latest.
   --ca [HOST=]FILE        PEM of authorities to trust besides the system's, for this registry or all; as often as wanted
   --client-cert HOST=CERTFILE,KEYFILE
                           PEM of the certificate to show this registry, and of its key, as often as wanted
+  --trust-realm HOST      show the credentials of registries to this token server too, as often as wanted
   --mirror HOST=PLACE     ask PLACE, a host and maybe a path there, before this registry when reading, as often as wanted
   --authfile FILE         credentials, as docker login writes them; - is standard input; default $REGISTRY_AUTH_FILE, or
                           config.json in $DOCKER_CONFIG or ~/.docker and podman's $XDG_RUNTIME_DIR/containers/auth.json

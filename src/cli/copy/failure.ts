@@ -15,7 +15,8 @@ function reasonOf({ reason }: AbortSignal): string {
 }
 
 /** The library says what to do; how that is written here is said by the command. */
-function optionsFor({ code, host, registry, cause }: RegistryError): string {
+function optionsFor({ code, host, registry, untrustedRealm, cause }: RegistryError): string {
+  if (untrustedRealm !== undefined) return ` (--trust-realm ${untrustedRealm})`
   if (code !== 'COPY_TLS') return ''
   // A certificate, and plain http, are for a registry only, never where its answers lead.
   const own = host === registry

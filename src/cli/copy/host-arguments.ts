@@ -4,6 +4,8 @@ import { isRegistryHost, isRepository } from '@containers/image-copy'
 export interface HostArguments {
   /** Registries of plain http. */
   readonly http: readonly string[]
+  /** Hosts that are shown credentials as token servers, besides those known to be their registry's. */
+  readonly trustedRealms: readonly string[]
   readonly authorities: readonly AuthorityArgument[]
   readonly clientCerts: readonly ClientCertArgument[]
   readonly mirrors: readonly MirrorArgument[]
@@ -37,6 +39,7 @@ export const HOST_OPTIONS = {
   ca: { type: 'string', multiple: true },
   'client-cert': { type: 'string', multiple: true },
   mirror: { type: 'string', multiple: true },
+  'trust-realm': { type: 'string', multiple: true },
 } as const
 
 type HostValues = { readonly [K in keyof typeof HOST_OPTIONS]?: readonly string[] | undefined }
@@ -59,11 +62,16 @@ export function parseHostArguments(values: HostValues, faults: string[]): HostAr
       faults.push(`--client-cert ${host}: give one for each registry`)
   }
   return {
-    http: read('http', 'host or host:port', (text) => (isRegistryHost(text) ? text : undefined)),
+    http: read('http', 'host or host:port', parseHost),
+    trustedRealms: read('trust-realm', 'host or host:port', parseHost),
     authorities: read('ca', 'FILE, or HOST=FILE', parseAuthority),
     clientCerts,
     mirrors: read('mirror', 'HOST=PLACE, where PLACE is a host and maybe a path', parseMirror),
   }
+}
+
+function parseHost(text: string): string | undefined {
+  return isRegistryHost(text) ? text : undefined
 }
 
 /** `HOST=VALUE`; the name of a file may hold `=` as well, but hardly a host before it. */

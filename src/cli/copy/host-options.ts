@@ -50,6 +50,7 @@ export async function readHostOptions(
     ca: trustedFor(undefined),
     hosts: (name) => ({
       http: args.http.includes(name),
+      trustedRealms: args.trustedRealms,
       ca: trustedFor(name),
       mirrors: args.mirrors.flatMap(({ host, place }) => (host === name ? [place] : [])),
       cert: identities.find(({ host }) => host === name)?.cert,

@@ -29,6 +29,12 @@ export const registriesSchema: SectionSchema<RegistriesSettings> = {
       description:
         'Docker `config.json` with credentials for the backup registry, used where `mirror.user` is empty. Entries of other hosts are not used: sources are asked as anybody, so that nothing is shared that only some may pull. Empty: the backup is asked anonymously.',
     },
+    trustedRealms: {
+      ...hosts,
+      default: [],
+      description:
+        "Token servers that the credentials of registries may be shown to, besides those that by their name are the same owner's: for a registry `registry.corp` whose tokens come from `gitlab.corp`, the latter.",
+    },
     allow: {
       ...hosts,
       default: [],

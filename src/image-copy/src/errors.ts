@@ -55,6 +55,11 @@ export interface RegistryErrorDetails {
   readonly retryAfterMs?: number | undefined
   /** Whether the same call may succeed later without any change. */
   readonly retryable?: boolean | undefined
+  /**
+   * The token server, as `host[:port]`, that the credentials were not shown to, since nothing says that it is the registry's.
+   * `trustedRealms` may say so.
+   */
+  readonly untrustedRealm?: string | undefined
   readonly cause?: unknown
 }
 
@@ -76,6 +81,7 @@ export class RegistryError extends Error {
   readonly status: number | undefined
   readonly retryAfterMs: number | undefined
   readonly retryable: boolean
+  readonly untrustedRealm: string | undefined
 
   constructor(code: RegistryErrorCode, message: string, details: RegistryErrorDetails) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
@@ -86,6 +92,7 @@ export class RegistryError extends Error {
     this.status = details.status
     this.retryAfterMs = details.retryAfterMs
     this.retryable = details.retryable ?? false
+    this.untrustedRealm = details.untrustedRealm
   }
 }
 

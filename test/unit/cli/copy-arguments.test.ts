@@ -30,7 +30,9 @@ describe('arguments of kip copy', () => {
       ...['--platform', 'linux/amd64', 'a', '--platform=linux/arm64,linux/arm/v7', 'b'],
       ...['--http', 'x:5000', '--http', '[::1]:5000', '--dry-run', '--referrers', '--output=json'],
       ...['--foreign-layers', 'mcr.microsoft.com'],
+      ...['--trust-realm', 'gitlab.corp', '--trust-realm=auth.corp:8443'],
     ])
+    assert.deepEqual(args.hosts.trustedRealms, ['gitlab.corp', 'auth.corp:8443'])
     assert.deepEqual(args.foreignLayers, ['mcr.microsoft.com'])
     assert.deepEqual(args.platforms, ['linux/amd64', 'linux/arm64', 'linux/arm/v7'])
     assert.deepEqual(args.hosts.http, ['x:5000', '[::1]:5000'])
@@ -90,10 +92,12 @@ describe('arguments of kip copy', () => {
       parseCopyArguments([
         ...['only-one', '--output', 'xml', '--concurrency', '0'],
         ...['--http', 'http://x', '--foreign-layers', 'x/y', '--platform', 'linux'],
+        ...['--trust-realm', 'https://auth.corp'],
       ]),
     )
-    assert.equal(faults.length, 6)
-    const every = /SOURCE.*\n.*xml.*\n.*concurrency.*\n.*http:\/\/x.*\n.*x\/y.*\n.*"linux"/
+    assert.equal(faults.length, 7)
+    const every =
+      /SOURCE.*\n.*xml.*\n.*concurrency.*\n.*http:\/\/x.*\n.*x\/y.*\n.*https:\/\/auth\.corp.*\n.*"linux"/
     assert.match(faults.join('\n'), every)
   })
 

@@ -158,12 +158,14 @@ describe('loadSettings', () => {
           KIP_MIRROR_REGISTRY: 'registry.corp.1/mirror',
           KIP_REGISTRIES_ALLOW: hosts.join(','),
           KIP_REGISTRIES_HTTP: hosts.join(','),
+          KIP_REGISTRIES_TRUSTED_REALMS: hosts.join(','),
         },
       }),
       [
         "mirror.registry: 'registry.corp.1' is no host that can be asked: give host[:port]",
         "registries.allow: '10.0.0.300:5000', 'registry.corp.1' is no host that can be asked: give host[:port]",
         "registries.http: '10.0.0.300:5000', 'registry.corp.1' is no host that can be asked: give host[:port]",
+        "registries.trustedRealms: '10.0.0.300:5000', 'registry.corp.1' is no host that can be asked: give host[:port]",
       ],
     )
   })

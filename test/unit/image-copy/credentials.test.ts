@@ -300,10 +300,20 @@ describe('realms that may see a credential', () => {
     ['https://r.example.com', 'https://evil-example.com/token', false],
     ['https://victim.azurecr.io', 'https://evil.azurecr.io/token', false],
     ['https://r.co.uk', 'https://evil.co.uk/token', false],
+    ['https://r.or.jp', 'https://evil.or.jp/token', false],
+    ['https://registry.example.co.uk', 'https://auth.example.co.uk/token', true],
+    ['https://registry.example.co.uk', 'https://evil.co.uk/token', false],
+    ['https://myreg.io', 'https://auth.myreg.io/token', true],
+    ['https://myreg.io', 'https://auth-myreg.io/token', false],
+    ['https://github.io', 'https://evil.github.io/token', false],
+    ['https://registry.corp', 'https://gitlab.corp/token', false],
+    ['https://rg.fr-par.scw.cloud', 'https://api.scaleway.com/token', true],
+    ['https://rg.fr-par.scw.cloud', 'https://evil.scaleway.com/token', false],
     ['https://example.com', 'https://other.com/token', false],
     ['https://10.0.0.1', 'https://10.0.0.2/token', false],
     ['http://127.0.0.1:5000', 'http://127.0.0.1:5001/token', true],
     ['http://r.example.com', 'http://auth.example.com/token', false],
+    ['http://r.example.com', 'http://auth.r.example.com/token', false],
   ]
   for (const [registry, realm, shown] of cases) {
     test(`${registry} at ${realm}: ${shown ? 'yes' : 'no'}`, () => {
@@ -313,6 +323,15 @@ describe('realms that may see a credential', () => {
       )
     })
   }
+  test('are those that the caller trusts, however their host is written', () => {
+    for (const host of ['gitlab.corp', 'GitLab.corp', 'gitlab.corp:443']) {
+      const known = { registry: new URL('https://registry.corp'), trusted: ['x y', host] }
+      assert.equal(judgeRealm('https://gitlab.corp/jwt', known).showCredential, true)
+      assert.equal(judgeRealm('https://gitlab.corp:8443/jwt', known).showCredential, false)
+      assert.equal(judgeRealm('https://x.gitlab.corp/jwt', known).showCredential, false)
+    }
+  })
+
   test('never over http when the registry is https', () => {
     assert.throws(
       () =>

@@ -156,6 +156,48 @@ describe('token realms', () => {
     assert.deepEqual(trap.secrets(), [])
   })
 
+  for (const status of [401, 403]) {
+    const code = status === 401 ? 'COPY_UNAUTHORIZED' : 'COPY_DENIED'
+    const said = (host: string): RegExp =>
+      new RegExp(`not shown to the token server ${host}, .* list it in trustedRealms`)
+
+    test(`on a stranger host are named where that is why they turn away, with ${status}`, async () => {
+      source.realm(`http://localhost:${trap.port}/token`)
+      trap.answer = (_, response) => response.writeHead(status).end()
+      const error = await refused(code)
+      assert.equal(error.untrustedRealm, `localhost:${trap.port}`)
+      assert.match(error.message, said(`localhost:${trap.port}`))
+    })
+
+    test(`on a stranger host are named where that is why the registry answers ${status}`, async () => {
+      source.play({
+        path: /^\/v2\//,
+        answer: ({ headers }, response) => {
+          const challenge = `Bearer realm="http://localhost:${trap.port}/token",service="x"`
+          const known = headers.authorization !== undefined
+          response
+            .writeHead(known ? status : 401, {
+              'content-length': 0,
+              'www-authenticate': challenge,
+            })
+            .end()
+        },
+      })
+      const error = await refused(code)
+      assert.equal(error.untrustedRealm, `localhost:${trap.port}`)
+      assert.match(error.message, said(`localhost:${trap.port}`))
+    })
+  }
+
+  test('on a stranger host are not named where there was nothing to show them', async () => {
+    source.realm(`http://localhost:${trap.port}/token`)
+    for (const credentials of [[], [{ registryToken: 'secret' }]]) {
+      const error = await refused('COPY_UNAUTHORIZED', { credentials: async () => credentials })
+      assert.equal(error.untrustedRealm, undefined)
+      assert.match(error.message, /check the credentials/)
+    }
+  })
+
   test('on a stranger host get it when the caller trusts them', async () => {
     source.realm(`http://localhost:${trap.port}/token`)
     await refused('COPY_UNAUTHORIZED', {

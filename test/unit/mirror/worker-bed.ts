@@ -36,6 +36,7 @@ export async function workerBed(t: TestContext, options: WorkerBedOptions = {}) 
       registries: {
         http: Object.values(hosts),
         allow: [source.host],
+        trustedRealms: [],
         caFile: '',
         credentialsFile: options.credentialsFile === undefined ? '' : '/config.json',
       },

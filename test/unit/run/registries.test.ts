@@ -100,6 +100,43 @@ test('a source that asks for patience is told of at once, with how long, by a cl
   assert.equal(registry.requests.length, 1)
 })
 
+describe('registries.trustedRealms', () => {
+  const backupWithRealmAt = async (name: string): Promise<FakeRegistry> => {
+    const backup = await filled({ auth: { kind: 'bearer', users: { me: 'secret' } } })
+    backup.interceptor = ({ headers, url }, response) => {
+      if (headers.authorization !== undefined || url?.startsWith('/token')) return false
+      const challenge = `Bearer realm="http://${name}:${backup.port}/token",service="x"`
+      response.writeHead(401, { 'www-authenticate': challenge, 'content-length': 0 }).end()
+      return true
+    }
+    return backup
+  }
+  const clientOf = (backup: FakeRegistry, ...trustedRealms: string[]): RegistryClient =>
+    clientWith({
+      mirror: { registry: backup.host, user: 'me', password: 'secret' },
+      registries: { http: [backup.host], trustedRealms },
+    })
+
+  test("lets the backup's credentials be shown to a token server of another name", async () => {
+    const backup = await backupWithRealmAt('localhost')
+    assert.equal(
+      await look(clientOf(backup, `localhost:${backup.port}`), backup.host),
+      image.digest,
+    )
+    assert.deepEqual(backup.tokens?.asked, ['me repository:a/b:pull'])
+  })
+
+  test('shows them to no other', async () => {
+    const backup = await backupWithRealmAt('localhost')
+    const client = clientOf(backup, 'other.test', `127.0.0.1:${backup.port + 1}`)
+    await assert.rejects(look(client, backup.host), {
+      code: 'COPY_UNAUTHORIZED',
+      untrustedRealm: `localhost:${backup.port}`,
+    })
+    assert.deepEqual(backup.tokens?.asked, ['anonymous repository:a/b:pull'])
+  })
+})
+
 describe('mirror.passwordFile', () => {
   const argvFor = (backup: FakeRegistry): string[] => [
     `--mirror.registry=${backup.host}`,

@@ -181,6 +181,14 @@ export class Authenticator {
     if (identities !== undefined && index !== first) identities.index = index
   }
 
+  /** The token server that was asked as nobody, though there were credentials to show it; undefined: none was. */
+  untrustedRealm({ identities }: Turn): URL | undefined {
+    const scheme = this.#scheme
+    if (scheme?.kind !== 'bearer' || scheme.realm.showCredential) return undefined
+    const some = identities?.list.some((credential) => !('registryToken' in credential))
+    return some ? scheme.realm.url : undefined
+  }
+
   #tokenFor(
     { realm, service }: Scheme & { kind: 'bearer' },
     scopes: readonly string[],

@@ -24,11 +24,18 @@ const knownRealms: Readonly<Record<string, readonly string[]>> = {
   'nvcr.io': ['authn.nvidia.com'],
   'registry.redhat.io': ['sso.redhat.com'],
   'registry.connect.redhat.com': ['sso.redhat.com'],
+  'rg.fr-par.scw.cloud': ['api.scaleway.com'],
+  'rg.nl-ams.scw.cloud': ['api.scaleway.com'],
+  'rg.pl-waw.scw.cloud': ['api.scaleway.com'],
 }
 
-/** Domains under which strangers get names: a shared parent there says nothing about a shared owner. */
+/** Domains under which strangers get names, at any depth: a shared parent there says nothing about a shared owner. */
 const sharedDomains =
-  /(?:^|\.)(?:azurecr\.io|amazonaws\.com|pkg\.dev|gcr\.io|run\.app|appspot\.com|cloudfront\.net|azurewebsites\.net|windows\.net|github\.io|gitlab\.io|herokuapp\.com|ngrok\.io|ngrok-free\.app|fly\.dev|nip\.io|sslip\.io|(?:co|com|org|net|gov|ac|edu)\.[a-z]{2})$/
+  /(?:^|\.)(?:azurecr\.io|amazonaws\.com|pkg\.dev|gcr\.io|run\.app|appspot\.com|cloudfront\.net|azurewebsites\.net|windows\.net|github\.io|gitlab\.io|herokuapp\.com|ngrok\.io|ngrok-free\.app|fly\.dev|nip\.io|sslip\.io)$/
+
+/** Where a country's registry gives out names: right below it each name has an owner of its own, who has all below that. */
+const countryDomains =
+  /^(?:ac|co|com|edu|go|gob|gouv|gov|gv|ltd|me|mil|ne|net|nom|or|org|plc|sch)\.[a-z]{2}$/
 
 /**
  * Judges a realm. It is the registry's word and may be an attack, so: https unless the registry itself is spoken to by
@@ -53,17 +60,35 @@ export function judgeRealm(realm: string, { registry, trusted }: RealmContext): 
   if (url.hash !== '') refuse('holds a fragment')
   const showCredential =
     url.hostname === registry.hostname ||
-    trusted.includes(url.host) ||
+    trusted.some((host) => URL.parse(`${url.protocol}//${host}/`)?.host === url.host) ||
     (url.protocol === 'https:' &&
       (knownRealms[registry.hostname]?.includes(url.host) === true ||
         sameOwner(registry.hostname, url.hostname)))
   return { url, showCredential }
 }
 
-/** registry.example.com and auth.example.com, or example.com itself: one owner, unless the parent is shared by many. */
+/**
+ * Whether two names are one owner's, as far as names tell.
+ *
+ * myreg.io and auth.myreg.io: who has a name in DNS decides about all below it. Not below a domain that is shared: at github.io
+ * itself anybody gets such a name.
+ *
+ * registry.example.com and auth.example.com, or example.com itself: the same, unless the parent is shared by many. There is no
+ * list of all domains that are, so of registries right below a top-level domain nothing is concluded, and what is concluded
+ * wrongly shows no more than the registry could ask to be shown itself (`Basic`), save for an identity token.
+ */
 function sameOwner(registry: string, realm: string): boolean {
+  if (isAddress(registry) || isShared(registry)) return false
+  if (registry.includes('.') && realm.endsWith(`.${registry}`)) return true
   const parent = registry.slice(registry.indexOf('.') + 1)
-  if (!parent.includes('.') || /^[\d.]+$|:/.test(registry) || sharedDomains.test(parent))
-    return false
+  if (!parent.includes('.') || isShared(parent)) return false
   return realm === parent || realm.endsWith(`.${parent}`)
+}
+
+function isAddress(hostname: string): boolean {
+  return /^[\d.]+$|:/.test(hostname)
+}
+
+function isShared(domain: string): boolean {
+  return sharedDomains.test(domain) || countryDomains.test(domain)
 }

@@ -172,7 +172,7 @@ export class Attempt {
         if (method === 'PATCH' && !exchange.requestSent) throw answeredEarly(resource, status)
         return { status, headers, body, resource }
       }
-      const failure = failureOfAnswer(method, resource, status, headers, body)
+      const failure = failureOfAnswer(method, resource, { status, headers, body })
       if (await upload.refused({ status, headers })) throw retryableOf(failure)
       if (notThisWay.has(status)) this.#refusedBy = failure
       throw failure

@@ -294,8 +294,8 @@ export class Client implements RegistryClient {
     return this.#identities.get(name)
   }
 
-  async #fetchToken(asked: Asked, question: TokenQuestion, signal: StopSignal): Promise<Token> {
-    const registry = asked.base
+  async #fetchToken(asker: Asked, question: TokenQuestion, signal: StopSignal): Promise<Token> {
+    const registry = asker.base
     const { realm, service, scopes, credential } = question
     if (this.#options.exchangeToken !== undefined && realm.showCredential) {
       const exchange = { host: registry.host, realm: realm.url.href, service, scopes, credential }
@@ -303,9 +303,12 @@ export class Client implements RegistryClient {
       if (given !== undefined) return { value: given.token, lifeMs: given.expiresInSeconds * 1000 }
     }
     const { method, url, headers, body } = tokenRequest(question)
+    // Which registry it is for, the request knows that waits for the token.
+    const asked = { url, party: { host: url.host } }
+    const untrusted = credential !== undefined && !realm.showCredential ? realm.url : undefined
     try {
       const answer = await this.#transport.send({
-        origin: this.#originOf(url, asked),
+        origin: this.#originOf(url, asker),
         purpose: {
           registry: registry.host,
           derived: url.host !== registry.host,
@@ -321,11 +324,10 @@ export class Client implements RegistryClient {
         signal,
       })
       // Redirects are not followed: the realm was judged, where it sends on was not.
-      if (answer.status !== 200)
-        throw failureOfAnswer(method, { url }, answer.status, answer.headers, answer.body)
+      if (answer.status !== 200) throw failureOfAnswer(method, asked, answer, untrusted)
       return readToken(answer.body, url.host)
     } catch (error) {
-      throw failureOfExchange(error, method, { url }, signal)
+      throw failureOfExchange(error, method, asked, signal)
     }
   }
 }

@@ -244,8 +244,10 @@ export class Endpoint {
           continue
         }
         const turn = direct ? this.#turnedDown(grant, answer, answers) : undefined
-        if (turn === undefined)
-          throw failureOfAnswer(request.method, resource, status, headers, body)
+        if (turn === undefined) {
+          const realm = direct && grant ? this.#auth?.untrustedRealm(grant) : undefined
+          throw failureOfAnswer(request.method, resource, answer, realm)
+        }
         answers += 1
         hops = 0
         resource = first

@@ -1,8 +1,7 @@
 import type { StopSignal } from '../abortable.ts'
 import { askedOf, printable, RegistryError, type RegistryErrorCode } from '../errors.ts'
 import { AddressRefusedError, ClientCertificateError, DialError } from '../http/dial-errors.ts'
-import { AnswerTooLargeError } from '../http/exchange.ts'
-import type { HeaderFields } from '../http/header-fields.ts'
+import { type Answer, AnswerTooLargeError } from '../http/exchange.ts'
 import { ConnectionLostError, ProtocolError, StalledError } from '../http/protocol-error.ts'
 import type { Resource } from './resource.ts'
 import { parseRetryAfter } from './retry.ts'
@@ -10,8 +9,11 @@ import { parseRetryAfter } from './retry.ts'
 /** Answers that may be different the next time, besides 429. 499, 522 and 524 are what CDNs say of their own origin. */
 const passing = new Set([408, 425, 500, 502, 503, 504, 520, 521, 522, 523, 524])
 
+/** Of a host in a message; names in DNS have 253 characters at most. */
+const maxHost = 260
+
 /** What an exchange was about; a token server is asked for no repository, and does not know its registry's name. */
-type Failing = Pick<Resource, 'url'> & Partial<Pick<Resource, 'registry' | 'repository'>>
+type Failing = Pick<Resource, 'url' | 'party'>
 
 /** A URL fit for messages: queries carry signatures and upload state. */
 export function describeUrl(url: URL): string {
@@ -21,27 +23,34 @@ export function describeUrl(url: URL): string {
   )
 }
 
-/** The error that an answer of the wrong status stands for. */
+/**
+ * The error that an answer of the wrong status stands for.
+ *
+ * @param realm the token server that was asked as nobody, though there are credentials
+ */
 export function failureOfAnswer(
   method: string,
-  asked: Failing,
-  status: number,
-  headers: HeaderFields,
-  body: Uint8Array,
+  { url, party }: Failing,
+  { status, headers, body }: Pick<Answer, 'status' | 'headers' | 'body'>,
+  realm?: URL,
 ): RegistryError {
-  const { url } = asked
-  const party = { host: url.host, registry: asked.registry, repository: asked.repository }
   const retryAfterMs = parseRetryAfter(headers.get('retry-after'), Date.now())
   const said = errorsIn(body)
   const what = `${method} ${describeUrl(url)}: ${status}${said === '' ? '' : ` ${said}`}`
+  const untrustedRealm =
+    realm && (status === 401 || status === 403) ? printable(realm.host, maxHost) : undefined
   const make = (code: RegistryErrorCode, advice: string, retryable = false): RegistryError =>
-    new RegistryError(code, `${what}${advice}`, { ...party, status, retryAfterMs, retryable })
+    new RegistryError(code, `${what}${advice}`, {
+      ...party,
+      ...{ status, retryAfterMs, retryable, untrustedRealm },
+    })
   if (status === 429 || /TOOMANYREQUESTS/.test(said)) {
     return make('COPY_RATE_LIMITED', '; the registry limits requests: log in, or try later', true)
   }
-  if (status === 401)
-    return make('COPY_UNAUTHORIZED', '; check the credentials, and that the repository exists')
-  if (status === 403) return make('COPY_DENIED', '; the credentials do not allow this')
+  if (status === 401 || status === 403) {
+    const code = status === 401 ? 'COPY_UNAUTHORIZED' : 'COPY_DENIED'
+    return make(code, untrustedRealm === undefined ? refusals[code] : withheldFrom(untrustedRealm))
+  }
   if (status === 404) return make('COPY_NOT_FOUND', '')
   const passes = passing.has(status)
   if (passes || status >= 500)
@@ -50,22 +59,29 @@ export function failureOfAnswer(
   return make('COPY_PROTOCOL', '; no such answer was expected')
 }
 
+const refusals = {
+  COPY_UNAUTHORIZED: '; check the credentials, and that the repository exists',
+  COPY_DENIED: '; the credentials do not allow this',
+} as const
+
+function withheldFrom(realm: string): string {
+  return `; the credentials were not shown to the token server ${realm}, of which nothing says that it is the registry's: if it is, list it in trustedRealms`
+}
+
 /** The error that a broken exchange stands for. Aborts pass through as they are. */
 export function failureOfExchange(
   error: unknown,
   method: string,
-  asked: Failing,
+  { url, party }: Failing,
   signal: StopSignal,
 ): unknown {
   if (error instanceof RegistryError) {
-    const { registry } = asked
+    const { registry } = party
     const known = registry === undefined || error.registry === registry || signal.aborted
     // A token server, or who gives a credential, was asked for this registry; what stopped the exchange may be of another.
     return known ? error : askedOf(error, registry)
   }
   if (signal.aborted) return signal.reason
-  const { url } = asked
-  const party = { host: url.host, registry: asked.registry, repository: asked.repository }
   const what = `${method} ${describeUrl(url)}`
   const make = (code: RegistryErrorCode, text: string, retryable: boolean): RegistryError =>
     new RegistryError(code, `${what}: ${text}`, { ...party, retryable, cause: error })
