@@ -4,6 +4,7 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+const starter = fileURLToPath(new URL('../../start.mjs', import.meta.url))
 
 /** What a run of `kip copy` came to. */
 export interface CopyRun {
@@ -21,6 +22,8 @@ export interface CopyRunOptions {
   readonly env?: Readonly<Record<string, string>>
   /** Default: kip's source. */
   readonly program?: string
+  /** By way of `start.mjs`, as `npm run kip` does. */
+  readonly byScript?: true
   /** Runs the command line that follows it. */
   readonly enter?: readonly string[]
   /** It is interrupted then, as by Ctrl-C. */
@@ -34,7 +37,8 @@ export async function kipCopy(
   options: CopyRunOptions = {},
 ): Promise<CopyRun> {
   const { enter = [], program = main } = options
-  const command = [...enter, process.execPath, program, 'copy', ...args]
+  const script = options.byScript ? [starter, 'src/main.ts'] : [program]
+  const command = [...enter, process.execPath, ...script, 'copy', ...args]
   const child = spawn(command[0] ?? '', command.slice(1), {
     env: { PATH: process.env.PATH, ...options.env },
   })

@@ -97,7 +97,7 @@ describe('arguments of kip copy', () => {
     )
     assert.equal(faults.length, 7)
     const every =
-      /SOURCE.*\n.*xml.*\n.*concurrency.*\n.*http:\/\/x.*\n.*x\/y.*\n.*https:\/\/auth\.corp.*\n.*"linux"/
+      /SOURCE.*\n.*xml.*\n.*concurrency.*\n.*http:\/\/x.*\n.*https:\/\/auth\.corp.*\n.*x\/y.*\n.*"linux"/
     assert.match(faults.join('\n'), every)
   })
 
