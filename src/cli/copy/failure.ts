@@ -14,13 +14,32 @@ function reasonOf({ reason }: AbortSignal): string {
   return reason instanceof Error ? reason.message : String(reason)
 }
 
+/** What a server answers that does not speak TLS. */
+const NOT_TLS = 'ERR_SSL_WRONG_VERSION_NUMBER'
+/** Certificates that are from nobody who is trusted here. */
+const UNTRUSTED = /^UNABLE_TO_|SELF_SIGNED|^CERT_(?:UNTRUSTED|SIGNATURE_FAILURE)$/
+
 /** The library says what to do; how that is written here is said by the command. */
 function optionsFor({ code, host, registry, untrustedRealm, cause }: RegistryError): string {
   if (untrustedRealm !== undefined) return ` (--trust-realm ${untrustedRealm})`
   if (code !== 'COPY_TLS') return ''
+  const reason = rootOf(cause)
+  if (UNTRUSTED.test(reason.code)) return ' (--ca FILE)'
   // A certificate, and plain http, are for a registry only, never where its answers lead.
-  const own = host === registry
-  if (cause instanceof Error && cause.name === 'ClientCertificateError')
-    return own ? ` (--client-cert ${registry}=CERTFILE,KEYFILE)` : ''
-  return own ? ` (--ca FILE or --http ${registry})` : ' (--ca FILE)'
+  if (host !== registry) return ''
+  if (reason.code === NOT_TLS) return ` (--http ${registry})`
+  return reason.names.has('ClientCertificateError')
+    ? ` (--client-cert ${registry}=CERTFILE,KEYFILE)`
+    : ''
+}
+
+/** The code that Node gave what lies at the bottom, and the names of all errors above it. */
+function rootOf(cause: unknown): { readonly code: string; readonly names: ReadonlySet<string> } {
+  const names = new Set<string>()
+  let code = ''
+  for (let error = cause; error instanceof Error; error = error.cause) {
+    names.add(error.name)
+    if ('code' in error) code = String(error.code)
+  }
+  return { code, names }
 }

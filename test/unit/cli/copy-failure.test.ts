@@ -11,10 +11,26 @@ function messageOf(error: unknown): string {
 }
 
 describe('what is said of an image that was not copied', () => {
-  test('the options by which a registry of plain http is copied from', () => {
-    const party = { host: 'r.test:5000', registry: 'r.test:5000' }
-    const message = messageOf(new RegistryError('COPY_TLS', 'no TLS', party))
-    assert.equal(message, 'no TLS (--ca FILE or --http r.test:5000)')
+  const party = { host: 'r.test:5000', registry: 'r.test:5000' }
+  const faultOf = (code: string): Error =>
+    new Error('cannot connect', { cause: Object.assign(new Error('said'), { code }) })
+
+  test('the option by which a registry of plain http is copied from', () => {
+    const cause = faultOf('ERR_SSL_WRONG_VERSION_NUMBER')
+    const message = messageOf(new RegistryError('COPY_TLS', 'no TLS', { ...party, cause }))
+    assert.equal(message, 'no TLS (--http r.test:5000)')
+  })
+
+  test('the option by which an authority is trusted', () => {
+    for (const code of ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'DEPTH_ZERO_SELF_SIGNED_CERT']) {
+      const error = new RegistryError('COPY_TLS', 'who', { ...party, cause: faultOf(code) })
+      assert.equal(messageOf(error), 'who (--ca FILE)')
+    }
+  })
+
+  test('none where none helps, as against a certificate that expired', () => {
+    const cause = faultOf('CERT_HAS_EXPIRED')
+    assert.equal(messageOf(new RegistryError('COPY_TLS', 'old', { ...party, cause })), 'old')
   })
 
   test('the option by which a registry is shown a client certificate', () => {
@@ -26,8 +42,9 @@ describe('what is said of an image that was not copied', () => {
   })
 
   test('plain http is not offered where a token server fails', () => {
-    const party = { host: 'auth.test', registry: 'r.test' }
-    assert.equal(messageOf(new RegistryError('COPY_TLS', 'no TLS', party)), 'no TLS (--ca FILE)')
+    const cause = faultOf('ERR_SSL_WRONG_VERSION_NUMBER')
+    const elsewhere = { host: 'auth.test', registry: 'r.test', cause }
+    assert.equal(messageOf(new RegistryError('COPY_TLS', 'no TLS', elsewhere)), 'no TLS')
   })
 
   test('other failures are told as they are', () => {

@@ -18,13 +18,24 @@ export class ClientCertificateError extends Error {
   }
 }
 
-/** A connection could not be made; `tls` tells the handshake from the way to it. */
+/** What a {@link DialError} knows besides its message. */
+export interface DialErrorDetails {
+  /** The handshake was refused, and not the way to it. */
+  readonly tls?: boolean
+  /** What to do about it, as the rest of a sentence. */
+  readonly advice?: string | undefined
+  readonly cause?: unknown
+}
+
+/** A connection could not be made. */
 export class DialError extends Error {
   override readonly name = 'DialError'
   readonly tls: boolean
+  readonly advice: string | undefined
 
-  constructor(message: string, tls: boolean, cause?: unknown) {
+  constructor(message: string, { tls = false, advice, cause }: DialErrorDetails = {}) {
     super(message, cause === undefined ? undefined : { cause })
     this.tls = tls
+    this.advice = advice
   }
 }

@@ -77,7 +77,7 @@ export class Dialer {
     for (const signal of signals) signal.throwIfAborted()
     const limit = new Stop(...signals)
     const late = (): void =>
-      limit.abort(new DialError(`no connection to ${hostOf(origin)} within ${connectMs} ms`, false))
+      limit.abort(new DialError(`no connection to ${hostOf(origin)} within ${connectMs} ms`))
     const timer = setTimeout(late, connectMs)
     try {
       return await this.#dial(origin, purpose, receiver, limit)
@@ -184,7 +184,8 @@ export class Dialer {
     await settled(socket, 'secureConnect', origin, signal)
     if (socket.alpnProtocol !== false && socket.alpnProtocol !== 'http/1.1') {
       socket.destroy()
-      throw new DialError(`${hostOf(origin)} insists on protocol ${socket.alpnProtocol}`, true)
+      const why = `insists on protocol ${socket.alpnProtocol}`
+      throw new DialError(`${hostOf(origin)} ${why}`, { tls: true })
     }
   }
 

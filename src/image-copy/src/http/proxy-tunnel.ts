@@ -55,10 +55,8 @@ export async function openTunnel(
   const status = /^HTTP\/1\.[01] (\d{3})/.exec(answer)?.[1]
   if (status !== '200') {
     socket.destroy()
-    const hint = status === '407' ? '; give the proxy URL a user and password' : ''
-    throw new DialError(
-      `the proxy ${hostOf(proxy)} answered ${status ?? 'nonsense'} for ${target}${hint}`,
-      false,
-    )
+    const advice = status === '407' ? 'give the proxy URL a user and password' : undefined
+    const said = `the proxy ${hostOf(proxy)} answered ${status ?? 'nonsense'} for ${target}`
+    throw new DialError(said, { advice })
   }
 }

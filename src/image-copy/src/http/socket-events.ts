@@ -43,6 +43,41 @@ const tlsCodes =
 /** Bytes of a handshake were altered on the way; the next may come whole. */
 const alteredCodes = /BAD_RECORD_MAC|DECRYPT_ERROR/
 
+/** What to do about faults that are known, and what to call them where their own text is not fit for who reads it. */
+const faults: readonly {
+  readonly code: RegExp
+  readonly said?: string
+  readonly advice: (host: string) => string
+}[] = [
+  {
+    code: /^ERR_SSL_WRONG_VERSION_NUMBER$/,
+    said: 'what it answers is not TLS',
+    advice: (host) => `allow plain http for ${host}, if that is what it speaks`,
+  },
+  {
+    // Node has no issuer for it; its text goes on about an option of its own.
+    code: /^UNABLE_TO_(?:GET_ISSUER_CERT|GET_ISSUER_CERT_LOCALLY|VERIFY_LEAF_SIGNATURE)$/,
+    said: 'its certificate is not from an authority that is trusted here',
+    advice: giveAuthority,
+  },
+  {
+    code: /^(?:DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|CERT_UNTRUSTED|CERT_SIGNATURE_FAILURE)$/,
+    advice: giveAuthority,
+  },
+  {
+    code: /^CERT_(?:HAS_EXPIRED|NOT_YET_VALID)$/,
+    advice: () => 'renew it there, or set the clock here',
+  },
+  {
+    code: /^(?:ERR_TLS_CERT_ALTNAME_INVALID|HOSTNAME_MISMATCH)$/,
+    advice: () => 'use a name that it has',
+  },
+]
+
+function giveAuthority(host: string): string {
+  return `give the CA of ${host}`
+}
+
 /** Alerts by which a peer says what it thinks of the certificate that it was shown. */
 const certificateAlerts = /_ALERT_(?:.*CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)/
 
@@ -67,11 +102,9 @@ export function describe(error: Error, peer: Origin | ProxyServer): Error {
   if (error instanceof DialError) return error
   const refusal = certificateRefusal(error)
   if (refusal !== undefined) return refusal
-  const { code = '', reason: said } = error as SocketError
-  const reason =
-    code === 'ERR_SSL_WRONG_VERSION_NUMBER'
-      ? 'what it answers is not TLS'
-      : said || error.message || code || 'no reason given'
-  const lasting = tlsCodes.test(code) && !alteredCodes.test(code)
-  return new DialError(`cannot connect to ${hostOf(peer)}: ${reason}`, lasting, error)
+  const { code = '', reason = error.message } = error as SocketError
+  const tls = tlsCodes.test(code) && !alteredCodes.test(code)
+  const { said, advice } = faults.find((fault) => fault.code.test(code)) ?? {}
+  const text = `cannot connect to ${hostOf(peer)}: ${said || reason || code || 'no reason given'}`
+  return new DialError(text, { tls, advice: advice?.(hostOf(peer)), cause: error })
 }

@@ -89,9 +89,9 @@ export function failureOfExchange(
     return make('COPY_ADDRESS_REFUSED', `${error.message}; allow the address if it is meant`, false)
   }
   if (error instanceof DialError) {
-    const text = printable(error.message)
-    if (!error.tls) return make('COPY_UNREACHABLE', text, true)
-    return make('COPY_TLS', `${text}; give the registry's CA, or allow plain http for it`, false)
+    const advice = error.advice === undefined ? '' : `; ${printable(error.advice)}`
+    const text = `${printable(error.message)}${advice}`
+    return make(error.tls ? 'COPY_TLS' : 'COPY_UNREACHABLE', text, !error.tls)
   }
   if (error instanceof ClientCertificateError)
     return make(
