@@ -131,6 +131,7 @@ async function main(): Promise<number> {
   return await run({
     argv: rest,
     env: process.env,
+    uid: process.getuid?.(),
     readFile: readTextFile,
     readInput: () => readInput(signal()),
     print: (text) => output.stream.write(`${text}\n`),

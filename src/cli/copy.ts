@@ -39,11 +39,11 @@ export async function copy(invocation: Invocation): Promise<number> {
 }
 
 async function copyAll(args: CopyArguments, invocation: Invocation): Promise<number> {
-  const { env, readFile, readInput, complain } = invocation
+  const { env, uid, readFile, readInput, complain } = invocation
   const [entries, hostOptions, credentialsFor] = await allUsable([
     readEntries(args, invocation),
     readHostOptions(args.hosts, readFile),
-    copyCredentials({ ...args, env, readFile, readInput, complain }),
+    copyCredentials({ ...args, env, uid, readFile, readInput, complain }),
   ])
   const credentials = credentialsFor(entries)
   const client = createClient(args, invocation, entries, { ...hostOptions, credentials })

@@ -3,6 +3,8 @@ export interface Invocation {
   /** Arguments after the subcommand. */
   readonly argv: readonly string[]
   readonly env: Readonly<Record<string, string | undefined>>
+  /** Of the user that runs the process, where the system numbers them. */
+  readonly uid?: number | undefined
   readonly readFile: (path: string) => string
   /** Reads standard input to its end. */
   readonly readInput: () => Promise<string>

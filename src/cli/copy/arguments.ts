@@ -68,7 +68,7 @@ docker.io/library/nginx:latest, a target user/app is docker.io/user/app:latest.
   --trust-realm HOST      show the credentials of registries to this token server too, as often as wanted
   --mirror HOST=PLACE     ask PLACE, a host and maybe a path there, before this registry when reading, as often as wanted
   --authfile FILE         credentials, as docker login writes them; - is standard input; default $REGISTRY_AUTH_FILE, or
-                          config.json in $DOCKER_CONFIG or ~/.docker and podman's $XDG_RUNTIME_DIR/containers/auth.json
+                          what docker login and podman login wrote where they do by default
   --src-authfile FILE     the same for the source only
   --dest-authfile FILE    the same for the target only
   -h, --help              print this

@@ -14,6 +14,8 @@ export interface CopyCredentialsOptions {
   readonly sourceAuth: NamedFile | undefined
   readonly targetAuth: NamedFile | undefined
   readonly env: Readonly<Record<string, string | undefined>>
+  /** Of the user that runs it, where the system numbers them. */
+  readonly uid: number | undefined
   readonly readFile: (path: string) => string
   readonly readInput: () => Promise<string>
   readonly complain: (text: string) => void
@@ -55,24 +57,39 @@ async function named(
   { option, file }: NamedFile,
 ): Promise<DockerConfig> {
   const text = file === '-' ? await readNamedInput(readInput) : readNamed(option, file, readFile)
-  return parse(`${option} ${file === '-' ? 'standard input' : file}`, text)
+  return parseNamed(`${option} ${file === '-' ? 'standard input' : file}`, text)
 }
 
-/** Where `podman login` is told to write; else where `docker login` does, and then where podman does by itself. */
+/** What is in the file that `podman login` was told to write; else in those where it and `docker login` write by themselves. */
 function defaultConfigs(options: CopyCredentialsOptions): readonly DockerConfig[] {
-  const { env } = options
-  const docker = env.DOCKER_CONFIG || (env.HOME && `${env.HOME}/.docker`)
-  const podman = env.XDG_RUNTIME_DIR && `${env.XDG_RUNTIME_DIR}/containers`
-  const files = env.REGISTRY_AUTH_FILE
-    ? [env.REGISTRY_AUTH_FILE]
-    : [docker && `${docker}/config.json`, podman && `${podman}/auth.json`]
-  return files.flatMap((file) => {
-    const text = file && readIfThere(file, options)
-    return file && text?.trim() ? [parse(file, text)] : []
-  })
+  const { env, readFile } = options
+  const told = env.REGISTRY_AUTH_FILE
+  if (!told) return defaultFiles(options).flatMap((file) => readIfThere(file, options))
+  const text = readNamed('REGISTRY_AUTH_FILE', told, readFile)
+  return text.trim() === '' ? [] : [parseNamed(`REGISTRY_AUTH_FILE ${told}`, text)]
 }
 
-function parse(name: string, text: string): DockerConfig {
+/** Where root's logins are without XDG_RUNTIME_DIR, which sudo takes away; others may not even look whether they have any. */
+const runtimeOfUsers = '/run/containers'
+
+/**
+ * https://docs.docker.com/reference/cli/docker/login/,
+ * https://github.com/containers/image/blob/main/docs/containers-auth.json.5.md
+ */
+function defaultFiles({ env, uid }: CopyCredentialsOptions): readonly string[] {
+  const docker = env.DOCKER_CONFIG || (env.HOME && `${env.HOME}/.docker`)
+  const configs = env.XDG_CONFIG_HOME || (env.HOME && `${env.HOME}/.config`)
+  const runtime = env.XDG_RUNTIME_DIR
+    ? `${env.XDG_RUNTIME_DIR}/containers`
+    : uid !== undefined && `${runtimeOfUsers}/${uid}`
+  return [
+    docker && `${docker}/config.json`,
+    runtime && `${runtime}/auth.json`,
+    configs && `${configs}/containers/auth.json`,
+  ].flatMap((file) => file || [])
+}
+
+function parseNamed(name: string, text: string): DockerConfig {
   try {
     return parseDockerConfig(text)
   } catch (error) {
@@ -80,17 +97,20 @@ function parse(name: string, text: string): DockerConfig {
   }
 }
 
-/** Many images are public, and a home may well be somebody else's. */
+/** Many images are public, and a home may well be somebody else's. @returns the file's configuration, or none */
 function readIfThere(
   file: string,
   { readFile, complain }: CopyCredentialsOptions,
-): string | undefined {
+): readonly DockerConfig[] {
   try {
-    return readFile(file)
+    const text = readFile(file)
+    return text.trim() === '' ? [] : [parseDockerConfig(text)]
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    if (code !== 'ENOENT' && code !== 'ENOTDIR')
-      complain(`${file}: ${message}; going on without its credentials`)
-    return undefined
+    const { code = '', message } = error as NodeJS.ErrnoException
+    const notThere =
+      ['ENOENT', 'ENOTDIR'].includes(code) ||
+      (code === 'EACCES' && file.startsWith(`${runtimeOfUsers}/`))
+    if (!notThere) complain(`${file}: ${message}; going on without its credentials`)
+    return []
   }
 }

@@ -57,23 +57,25 @@ describe('kip copy in adversity', { skip, timeout: 120_000 }, () => {
     assert.match(run.stderr, /standard output: ENOSPC/)
   })
 
-  const configs: Readonly<Record<string, readonly [string, number]>> = {
-    'that is broken is named, without its content': ['{"auths": {"x": "hunter2', 2],
-    'that is empty is none': ['\n', 0],
+  const configs: Readonly<Record<string, readonly [content: string, said: string]>> = {
+    'that is broken is named, without its content, and stops no copy of a public image': [
+      '{"auths": {"x": "hunter2',
+      '/.docker/config.json: docker configuration: not JSON; going on without its credentials\n',
+    ],
+    'that is empty is none': ['\n', ''],
     'with a helper that is not there matters only where a credential is asked for': [
       '{"credsStore":"not-installed"}',
-      0,
+      '',
     ],
   }
-  for (const [what, [content, code]] of Object.entries(configs)) {
+  for (const [what, [content, said]] of Object.entries(configs)) {
     test(`a config.json ${what}`, async () => {
       const home = await mkdtemp(join(folder, 'home-'))
       await mkdir(join(home, '.docker'))
       await writeFile(join(home, '.docker', 'config.json'), content)
       const run = await kip([...plain, ...pair('config:1')], { env: { HOME: home } })
-      assert.equal(run.code, code, run.stderr)
-      if (code === 2) assert.match(run.stderr, new RegExp(`${home}/.docker/config.json`))
-      assert.doesNotMatch(run.stderr, /hunter2/)
+      assert.equal(run.code, 0, run.stderr)
+      assert.equal(run.stderr, said && `${home}${said}`)
     })
   }
 
