@@ -27,3 +27,29 @@ test('an error names registry and repository as the reference does, whatever the
     },
   )
 })
+
+for (const [what, code, tries] of [
+  ['a host that there is no name for is looked up once', 'ENOTFOUND', 1],
+  ['a host is looked up again where no name server answers', 'EAI_AGAIN', 3],
+] as const)
+  test(what, async () => {
+    let lookups = 0
+    const client = createRegistryClient({
+      retry: { attempts: 3, baseMs: 1, maxMs: 1 },
+      lookup: (name, _, done) => {
+        lookups += 1
+        const message = `getaddrinfo ${code} ${name}`
+        setImmediate(() => done(Object.assign(new Error(message), { code }), ''))
+      },
+    })
+    const error = await resolveDigest(client, parseReference('mistyped.test/app:1')).catch(
+      (error: unknown) => error,
+    )
+    await client.close()
+    assert.ok(error instanceof RegistryError)
+    assert.deepEqual([error.code, error.retryable, lookups], ['COPY_UNREACHABLE', tries > 1, tries])
+    assert.match(
+      error.message,
+      tries > 1 ? /EAI_AGAIN/ : /ENOTFOUND mistyped\.test; check the name$/,
+    )
+  })

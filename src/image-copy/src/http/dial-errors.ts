@@ -22,6 +22,8 @@ export class ClientCertificateError extends Error {
 export interface DialErrorDetails {
   /** The handshake was refused, and not the way to it. */
   readonly tls?: boolean
+  /** Trying again does not help. Default: it does unless the handshake was refused. */
+  readonly lasting?: boolean
   /** What to do about it, as the rest of a sentence. */
   readonly advice?: string | undefined
   readonly cause?: unknown
@@ -31,11 +33,16 @@ export interface DialErrorDetails {
 export class DialError extends Error {
   override readonly name = 'DialError'
   readonly tls: boolean
+  readonly lasting: boolean
   readonly advice: string | undefined
 
-  constructor(message: string, { tls = false, advice, cause }: DialErrorDetails = {}) {
+  constructor(
+    message: string,
+    { tls = false, lasting = tls, advice, cause }: DialErrorDetails = {},
+  ) {
     super(message, cause === undefined ? undefined : { cause })
     this.tls = tls
+    this.lasting = lasting
     this.advice = advice
   }
 }

@@ -43,12 +43,16 @@ const tlsCodes =
 /** Bytes of a handshake were altered on the way; the next may come whole. */
 const alteredCodes = /BAD_RECORD_MAC|DECRYPT_ERROR/
 
+/** There is no such name. A name server that does not answer has another code: EAI_AGAIN. */
+const unknownName = /^ENOTFOUND$/
+
 /** What to do about faults that are known, and what to call them where their own text is not fit for who reads it. */
 const faults: readonly {
   readonly code: RegExp
   readonly said?: string
   readonly advice: (host: string) => string
 }[] = [
+  { code: unknownName, advice: () => 'check the name' },
   {
     code: /^ERR_SSL_WRONG_VERSION_NUMBER$/,
     said: 'what it answers is not TLS',
@@ -106,5 +110,6 @@ export function describe(error: Error, peer: Origin | ProxyServer): Error {
   const tls = tlsCodes.test(code) && !alteredCodes.test(code)
   const { said, advice } = faults.find((fault) => fault.code.test(code)) ?? {}
   const text = `cannot connect to ${hostOf(peer)}: ${said || reason || code || 'no reason given'}`
-  return new DialError(text, { tls, advice: advice?.(hostOf(peer)), cause: error })
+  const lasting = tls || unknownName.test(code)
+  return new DialError(text, { tls, lasting, advice: advice?.(hostOf(peer)), cause: error })
 }

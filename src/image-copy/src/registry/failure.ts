@@ -91,7 +91,7 @@ export function failureOfExchange(
   if (error instanceof DialError) {
     const advice = error.advice === undefined ? '' : `; ${printable(error.advice)}`
     const text = `${printable(error.message)}${advice}`
-    return make(error.tls ? 'COPY_TLS' : 'COPY_UNREACHABLE', text, !error.tls)
+    return make(error.tls ? 'COPY_TLS' : 'COPY_UNREACHABLE', text, !error.lasting)
   }
   if (error instanceof ClientCertificateError)
     return make(
