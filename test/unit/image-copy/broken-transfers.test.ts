@@ -416,6 +416,38 @@ test('a repository to mount into that is not there says nothing about the others
   assert.deepEqual(blobRequests(source, 'GET'), [])
 })
 
+test('a name that is lost for a while says nothing about mounts', async () => {
+  let lost = false
+  await anew(
+    {},
+    {
+      lookup: (_, options, done) => {
+        const address = { address: '127.0.0.1', family: 4 }
+        if (lost) done(Object.assign(new Error('getaddrinfo'), { code: 'ENOTFOUND' }), '')
+        else if (options.all) done(null, [address])
+        else done(null, address.address, address.family)
+      },
+    },
+  )
+  const image = await pushed('mounted', 5000)
+  const from = { registry: source.host, repository: 'a/b', tag: 'v1' }
+  const to = (repository: string) =>
+    copyImage(client, from, { registry: `backup.test:${target.port}`, repository, tag: 'v1' })
+  await to('c/one')
+  target.interceptor = (request) => {
+    lost ||= request.method === 'POST'
+    if (lost) request.socket.destroy()
+    return lost
+  }
+  await assert.rejects(to('c/two'), { code: 'COPY_UNREACHABLE', retryable: false })
+  target.interceptor = undefined
+  lost = false
+  source.takeLog()
+  await to('c/two')
+  requireCopied(image, 'c/two')
+  assert.deepEqual(blobRequests(source, 'GET'), [])
+})
+
 test('referrers are asked for by API though another repository of the host has none', async () => {
   await source.close()
   source = await FakeRegistry.start({ referrersApi: true })

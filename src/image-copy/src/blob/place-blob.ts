@@ -153,12 +153,17 @@ async function mount(
     if (session === undefined) learned.mount = 'works'
     return session
   } catch (error) {
-    if (!(error instanceof RegistryError) || error.retryable || context.signal.aborted) throw error
+    if (context.signal.aborted || !isAnswer(error)) throw error
     // Without leave to read there, or a repository to mount into, the mount is refused as a whole; that says nothing about
     // other repositories.
     if (!ofRepository.has(error.status)) learned.mount = 'broken'
     return 'failed'
   }
+}
+
+/** Whether a failure is what the registry says to what it was asked: what passes, or that it is not reached, is not. */
+function isAnswer(error: unknown): error is RegistryError {
+  return error instanceof RegistryError && !error.retryable && error.code !== 'COPY_UNREACHABLE'
 }
 
 /**
@@ -191,7 +196,7 @@ async function claim(
     learned.selfMount = 'broken'
     return undefined
   } catch (error) {
-    if (!(error instanceof RegistryError) || error.retryable || context.signal.aborted) throw error
+    if (context.signal.aborted || !isAnswer(error)) throw error
     if (ofRepository.has(error.status)) throw error
     learned.selfMount = 'broken'
     if (await headBlob(target, blob, context)) return undefined
