@@ -1,11 +1,18 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { describe, test } from 'node:test'
 import {
+  copyImage,
   createRegistryClient,
+  describeImage,
+  type ImageReference,
   parseReference,
+  type RegistryClient,
   RegistryError,
   resolveDigest,
+  verifyImage,
 } from '../../../src/image-copy/src/index.ts'
+import { FakeRegistry } from '../../support/fake-registry.ts'
+import { digestOf, noise, sampleImage } from '../../support/sample-images.ts'
 
 test('an error names registry and repository as the reference does, whatever the URL makes of them', async () => {
   const client = createRegistryClient({
@@ -53,3 +60,38 @@ for (const [what, code, tries] of [
       tries > 1 ? /EAI_AGAIN/ : /ENOTFOUND mistyped\.test; check the name$/,
     )
   })
+
+describe('an error is of the repository', () => {
+  const image = sampleImage({ layers: [noise('party', 500)] })
+  const layer = image.blobs[1]?.digest ?? ''
+  const away = `sha256:${'0'.repeat(64)}`
+  const failures: Readonly<
+    Record<string, (client: RegistryClient, at: ImageReference) => PromiseLike<unknown>>
+  > = {
+    'that lacks the image': (client, at) => resolveDigest(client, { ...at, tag: 'none' }),
+    'of which the tag to verify is gone': (client, at) =>
+      verifyImage(client, { ...at, tag: 'none' }, image.digest),
+    'whose tag is another image': (client, at) => verifyImage(client, at, away),
+    'that lost a blob': (client, at) => verifyImage(client, at, image.digest),
+    'whose manifest is none': (client, at) => describeImage(client, { ...at, tag: 'odd' }),
+    'that was to get another image': (client, at) =>
+      copyImage(client, { ...at, repository: 'a/source' }, { ...at, digest: away }),
+  }
+  for (const [what, fail] of Object.entries(failures))
+    test(what, async () => {
+      await using server = await FakeRegistry.start()
+      for (const repository of ['a/b', 'a/source'])
+        await server.client.push(image, repository, 'v1')
+      const bytes = Buffer.from('[]')
+      server.repository('a/b').manifests.set(digestOf(bytes), { bytes, mediaType: image.mediaType })
+      server.repository('a/b').tags.set('odd', digestOf(bytes))
+      server.repository('a/b').blobs.delete(layer)
+      const client = createRegistryClient({ hosts: () => ({ http: true }) })
+      const at = { registry: server.host, repository: 'a/b', tag: 'v1' }
+      await assert.rejects(async () => await fail(client, at), {
+        name: 'RegistryError',
+        ...{ host: server.host, registry: server.host, repository: 'a/b' },
+      })
+      await client.close()
+    })
+})

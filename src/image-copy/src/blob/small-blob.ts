@@ -41,9 +41,7 @@ export async function getSmallBlob(
     throw new RegistryError(
       'COPY_TOO_LARGE',
       `blob ${blob.digest}: has ${blob.size} bytes; at most ${maxBytes} are read`,
-      {
-        host: repository.registry,
-      },
+      repository.party,
     )
   }
   const found = await readFirst(repository, context, async ({ endpoint, path, scopes }, inner) => {

@@ -171,7 +171,7 @@ async function enter(
     found.bytes,
     entry.mediaType || found.mediaType,
     entry.digest,
-    target.registry,
+    target.party,
   )
   if (manifest.subject?.digest === subject)
     await addReferrer({ client, target, subject, manifest, found, context })
@@ -189,7 +189,7 @@ async function copySignatureTag(
   if (there === undefined) return undefined
   if (!recheck && there.digest !== undefined && there.digest === held?.digest) return there.digest
   const found = await getManifest(source, tag, context)
-  const manifest = parseManifest(found.bytes, found.mediaType, tag, source.registry)
+  const manifest = parseManifest(found.bytes, found.mediaType, tag, source.party)
   await copier.below(found, manifest, 1, context)
   if (found.digest !== held?.digest) await copier.put(found, manifest, tag, 1, context)
   return found.digest

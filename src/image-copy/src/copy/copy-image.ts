@@ -155,18 +155,13 @@ async function copyRoot(parts: RootParts): Promise<CopyResult> {
   const whole = !recheck && copierTakesAll(options)
   const around = aroundOptions(options)
   if (whole && around === undefined && held?.digest !== undefined && held.digest === head?.digest) {
-    requireTargetDigest(target, held.digest)
+    requireTargetDigest(target, to, held.digest)
     const { digest, mediaType } = held
     return { digest, mediaType, bytes: 0, blobs: 0, skipped: 0, mounted: 0 }
   }
   const found = await (fetched?.verified() ?? getManifest(from, wanted, context))
-  requireTargetDigest(target, found.digest)
-  const manifest = parseManifest(
-    found.bytes,
-    found.mediaType,
-    formatReference(source),
-    from.registry,
-  )
+  requireTargetDigest(target, to, found.digest)
+  const manifest = parseManifest(found.bytes, found.mediaType, formatReference(source), from.party)
   const { foreignLayers: hosts } = options
   const copier = new ImageCopier({
     client,
@@ -332,11 +327,11 @@ function subjectsOf(
   return [...new Set([found.digest, ...below, ...copier.copied.map(({ digest }) => digest)])]
 }
 
-function requireTargetDigest(target: ImageReference, digest: string): void {
+function requireTargetDigest(target: ImageReference, { party }: Repository, digest: string): void {
   if (target.digest === undefined || target.digest === digest) return
   throw new RegistryError(
     'COPY_DIGEST_MISMATCH',
     `the source has digest ${digest}, and the target ${formatReference(target)} asks for another`,
-    { host: target.registry },
+    party,
   )
 }

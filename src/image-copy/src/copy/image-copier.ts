@@ -240,7 +240,7 @@ export class ImageCopier {
       found.bytes,
       entry.mediaType || found.mediaType,
       entry.digest,
-      source.registry,
+      source.party,
     )
     await this.below(found, manifest, depth, context)
     if (present) return this.#present(entry, context)

@@ -48,7 +48,7 @@ export async function readTree(
       found.bytes,
       announced || found.mediaType,
       found.digest,
-      repository.registry,
+      repository.party,
     )
     manifests.set(found.digest, manifest)
     if (manifest.kind === 'image') {

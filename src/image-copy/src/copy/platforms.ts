@@ -136,7 +136,7 @@ async function platformOfEntry(
   context: Context,
 ): Promise<Platform | undefined> {
   const { bytes, mediaType } = await getManifest(source, entry.digest, context)
-  const manifest = parseManifest(bytes, entry.mediaType || mediaType, entry.digest, source.registry)
+  const manifest = parseManifest(bytes, entry.mediaType || mediaType, entry.digest, source.party)
   return platformOfManifest(source, manifest, context)
 }
 

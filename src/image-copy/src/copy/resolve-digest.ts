@@ -32,7 +32,7 @@ export async function resolveDigest(
   const head = await headManifest(repository, wanted, context)
   if (head === undefined) {
     throw new RegistryError('COPY_NOT_FOUND', `${name}: there is no such image`, {
-      host: reference.registry,
+      ...repository.party,
       status: 404,
     })
   }

@@ -37,7 +37,7 @@ export async function verifyImage(
   const platforms = (options.platforms ?? []).map(parsePlatform)
   const missing = (what: string): RegistryError =>
     new RegistryError('COPY_NOT_FOUND', `${name}: ${what} is missing`, {
-      host: image.registry,
+      ...repository.party,
       status: 404,
     })
   if (image.tag !== undefined) {
@@ -47,9 +47,7 @@ export async function verifyImage(
       throw new RegistryError(
         'COPY_DIGEST_MISMATCH',
         `${name}: the tag stands for ${head.digest}, not ${digest}`,
-        {
-          host: image.registry,
-        },
+        repository.party,
       )
     }
   }

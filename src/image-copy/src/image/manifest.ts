@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import { algorithmOf, digestOf, isDigest } from '../digest.ts'
-import { printable, RegistryError } from '../errors.ts'
+import { type Party, printable, RegistryError } from '../errors.ts'
 import {
   isForeignType,
   isIndexType,
@@ -62,6 +62,7 @@ export function isForeign(descriptor: Descriptor): boolean {
  * Reads a manifest and refuses what two readers could take differently: a media type in the body that is not the one
  * announced, or a document that is both an index and an image (CVE-2021-41190).
  *
+ * @param party whom it is from
  * @param announced media type from Content-Type or from the descriptor that led here; empty: none
  * @throws RegistryError `COPY_MANIFEST_INVALID` or `COPY_MANIFEST_UNSUPPORTED`
  */
@@ -69,17 +70,17 @@ export function parseManifest(
   bytes: Uint8Array,
   announced: string,
   where: string,
-  host: string,
+  party: Party,
 ): Manifest {
   const invalid: Invalid = (why) =>
-    new RegistryError('COPY_MANIFEST_INVALID', `manifest ${where}: ${why}`, { host })
+    new RegistryError('COPY_MANIFEST_INVALID', `manifest ${where}: ${why}`, party)
   let root: unknown
   try {
     if (!isUtf8(bytes)) throw new TypeError('not UTF-8')
     root = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString())
   } catch (cause) {
     throw new RegistryError('COPY_MANIFEST_INVALID', `manifest ${where}: is not JSON in UTF-8`, {
-      host,
+      ...party,
       cause,
     })
   }
@@ -89,7 +90,7 @@ export function parseManifest(
     throw new RegistryError(
       'COPY_MANIFEST_UNSUPPORTED',
       `manifest ${where}: is Docker schema 1, which registries and container runtimes have dropped; build or push the image anew`,
-      { host },
+      party,
     )
   }
   const index = isIndexType(mediaType)
@@ -97,7 +98,7 @@ export function parseManifest(
     throw new RegistryError(
       'COPY_MANIFEST_UNSUPPORTED',
       `manifest ${where}: has media type "${printable(mediaType, 100)}", which is no image or index`,
-      { host },
+      party,
     )
   }
   const hasImageParts = ['config', 'layers', 'fsLayers', 'blobs'].some(
