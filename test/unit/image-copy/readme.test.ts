@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { defaultRetry, defaultTimeouts } from '../../../src/image-copy/src/index.ts'
 import { FakeRegistry } from '../../support/fake-registry.ts'
 import { noise, sampleImage } from '../../support/sample-images.ts'
 
@@ -26,6 +27,20 @@ const expected: Readonly<Record<string, RegExp>> = {
   'Look before you copy':
     /^linux\/amd64: 100\d{3} bytes of blobs; 100\d{3} bytes to move with manifests\nCOPY_NOT_FOUND .*tag v1 is missing false\n$/,
 }
+
+describe('the tables of the README', () => {
+  test('have the defaults that count', () => {
+    // Two of one kind may share a line.
+    const cellOf = new Map<string, string>()
+    for (const [, names = '', values = ''] of text.matchAll(/^\| … ([^|]+) \| ([^|]+) \|/gm)) {
+      const all = values.split(/, /)
+      for (const [i, [, name = '']] of [...names.matchAll(/`(\w+)`/g)].entries())
+        cellOf.set(name, all[i] ?? '')
+    }
+    for (const [name, value] of Object.entries({ ...defaultTimeouts, ...defaultRetry }))
+      assert.equal(cellOf.get(name), value.toLocaleString('en'), name)
+  })
+})
 
 describe('the examples of the README', () => {
   test('are those that are run here', () => {

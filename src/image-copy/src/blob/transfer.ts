@@ -32,6 +32,10 @@ const ways: readonly Way[] = [
 ]
 /** A stretch after which a transfer that breaks counts as moving. */
 const worthwhileBytes = 4 * 1024 * 1024
+/**
+ * Without such a stretch between them: three in one way, and one in each of five others. With some 40 s of delays in between they
+ * outlive more than other requests do, since bytes that were sent are worth it.
+ */
 const maxTries = 8
 /** Bytes altered on the way may be whole the next time; in the registry's storage they never are. */
 const maxMismatches = 3

@@ -16,7 +16,10 @@ export interface UploadSession {
   readonly minChunk: number
 }
 
-/** How long a failed upload's cancelling may hold up its failure, in milliseconds. */
+/**
+ * How long a failed upload's cancelling may hold up its failure, in milliseconds: enough for a registry that answers at all. What
+ * stays open, registries remove by themselves, distribution after a week.
+ */
 const cancelMs = 3000
 /** A registry may still be writing what came before the break, and then is further at each request than it said before. */
 const cancelTries = 5

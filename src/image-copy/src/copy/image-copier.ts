@@ -57,8 +57,9 @@ export type Brought = 'copied' | 'present'
 /** Indexes within indexes: an index of images is one level. */
 const maxDepth = 3
 const maxManifests = 10_000
-/** Images of one index under way at a time; their blobs are bounded by the hosts' windows. */
+/** Images of one index under way at a time, as many as an official image has platforms; hosts' windows bound their blobs. */
 const imagesAtATime = 8
+/** Of one image. Only those in a host's window move, of 16 by default; the others are there to take a place that gets free. */
 const blobsAtATime = 64
 
 /**

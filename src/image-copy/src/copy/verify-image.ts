@@ -16,6 +16,7 @@ export interface VerifyOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** As many as a host's window takes by default. */
 const blobsAtATime = 16
 
 /**

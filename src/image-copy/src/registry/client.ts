@@ -38,7 +38,7 @@ export interface HostOptions {
   readonly key?: string | undefined
   /** Hosts that may be shown its credentials as token servers, besides those known to belong to it. */
   readonly trustedRealms?: readonly string[] | undefined
-  /** Requests of one kind at a time. Default 16. */
+  /** Requests of one kind at a time: short ones, downloads, uploads. Default 16. */
   readonly maxRequests?: number | undefined
 }
 
@@ -88,7 +88,13 @@ export interface RegistryClient {
   close(): Promise<void>
 }
 
-/** commitMs: a registry on object storage may copy a 10 GiB blob before it answers the last PUT. */
+/**
+ * - connectMs: the system sends a SYN that was lost again after 1, 3 and 7 s; what needs more than that is not there.
+ * - answerMs, stallMs: after 60 s the usual proxies before a registry (nginx, a load balancer of AWS) give up too.
+ * - commitMs: a registry on object storage may copy a 10 GiB blob before it answers the last PUT.
+ * - requestMs: the head may take answerMs, and 4 MiB of a manifest, the largest body of such a request, come in the rest at
+ *   35 KB/s.
+ */
 export const defaultTimeouts: Timeouts = Object.freeze({
   connectMs: 15_000,
   answerMs: 60_000,
@@ -97,7 +103,9 @@ export const defaultTimeouts: Timeouts = Object.freeze({
   requestMs: 180_000,
 })
 
+/** With what the transport may add 30 s at most; the usual proxies before registries close what is idle after 60 s. */
 const idleMs = 20_000
+/** Measured 20 ms from the registry: 200 small images take 56 % of the time that they take with 6, one of 60 layers 91 %. */
 const defaultMaxRequests = 16
 
 /** Makes a client. @throws TypeError for malformed options */

@@ -58,8 +58,10 @@ const maxRedirects = 5
 /** Only these are redirected, and only of these do registries count how many are left. */
 const reads: ReadonlySet<string> = new Set(['GET', 'HEAD'])
 const redirects = new Set([301, 302, 303, 307, 308])
-/** Windows begin at six, and more would mostly be opened in vain where an image turns out to be there. */
-const maxWarm = 6
+/** Transfers of a kind at a time before anything is known of a host: as many as skopeo has of one image. */
+const firstTransfers = 6
+/** More would mostly be opened in vain where an image turns out to be there. */
+const maxWarm = firstTransfers
 
 /** One registry server: its address, who we are there, how much it bears, and what was learned about it. */
 export class Endpoint {
@@ -106,7 +108,10 @@ export class Endpoint {
     this.#limits = { answerMs, stallMs }
     this.#requestLimits = { answerMs, stallMs, totalMs: requestMs }
     this.#uploadLimits = { answerMs: commitMs, stallMs }
-    const limits = { start: Math.min(6, options.maxRequests), max: options.maxRequests }
+    const limits = {
+      start: Math.min(firstTransfers, options.maxRequests),
+      max: options.maxRequests,
+    }
     this.requests = new Window({ start: options.maxRequests, max: options.maxRequests })
     this.pulls = new Window(limits)
     this.pushes = new Window(limits)

@@ -4,10 +4,14 @@ import { offAbort, onAbort, type StopSignal } from '../abortable.ts'
 export interface RetryOptions {
   /** Tries of one request in all. Default 6: with the delays below, a restart of a registry (about 10 s) is outlived. */
   readonly attempts: number
-  /** Longest delay before the second try, in milliseconds; doubles from try to try. */
+  /** Longest delay before the second try, in milliseconds; doubles from try to try. Default 400. */
   readonly baseMs: number
+  /** Longest delay of all, in milliseconds. Default 15,000, to which only uploads come, with more tries. */
   readonly maxMs: number
-  /** A registry that asks for more than this (Retry-After) is not waited for. In milliseconds. */
+  /**
+   * A registry that asks for more than this (Retry-After) is not waited for. In milliseconds. Default 60,000: limits by the
+   * minute are outlived, and one by the hour is for the caller to judge.
+   */
   readonly maxRetryAfterMs: number
 }
 
