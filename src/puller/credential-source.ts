@@ -17,6 +17,11 @@ export interface ImageCredentials {
 const mostSecrets = 1000
 /** Reads at a time. */
 const concurrency = 4
+/**
+ * Of what a pod names no API server checks the form. What no object is called is not asked for, as kubelets do not: it is
+ * answered by a fault of the request, or means another path.
+ */
+const objectName = /^[a-z0-9][a-z0-9.-]{0,252}$/
 
 /**
  * Reads the pull secrets that pods name, each by its name, and finds what fits their images.
@@ -32,16 +37,19 @@ export async function readCredentials(
   /** A Secret that kip may not read. */
   readonly refused?: string
 }> {
-  const names = new Set<string>()
+  const named = new Map<string, { readonly namespace: string; readonly name: string }>()
   for (const { namespace, secrets } of [...users.values()].flat()) {
-    for (const name of secrets) if (names.size < mostSecrets) names.add(`${namespace}/${name}`)
+    for (const name of secrets) {
+      if (named.size < mostSecrets && objectName.test(name))
+        named.set(`${namespace}/${name}`, { namespace, name })
+    }
   }
   const configs = new Map<string, DockerConfig>()
   let refused: string | undefined
-  const waiting = [...names]
+  const waiting = [...named]
   const worker = async (): Promise<void> => {
-    for (let key = waiting.pop(); key !== undefined; key = waiting.pop()) {
-      const [namespace = '', name = ''] = key.split('/')
+    for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+      const [key, { namespace, name }] = next
       try {
         const resource = { group: '', version: 'v1', plural: 'secrets', namespace }
         const config = readPullSecret(

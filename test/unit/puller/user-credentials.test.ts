@@ -36,18 +36,21 @@ describe('the credentials of those who use an image', () => {
       alongside: () => alongside(),
       onChange: () => wasRead.resolve(),
     })
-    const text = JSON.stringify({ auths: { 'r.test': { username: 'u', password: 'p' } } })
-    kube.put(secrets, {
-      ...{ apiVersion: 'v1', kind: 'Secret', metadata: { name: 'login', namespace: 'team' } },
-      ...{ type: 'kubernetes.io/dockerconfigjson' },
-      data: { '.dockerconfigjson': Buffer.from(text).toString('base64') },
-    } as FakeObject)
+    putLogin('team', 'login')
   })
   afterEach(async () => {
     await client.close()
     await kube.stop()
   })
 
+  function putLogin(namespace: string, name: string, username = 'u'): void {
+    const text = JSON.stringify({ auths: { 'r.test': { username, password: 'p' } } })
+    kube.put({ ...secrets, namespace }, {
+      ...{ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace } },
+      ...{ type: 'kubernetes.io/dockerconfigjson' },
+      data: { '.dockerconfigjson': Buffer.from(text).toString('base64') },
+    } as FakeObject)
+  }
   async function read(): Promise<void> {
     wasRead = Promise.withResolvers()
     credentials.refresh(new Map([[image, {}]]), [], own, signal)
@@ -80,6 +83,22 @@ describe('the credentials of those who use an image', () => {
     forbid()
     await read()
     assert.equal(warned().length, 2)
+  })
+
+  it('are read beside names that no Secret can have, which pods may bear', async () => {
+    const impossible = ['%LOGIN%', 'other/login', '..', '']
+    // What an API server answers to a name that has no place in a path.
+    kube.fault = ({ path }) =>
+      /%25|%2F/i.test(path) ? { status: 400, reason: 'BadRequest' } : undefined
+    putLogin('team', 'other', 'somebody else')
+    users.set(image, [{ namespace: 'team', secrets: [...impossible, 'login'] }])
+    await read()
+    assert.equal(known(), 1)
+    assert.deepEqual(warned(), [])
+    assert.deepEqual(
+      kube.requests.map(({ path }) => path),
+      ['/api/v1/namespaces/team/secrets/login'],
+    )
   })
 
   it("are not what is missing where Secrets of kip's own namespace may not be read", async () => {
