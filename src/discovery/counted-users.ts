@@ -16,11 +16,13 @@ export interface CountedUsersOptions {
 
 export interface Counted {
   readonly users: Users
-  /** Whether any user is beyond the limit of its namespace. */
+  /** Whether any user is beyond the limit of its namespace, or the last one was and its return is not waited for. */
   readonly turnedAway: boolean
   /** Other images that may have found or lost their places by this; each is told once. */
   readonly moved: readonly string[]
 }
+
+const nobody: ReadonlySet<string> = new Set()
 
 /** Counts users within the limits of their namespaces, and names each namespace that goes over its limit. */
 export class CountedUsers {
@@ -47,7 +49,10 @@ export class CountedUsers {
       turnedAway ||= !taken
       return taken
     })
-    this.#limit.keepOnly(reference, asked)
+    const last = asked.size > 0 ? nobody : this.#lastUsers(reference)
+    const keeping = new Set([...last].filter((each) => this.#limit.keep(each, reference)))
+    turnedAway ||= last.size > 0 && keeping.size === 0
+    this.#limit.keepOnly(reference, asked.union(keeping))
     const content = turnedAway ? this.#contentOf(reference) : undefined
     if (content === undefined) this.#remembered.delete(reference)
     else this.#remembered.set(reference, content)
@@ -61,6 +66,17 @@ export class CountedUsers {
   isLarge(reference: string): boolean {
     const { store, limits } = this.#options
     return (store.get(reference)?.source?.sizeBytes ?? 0) > limits.bytes / limits.images
+  }
+
+  /**
+   * Namespaces whose limits count an image that nobody uses any more: those that held it or, when another leader saw its last
+   * users, those of the owners that it wrote down.
+   */
+  #lastUsers(reference: string): ReadonlySet<string> {
+    const { usage } = this.#options.store.get(reference) ?? {}
+    if (usage?.wanted.includes('InUse') !== true) return nobody
+    const holders = this.#limit.holders(reference)
+    return holders.size > 0 ? holders : new Set(usage.owners.map(({ namespace }) => namespace))
   }
 
   #contentOf(reference: string): Content | undefined {

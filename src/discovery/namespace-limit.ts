@@ -12,7 +12,8 @@ export interface Content {
 }
 
 /**
- * Counts the images of each namespace and their bytes, first come, first served, and turns away what exceeds the limits.
+ * Counts the images of each namespace and their bytes, first come, first served, and turns away what exceeds the limits. What
+ * is kept for users to return counts too, and makes room for what is used.
  *
  * Sizes are known only after an image was taken, so that one which was may be turned away later; {@link drain} says which
  * are to be asked for again.
@@ -31,12 +32,14 @@ export class NamespaceLimit {
 
   /** Whether the namespace's use of the image counts; takes a place for it when there is one. */
   take(namespace: string, reference: string): boolean {
-    const held = this.#held.get(namespace) ?? { images: new Map<string, number>(), bytes: 0 }
+    const held = this.#held.get(namespace) ?? newHeld()
     this.#held.set(namespace, held)
+    held.unused.delete(reference)
     const had = held.images.has(reference)
-    if (!had && held.images.size >= this.#limits.images) return this.#refuse(namespace, reference)
+    const isFull = !had && held.images.size >= this.#limits.images
+    if (isFull && !this.#dropUnused(held)) return this.#refuse(namespace, reference)
     weigh(held, reference, this.#contentOf(reference)?.bytes ?? 0)
-    const beyond = held.bytes > this.#limits.bytes ? this.#beyond(held) : nothing
+    const beyond = this.#fit(held)
     for (const each of beyond) this.#changed.add(each)
     if (beyond.has(reference)) {
       this.#giveBack(namespace, held, reference)
@@ -48,7 +51,29 @@ export class NamespaceLimit {
     return true
   }
 
-  /** Gives back the places of an image in all namespaces but those that use it now. */
+  /**
+   * Whether the namespace may go on holding an image that it uses no more: until it needs the place, and then the one that
+   * was used longest ago goes first.
+   */
+  keep(namespace: string, reference: string): boolean {
+    const held = this.#held.get(namespace) ?? newHeld()
+    const isFull = !held.images.has(reference) && held.images.size >= this.#limits.images
+    if (isFull || this.#waiting.has(namespace)) return false
+    this.#held.set(namespace, held)
+    held.unused.add(reference)
+    weigh(held, reference, this.#contentOf(reference)?.bytes ?? 0)
+    this.#fit(held)
+    if (held.images.size === 0) this.#held.delete(namespace)
+    return held.images.has(reference)
+  }
+
+  /** Namespaces that hold an image. */
+  holders(reference: string): ReadonlySet<string> {
+    const all = [...this.#held].filter(([, { images }]) => images.has(reference))
+    return new Set(all.map(([namespace]) => namespace))
+  }
+
+  /** Gives back the places of an image in all namespaces but those that use or keep it now. */
   keepOnly(reference: string, namespaces: ReadonlySet<string>): void {
     for (const [namespace, held] of this.#held) {
       if (namespaces.has(namespace) || !held.images.has(reference)) continue
@@ -79,8 +104,25 @@ export class NamespaceLimit {
     return false
   }
 
+  /** Drops what is unused as long as bytes are too many; those that even then do not fit. */
+  #fit(held: Held): ReadonlySet<string> {
+    let beyond = this.#beyond(held)
+    while (beyond.size > 0 && this.#dropUnused(held)) beyond = this.#beyond(held)
+    return beyond
+  }
+
+  /** The one that was used longest ago; false: all are in use. */
+  #dropUnused(held: Held): boolean {
+    const [oldest] = held.unused
+    if (oldest === undefined) return false
+    drop(held, oldest)
+    this.#changed.add(oldest)
+    return true
+  }
+
   /** Those of the held that do not fit beside all that came before them. */
   #beyond(held: Held): ReadonlySet<string> {
+    if (held.bytes <= this.#limits.bytes) return nothing
     const beyond = new Set<string>()
     const counted = new Set<string>()
     let bytes = 0
@@ -98,8 +140,7 @@ export class NamespaceLimit {
   }
 
   #giveBack(namespace: string, held: Held, reference: string): void {
-    weigh(held, reference, 0)
-    held.images.delete(reference)
+    drop(held, reference)
     if (held.images.size === 0) this.#held.delete(namespace)
   }
 
@@ -113,7 +154,19 @@ export class NamespaceLimit {
 /** What one namespace holds: bytes by image, in the order of their coming, and their sum, two names of one digest twice. */
 interface Held {
   readonly images: Map<string, number>
+  /** Those of them that are merely kept, in the order in which their last users went. */
+  readonly unused: Set<string>
   bytes: number
+}
+
+function newHeld(): Held {
+  return { images: new Map(), unused: new Set(), bytes: 0 }
+}
+
+function drop(held: Held, reference: string): void {
+  weigh(held, reference, 0)
+  held.images.delete(reference)
+  held.unused.delete(reference)
 }
 
 function weigh(held: Held, reference: string, bytes: number): void {

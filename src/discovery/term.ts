@@ -4,6 +4,7 @@ import { allWorkloadKinds } from '../images/templates.ts'
 import { systemClock } from '../kube/clock.ts'
 import { untilAborted } from '../kube/until-aborted.ts'
 import { WorkQueue } from '../kube/work-queue.ts'
+import type { ImageState } from '../state/cached-image.ts'
 import { ConflictError } from '../state/store.ts'
 import { followCopies } from './copies.ts'
 import { CountedUsers } from './counted-users.ts'
@@ -154,8 +155,9 @@ export class Term {
     const { store, log } = this.#options
     this.#live = true
     this.#inventory.goLive()
-    // Images that are known come first: they keep their places under the namespace limit.
-    for (const { reference } of store.list()) this.#queue.add(reference)
+    // Images that are known come first: they keep their places under the namespace limit. What nobody uses comes before what
+    // is used, for which it makes room, in the order in which it does.
+    for (const { reference } of [...store.list()].sort(byLastUse)) this.#queue.add(reference)
     for (const reference of this.#static) this.#queue.add(reference)
     for (const reference of this.#inventory.references()) this.#queue.add(reference)
     log.info({ images: this.#inventory.size }, 'all workloads read')
@@ -189,6 +191,12 @@ export class Term {
       this.#queue.addRateLimited(reference)
     }
   }
+}
+
+/** The longest unused first, and last what is used. */
+function byLastUse(a: ImageState, b: ImageState): number {
+  const [one, other] = [a, b].map(({ usage }) => Date.parse(usage?.lastSeen ?? ''))
+  return (one || Number.MAX_VALUE) - (other || Number.MAX_VALUE)
 }
 
 /** Waits for all; false when the signal aborts first. */

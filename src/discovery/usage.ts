@@ -42,7 +42,8 @@ export function planUsage(input: UsageInput): UsagePlan {
     pods: users.pods,
     workloads: users.workloads,
     namespaces: users.namespaces.length,
-    owners: users.owners,
+    // Of what is kept without users it is known whom it is kept for.
+    owners: keptUntil === undefined ? users.owners : (image?.usage?.owners ?? []),
     firstSeen: image?.usage?.firstSeen ?? timeOf(now),
     ...(keptUntil === undefined ? {} : { lastSeen: image?.usage?.lastSeen ?? timeOf(now) }),
   }

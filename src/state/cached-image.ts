@@ -23,7 +23,7 @@ export interface Usage {
   readonly pods: number
   readonly workloads: number
   readonly namespaces: number
-  /** At most 10. */
+  /** At most 10; of an image that is kept without users its last ones. */
   readonly owners: readonly Owner[]
   /** RFC 3339. */
   readonly firstSeen: string

@@ -76,7 +76,7 @@ export const discoverySchema: SectionSchema<DiscoverySettings> = {
       minimum: 0,
       default: 86_400,
       description:
-        'How long an image stays wanted after its last use. A day, so that what runs nightly stays at hand.',
+        'How long an image stays wanted after its last use, unless its namespace needs the place for another. A day, so that what runs nightly stays at hand.',
     },
     include: {
       ...globs,
@@ -103,7 +103,7 @@ export const discoverySchema: SectionSchema<DiscoverySettings> = {
       maximum: 100_000,
       default: 500,
       description:
-        'Images that one namespace may make kip keep; those that come last are left out and the namespace is named. 500: ten times what a large namespace runs, at a cost of at most 8 MB of etcd.',
+        'Images that one namespace may make kip keep, unused ones too, which make room for used ones; those that come last are left out and the namespace is named. 500: ten times what a large namespace runs, at a cost of at most 8 MB of etcd.',
     },
     gigabytesPerNamespace: {
       type: 'integer',

@@ -426,6 +426,36 @@ describe('discovery', () => {
     await become('room', () => known().includes(library(`image:${left}`)))
   })
 
+  it('keeps no more of a namespace that uses one image after the other than its limit', async () => {
+    pod('lone', 'once', 'other:1')
+    await run({ imagesPerNamespace: 2 })
+    await become('that of the other', () => known().length === 1)
+    kube.delete(resource('', 'pods', 'lone'), 'once')
+    const most: number[] = []
+    for (const i of [1, 2, 3, 4, 5]) {
+      now += 60_000
+      pod('shop', 'p', `image:${i}`)
+      await become(`image ${i}`, () => users(library(`image:${i}`)))
+      kube.delete(resource('', 'pods', 'shop'), 'p')
+      await become('unused', () => store.get(library(`image:${i}`))?.usage?.lastSeen)
+      await become('no more than that', () => known().length <= 3)
+      most.push(known().length)
+    }
+    assert.deepEqual(most, [2, 3, 3, 3, 3])
+    const newest = [library('image:4'), library('image:5'), library('other:1')]
+    assert.deepEqual(known(), newest)
+
+    // What was used last is known to the next leader too.
+    await stop()
+    log.lines.length = 0
+    await run({ imagesPerNamespace: 2 })
+    for (const i of [6, 7]) pod('shop', `p${i}`, `image:${i}`)
+    await become('both', () => [6, 7].every((i) => users(library(`image:${i}`))))
+    await become('no others', () => known().length === 3)
+    assert.deepEqual(known(), [library('image:6'), library('image:7'), library('other:1')])
+    assert.deepEqual(events, [])
+  })
+
   it('leaves out what makes a namespace too large, once sizes are known, and keeps it out', async () => {
     for (const i of [1, 2]) pod('shop', `p${i}`, `image:${i}`)
     await run({ gigabytesPerNamespace: 10 })

@@ -41,6 +41,52 @@ describe('namespace limit', () => {
     assert.equal(limit.exceeding('shop').size, 0)
   })
 
+  it('counts what is merely kept, of which the oldest goes for what is used', () => {
+    const limit = limitTo(2)
+    for (const image of ['a', 'b']) limit.take('shop', image)
+    assert.deepEqual(
+      ['b', 'a', 'b'].map((image) => limit.keep('shop', image)),
+      [true, true, true],
+    )
+    assert.equal(limit.keep('shop', 'c'), false, 'nothing goes for what nobody uses')
+    assert.equal(limit.take('shop', 'c'), true)
+    assert.deepEqual(limit.drain(), ['b'])
+    assert.equal(limit.keep('shop', 'b'), false)
+    assert.equal(limit.take('shop', 'a'), true)
+    assert.equal(limit.take('shop', 'b'), false, 'both are in use')
+    assert.deepEqual([...limit.exceeding('shop')], ['b'])
+    assert.equal(limit.keep('shop', 'a'), false, 'another waits for the place')
+    limit.keepOnly('a', none)
+    assert.deepEqual(limit.drain(), ['b'])
+    assert.equal(limit.take('shop', 'b'), true)
+    assert.deepEqual([...limit.holders('b')], ['shop'])
+  })
+
+  it('keeps no more bytes than there may be', () => {
+    const contents = new Map<string, Content>()
+    for (const [name, bytes] of [
+      ['a', 50],
+      ['b', 40],
+      ['c', 50],
+      ['large', 101],
+    ] as const) {
+      contents.set(name, { digest: name, bytes })
+    }
+    const limit = limitTo(10, 100, contents)
+    for (const image of ['a', 'b']) {
+      assert.equal(limit.take('shop', image), true)
+      assert.equal(limit.keep('shop', image), true)
+    }
+    assert.equal(limit.take('shop', 'c'), true)
+    assert.deepEqual(limit.drain(), ['a'])
+    assert.equal(limit.keep('shop', 'c'), true)
+    contents.set('c', { digest: 'c', bytes: 70 })
+    assert.equal(limit.keep('shop', 'c'), true)
+    assert.deepEqual(limit.drain(), ['b'])
+    assert.equal(limit.keep('lone', 'large'), false)
+    assert.deepEqual([...limit.holders('large')], [])
+  })
+
   it('turns away by bytes, when sizes come to be known, those that came last', () => {
     const contents = new Map<string, Content>()
     const limit = limitTo(10, 100, contents)

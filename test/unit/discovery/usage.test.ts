@@ -18,6 +18,8 @@ const inUse: Usage = {
   firstSeen: at(-500),
 }
 const unused: Usage = { ...inUse, pods: 0, workloads: 0, namespaces: 0, owners: [] }
+/** It is known whose return it is kept for. */
+const kept: Usage = { ...unused, owners: [owner] }
 
 function image(usage?: Usage, requested = false): ImageState {
   return {
@@ -57,15 +59,15 @@ describe('plan of usage', () => {
     [
       'the last user goes',
       { image: image(inUse) },
-      put({ ...unused, lastSeen: at(0) }, now + 100_000),
+      put({ ...kept, lastSeen: at(0) }, now + 100_000),
     ],
     [
       'gone for a while',
-      { image: image({ ...unused, lastSeen: at(-40) }) },
-      put({ ...unused, lastSeen: at(-40) }, now + 60_000),
+      { image: image({ ...kept, lastSeen: at(-40) }) },
+      put({ ...kept, lastSeen: at(-40) }, now + 60_000),
     ],
-    ['gone for long', { image: image({ ...unused, lastSeen: at(-100) }) }, { action: 'remove' }],
-    ['used again', { users: somebody, image: image({ ...unused, lastSeen: at(-40) }) }, put(inUse)],
+    ['gone for long', { image: image({ ...kept, lastSeen: at(-100) }) }, { action: 'remove' }],
+    ['used again', { users: somebody, image: image({ ...kept, lastSeen: at(-40) }) }, put(inUse)],
     ['opted out', { optedOut: true, image: image(inUse) }, { action: 'remove' }],
     [
       'opted out after it was unused',
@@ -84,11 +86,11 @@ describe('plan of usage', () => {
     [
       'requested, in use until now',
       { image: image({ ...inUse, wanted: ['InUse', 'Requested'] }, true) },
-      put({ ...unused, wanted: ['InUse', 'Requested'], lastSeen: at(0) }, now + 100_000),
+      put({ ...kept, wanted: ['InUse', 'Requested'], lastSeen: at(0) }, now + 100_000),
     ],
     [
       'requested, unused for long',
-      { image: image({ ...unused, wanted: ['InUse', 'Requested'], lastSeen: at(-200) }, true) },
+      { image: image({ ...kept, wanted: ['InUse', 'Requested'], lastSeen: at(-200) }, true) },
       put({ ...unused, wanted: ['Requested'] }),
     ],
     ['an object of kip without users or usage', { image: image() }, { action: 'remove' }],
