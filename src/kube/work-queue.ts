@@ -115,6 +115,15 @@ export class WorkQueue {
     this.#delayed.set(key, { at, cancel })
   }
 
+  /** The key waits no more; what is under way for it goes on, once. */
+  drop(key: string): void {
+    this.#delayed.get(key)?.cancel()
+    this.#delayed.delete(key)
+    this.#again.delete(key)
+    this.#failures.delete(key)
+    if (this.#ready.delete(key)) this.#metrics.depth?.(this.#ready.size)
+  }
+
   /**
    * Adds the key after its own back-off, which doubles each time until `forget`.
    *

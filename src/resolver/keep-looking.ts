@@ -1,17 +1,14 @@
-import { parseReference } from '@containers/image-copy'
 import { type Clock, systemClock } from '../kube/clock.ts'
 import type { Log } from '../kube/log.ts'
-import { WorkQueue } from '../kube/work-queue.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { type ImageState, isWanted } from '../state/cached-image.ts'
 import { changedSince } from '../state/changed-since.ts'
 import { ConflictError, type ImageStore } from '../state/store.ts'
+import { Lanes } from './lanes.ts'
 import type { Look } from './look.ts'
 import { nextSource, type Outcome } from './outcome.ts'
 import { firstLookMs, nextLookMs } from './schedule.ts'
 
-/** Looks at a time at one registry: docker.io answers a HEAD in some 100 ms, so that 1,000 images take half a minute. */
-const looksPerHost = 4
 /**
  * From one hint that an image cannot be pulled to the next that counts: a node says so at every try, also when the fault is its
  * own, and a look is one request.
@@ -70,8 +67,7 @@ class Term {
   readonly #random: () => number
   readonly #now: () => number
   readonly #looks: { inc(labels: { result: string }): void }
-  readonly #lanes = new Map<string, WorkQueue>()
-  readonly #running = new Set<Promise<void>>()
+  readonly #lanes: Lanes
   readonly #known = new Map<string, Known>()
 
   constructor(options: KeepLookingOptions, signal: AbortSignal) {
@@ -86,6 +82,10 @@ class Term {
       'Looks at the source of an image, by what was found.',
       ['result'],
     )
+    const { log, metrics } = options
+    const look = (reference: string, signal: AbortSignal): Promise<void> =>
+      this.#look(reference, signal)
+    this.#lanes = new Lanes({ log, metrics, clock: this.#clock, look, signal })
   }
 
   async run(): Promise<void> {
@@ -102,7 +102,7 @@ class Term {
     } finally {
       stop()
       this.#signal.removeEventListener('abort', onAbort)
-      await Promise.all(this.#running)
+      await this.#lanes.ended()
     }
   }
 
@@ -110,75 +110,52 @@ class Term {
   #consider(reference: string): void {
     const image = this.#options.store.get(reference)
     if (image === undefined || !isWanted(image)) {
-      this.#known.delete(reference)
+      if (this.#known.delete(reference)) this.#lanes.leave(reference)
       return
     }
     if (this.#known.has(reference)) return
-    const host = hostOf(reference)
-    if (host === undefined) return
     this.#known.set(reference, { failures: 0 })
     const wait = image.source === undefined ? 0 : firstLookMs(this.#intervalMs, this.#random())
-    this.#lane(host).addAfter(reference, wait)
+    this.#lanes.add(reference, wait)
   }
 
   /** Only where a source is taken for well: what failed is looked at again soon enough. */
   #hasten(reference: string): void {
     if (this.#signal.aborted) return
     const known = this.#known.get(reference)
-    const host = hostOf(reference)
-    if (known === undefined || host === undefined) return
+    if (known === undefined) return
     const newest = known.unwritten?.outcome ?? this.#options.store.get(reference)?.source
     if (newest?.state !== 'Available') return
     const now = this.#clock.now()
     if (known.hintedAt !== undefined && now - known.hintedAt < hintsEveryMs) return
     known.hintedAt = now
     known.unwritten = undefined
-    this.#lane(host).addAfter(reference, 1)
-  }
-
-  #lane(host: string): WorkQueue {
-    const known = this.#lanes.get(host)
-    if (known !== undefined) return known
-    const { log, metrics } = this.#options
-    const lane = new WorkQueue({
-      log,
-      clock: this.#clock,
-      baseDelayMs: 1_000,
-      maxDelayMs: 60_000,
-      metrics: metrics.workQueue('resolver'),
-    })
-    this.#lanes.set(host, lane)
-    const running = lane
-      .run((reference) => this.#look(lane, reference), {
-        concurrency: looksPerHost,
-        signal: this.#signal,
-      })
-      .finally(() => this.#running.delete(running))
-    this.#running.add(running)
-    return lane
+    this.#lanes.add(reference, 1)
   }
 
   /**
    * A write that fails is all that is tried again: the registry has answered, and counts what it is asked. The image waits in
    * its lane as for a look, so that it takes nobody's place.
    */
-  async #look(lane: WorkQueue, reference: string): Promise<void> {
+  async #look(reference: string, signal: AbortSignal): Promise<void> {
     const { store } = this.#options
     const image = store.get(reference)
     const known = this.#known.get(reference)
     if (known === undefined || image === undefined || !isWanted(image)) return
     const { unwritten } = known
     const isRecent = unwritten !== undefined && this.#clock.now() < unwritten.nextAt
-    const found = isRecent ? unwritten : await this.#ask(image, known)
+    const found = isRecent ? unwritten : await this.#ask(image, known, signal)
     known.unwritten = found
-    await this.#write(reference, found)
+    await this.#write(reference, found, signal)
     if (known.unwritten === found) known.unwritten = undefined
     this.#tell(image, found.outcome)
-    lane.addAfter(reference, found.nextAt - this.#clock.now())
+    // One that went meanwhile, and came again, has a turn of its own.
+    if (this.#known.get(reference) !== known) return
+    this.#lanes.add(reference, found.nextAt - this.#clock.now())
   }
 
-  async #ask(image: ImageState, known: Known): Promise<Found> {
-    const outcome = await this.#options.look(image, this.#signal)
+  async #ask(image: ImageState, known: Known, signal: AbortSignal): Promise<Found> {
+    const outcome = await this.#options.look(image, signal)
     this.#looks.inc({ result: outcome.state })
     known.failures = outcome.state === 'Available' ? 0 : known.failures + 1
     const wait = nextLookMs({
@@ -202,26 +179,18 @@ class Term {
   }
 
   /** Others write stanzas of their own while we look, so what was found goes onto the newest state. */
-  async #write(reference: string, { outcome, at }: Found): Promise<void> {
+  async #write(reference: string, { outcome, at }: Found, signal: AbortSignal): Promise<void> {
     const { store } = this.#options
     for (let tries = 1; ; tries++) {
       const image = store.get(reference)
       if (image === undefined) return
       try {
-        await store.putSource(image, nextSource(image.source, outcome, at), this.#signal)
+        await store.putSource(image, nextSource(image.source, outcome, at), signal)
         return
       } catch (error) {
         if (!(error instanceof ConflictError) || tries === writeTries) throw error
-        await changedSince(store, image, this.#signal)
+        await changedSince(store, image, signal)
       }
     }
-  }
-}
-
-function hostOf(reference: string): string | undefined {
-  try {
-    return parseReference(reference).registry
-  } catch {
-    return undefined
   }
 }

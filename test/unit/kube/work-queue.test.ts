@@ -44,6 +44,27 @@ describe('work queue', () => {
     await done
   })
 
+  test('dropped, it waits no more, whatever it waits for', async () => {
+    const { clock, queue, begun, finish, stop, done } = start()
+    for (const key of ['a', 'b', 'a']) queue.add(key)
+    await turn()
+    queue.add('a')
+    queue.addAfter('c', 1_000)
+    queue.addRateLimited('d')
+    for (const key of ['a', 'b', 'c', 'd']) queue.drop(key)
+    assert.equal(clock.pending, 0)
+    assert.equal(queue.failures('d'), 0)
+    await finish('a')
+    assert.deepEqual(begun, ['a'])
+    assert.ok(queue.idle)
+    queue.add('b')
+    await turn()
+    assert.deepEqual(begun, ['a', 'b'], 'and comes again')
+    await finish('b')
+    stop.abort()
+    await done
+  })
+
   test('added while it is worked on, it is worked on exactly once more, afterwards', async () => {
     const { queue, begun, finish, stop, done } = start(4)
     queue.add('a')

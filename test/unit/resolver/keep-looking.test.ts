@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import { KubeApiError } from '../../../src/kube/errors.ts'
+import { untilAborted } from '../../../src/kube/until-aborted.ts'
 import { createMetrics } from '../../../src/metrics/metrics.ts'
 import { keepLooking } from '../../../src/resolver/keep-looking.ts'
 import type { Outcome } from '../../../src/resolver/outcome.ts'
@@ -32,7 +33,7 @@ describe('keep looking', () => {
   let store: ImageStore
   let clock: ManualClock
   let looked: string[]
-  let answer: (reference: string) => Outcome | Promise<Outcome>
+  let answer: (reference: string, signal: AbortSignal) => Outcome | Promise<Outcome>
   let log: ReturnType<typeof silentLog>
   let hasten: (reference: string) => void
   let stop: () => Promise<void>
@@ -43,9 +44,9 @@ describe('keep looking', () => {
     const running = keepLooking(
       {
         store,
-        look: async ({ reference }) => {
+        look: async ({ reference }, signal) => {
           looked.push(reference)
-          return await answer(reference)
+          return await answer(reference, signal)
         },
         settings: { puller: { intervalHours: 1 } },
         log,
@@ -137,6 +138,37 @@ describe('keep looking', () => {
     await want('quay.io/a:1')
     await advance(300_000)
     assert.equal(looked.length, 2)
+  })
+
+  it('keeps nothing of images that went, nor of registries without any', async () => {
+    run()
+    for (const image of ['a.test/a:1', 'b.test/a:1', 'b.test/b:1']) await want(image)
+    await settle()
+    assert.equal(clock.pending, 3)
+    await want('a.test/a:1', { wanted: [] })
+    await want('b.test/a:1', { wanted: [] })
+    assert.equal(clock.pending, 1)
+    await want('a.test/a:1')
+    await advance(300_000)
+    assert.equal(looked.filter((image) => image === 'a.test/a:1').length, 2)
+    assert.equal(clock.pending, 2)
+  })
+
+  it('breaks off what it asks a registry for whose last image went', async () => {
+    let asking: AbortSignal | undefined
+    answer = async (_, signal) => {
+      asking = signal
+      await untilAborted(signal)
+      throw signal.reason
+    }
+    run()
+    await want('a.test/a:1')
+    await settle()
+    await want('a.test/a:1', { wanted: [] })
+    await settle()
+    assert.equal(asking?.aborted, true)
+    assert.equal(clock.pending, 0)
+    assert.deepEqual(log.lines, [])
   })
 
   it('does not let a slow registry keep others waiting', async () => {
