@@ -1,4 +1,5 @@
 import type { PodUse } from './pod.ts'
+import type { Used } from './reader.ts'
 
 /** What pods of one namespace pull an image with. */
 export interface PullIdentity {
@@ -15,17 +16,19 @@ const mostIdentities = 64
  *
  * @param references normalised; the namespaces whose users of each count
  * @param pods all pods, by `namespace/name`
+ * @param counts whether a pod counts, which its workload may be opted out of
  */
 export function findPullIdentities(
   references: ReadonlyMap<string, ReadonlySet<string>>,
   pods: Iterable<readonly [string, PodUse]>,
+  counts: (pod: string, used: Used) => boolean,
 ): ReadonlyMap<string, readonly PullIdentity[]> {
   const found = new Map<string, Map<string, PullIdentity>>()
   for (const [key, { shape }] of pods) {
     if (shape.used.ignored) continue
     for (const reference of shape.used.references) {
       const namespace = key.slice(0, key.indexOf('/'))
-      if (references.get(reference)?.has(namespace) !== true) continue
+      if (references.get(reference)?.has(namespace) !== true || !counts(key, shape.used)) continue
       const secrets = shape.pullSecrets
       const known = found.get(reference) ?? new Map<string, PullIdentity>()
       found.set(reference, known)

@@ -120,7 +120,11 @@ export class Term {
       const { namespaces } = this.#inventory.usersOf(reference, this.#counts)
       return [reference, new Set(namespaces)] as const
     })
-    return findPullIdentities(new Map(asked), this.#watches.pods())
+    return findPullIdentities(
+      new Map(asked),
+      this.#watches.pods(),
+      (pod, used) => this.#inventory.topOfPod(pod, used) !== undefined,
+    )
   }
 
   /** undefined while it is not known. */

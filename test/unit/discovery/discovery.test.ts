@@ -178,6 +178,30 @@ describe('discovery', () => {
     assert.equal(discovery.pullIdentities([library('nginx:1')]), undefined)
   })
 
+  it('tells no pull secrets of pods whose workload is opted out by a flag of its own', async () => {
+    const login = (name: string, owner: string): void => {
+      const controller = { apiVersion: 'apps/v1', kind: 'DaemonSet', name: owner, uid: owner }
+      put('', 'pods', 'shop', {
+        metadata: { name, ownerReferences: [{ ...controller, controller: true }] },
+        spec: { ...spec('nginx:1'), imagePullSecrets: [{ name: `${owner}-login` }] },
+      })
+    }
+    const daemonSet = (name: string, metadata: object = {}): void =>
+      put('apps', 'daemonsets', 'shop', {
+        metadata: { name, ...metadata },
+        spec: { template: { spec: spec('nginx:1') } },
+      })
+    daemonSet('opted-out', { labels: flag })
+    daemonSet('open')
+    login('a', 'opted-out')
+    login('b', 'open')
+    await run()
+    const told = () => discovery.pullIdentities([library('nginx:1')])?.get(library('nginx:1'))
+    assert.deepEqual(told(), [{ namespace: 'shop', secrets: ['open-login'] }])
+    daemonSet('opted-out')
+    await become('both', () => told()?.length === 2)
+  })
+
   it('tells on which nodes the users of an image may run, if anybody asks', async () => {
     const image = library('nginx:1')
     const demand = (pool: string) => ({
