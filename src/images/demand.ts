@@ -8,6 +8,12 @@ export interface Demand {
   readonly tolerations: readonly Toleration[]
 }
 
+/**
+ * Characters of JSON that requirements on labels, and tolerations, may take each: a hundred values of a label. It all goes into
+ * every pod of a DaemonSet, and whoever may create a pod can write a megabyte.
+ */
+const mostText = 2048
+
 /** What the DaemonSet controller has its pods bear (pkg/controller/daemon/util), and admission all pods for a while. */
 const borneByAll: ReadonlySet<string> = new Set(
   [
@@ -33,7 +39,7 @@ interface Affinity {
 
 /**
  * Reads what a pod asks of nodes, in one form however it is written: a selector is a requirement like others, and order and
- * repetition say nothing. What asks for nodes by their names is left out.
+ * repetition say nothing. What asks for nodes by their names is left out, and so is what asks at too great length.
  *
  * @see https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/
  */
@@ -52,11 +58,25 @@ export function demandOf({ nodeSelector = {}, affinity = {}, tolerations = [] }:
     ...selected,
     ...term,
   ])
-  return normalDemand({
-    terms,
-    // For how long does not matter: a pod may be there.
-    tolerations: tolerations.map(({ tolerationSeconds: _, ...toleration }) => toleration),
-  })
+  return boundDemand(
+    normalDemand({
+      terms,
+      // For how long does not matter: a pod may be there.
+      tolerations: tolerations.map(({ tolerationSeconds: _, ...toleration }) => toleration),
+    }),
+  )
+}
+
+/** The demand, or what asks for less in each respect in which it is too long: any node, and to bear any taint. */
+export function boundDemand({ terms, tolerations }: Demand): Demand {
+  return {
+    terms: isTooLong(terms) ? [] : terms,
+    tolerations: isTooLong(tolerations) ? [{ operator: 'Exists' }] : tolerations,
+  }
+}
+
+function isTooLong(list: readonly unknown[]): boolean {
+  return JSON.stringify(list).length > mostText
 }
 
 /** The same demand in the one form that it has. */

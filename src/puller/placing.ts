@@ -1,4 +1,4 @@
-import { type Demand, normalDemand } from '../images/demand.ts'
+import { boundDemand, type Demand, normalDemand } from '../images/demand.ts'
 import type { LabelSelectorRequirement } from '../kube/types.ts'
 import { shortHash } from './short-hash.ts'
 
@@ -21,13 +21,20 @@ export function placingOf(
   demands: readonly Demand[],
   required: readonly LabelSelectorRequirement[] = [],
 ): Placing {
-  const terms = demands.flatMap((demand) => (demand.terms.length === 0 ? [[]] : demand.terms))
-  const alternatives = terms.length > mostTerms ? [[]] : terms
-  const demand = normalDemand({
-    terms: alternatives.map((term) => [...required, ...term]),
-    tolerations: demands.flatMap(({ tolerations }) => tolerations),
-  })
-  return { ...demand, id: `at${shortHash(JSON.stringify(demand))}` }
+  const all = demands.flatMap((demand) => (demand.terms.length === 0 ? [[]] : demand.terms))
+  const { terms, tolerations } = boundDemand(
+    normalDemand({
+      terms: all.length > mostTerms ? [] : all,
+      tolerations: demands.flatMap(({ tolerations }) => tolerations),
+    }),
+  )
+  const alternatives = terms.length === 0 ? [[]] : terms
+  return withId({ terms: alternatives.map((term) => [...required, ...term]), tolerations })
+}
+
+function withId(demand: Demand): Placing {
+  const normal = normalDemand(demand)
+  return { ...normal, id: `at${shortHash(JSON.stringify(normal))}` }
 }
 
 /** A placing as it is noted at its DaemonSets. */
@@ -42,7 +49,7 @@ export function formatPlacing({ terms, tolerations }: Placing): string {
  */
 export function parsePlacing(id: string, text: string | undefined): Placing | undefined {
   try {
-    const placing = placingOf([JSON.parse(text ?? '') as Demand])
+    const placing = withId(JSON.parse(text ?? '') as Demand)
     return placing.id === id ? placing : undefined
   } catch {
     return undefined

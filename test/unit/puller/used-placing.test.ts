@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { type Demand, demandOf } from '../../../src/images/demand.ts'
 import { admitsPlacing } from '../../../src/puller/node-fit.ts'
-import { placingOf } from '../../../src/puller/placing.ts'
+import { formatPlacing, parsePlacing, placingOf } from '../../../src/puller/placing.ts'
 import { Driver, pullerSettings, want } from './driver.ts'
 import { SimulatedCluster } from './simulated-cluster.ts'
 
@@ -56,6 +56,43 @@ describe('images that are held where they are used', () => {
     driver.restart()
     driver.run(300)
     assert.equal(driver.cluster.writes.length, writes, 'a restart changes nothing')
+  })
+
+  it('are everywhere when their users ask for nodes at too great length', () => {
+    const names = Array.from({ length: 2000 }, (_, node) => `no-such-node-${node}`)
+    const not = { key: 'kubernetes.io/hostname', operator: 'NotIn', values: names }
+    const long = demandOf({
+      affinity: {
+        nodeAffinity: {
+          requiredDuringSchedulingIgnoredDuringExecution: {
+            nodeSelectorTerms: [{ matchExpressions: [not] }],
+          },
+        },
+      },
+      tolerations: names.map((key) => ({ key })),
+    })
+    const driver = start()
+    driver.wanted = want(one, two)
+    driver.demands.set(one, [long]).set(two, [pool('a')])
+    driver.settle()
+    assert.equal(holders(driver, one), 'a1,a2,b1,b2,gpu')
+    assert.equal(holders(driver, two), 'a1,a2')
+    const many = names.map((name) => {
+      const selector = { nodeSelector: { pool: `${name}-${'x'.repeat(250)}` } }
+      return demandOf({ ...selector, tolerations: [{ key: name }] })
+    })
+    for (const demands of [many.slice(0, 8), many]) {
+      const text = formatPlacing(placingOf(demands))
+      assert.ok(text.length < 5000, `${text.length} characters in every pod`)
+    }
+  })
+
+  it('are found again by what is noted, however long the settings make it', () => {
+    const required = { key: 'pool', operator: 'In', values: ['a'.repeat(1500)] }
+    const almost = demandOf({ nodeSelector: { pool: 'b'.repeat(1500) } })
+    const placing = placingOf([almost], [required])
+    assert.equal(placing.terms[0]?.length, 2)
+    assert.deepEqual(parsePlacing(placing.id, formatPlacing(placing)), placing)
   })
 
   it('count on no more nodes while another mutator changes them', () => {
