@@ -2,7 +2,9 @@ import type { DockerConfig } from '@containers/image-copy'
 import type { PullIdentity } from '../discovery/discovery.ts'
 import { getObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
+import type { Clock } from '../kube/clock.ts'
 import { KubeApiError } from '../kube/errors.ts'
+import { fairShare } from '../state/fair-share.ts'
 import { credentialsFor, type HeldCredential, readPullSecret, type Secret } from './credentials.ts'
 
 /** What the users of one image pull it with. */
@@ -13,7 +15,35 @@ export interface ImageCredentials {
   readonly someWithout: boolean
 }
 
-/** Secrets read in one go: so many teams with a login of their own; the rest is not read. */
+/** What one reading of Secrets came to. */
+export interface CredentialReading {
+  readonly images: ReadonlyMap<string, ImageCredentials>
+  /** Nothing is known yet of some Secrets, which may be there: their turn comes later, or they could not be read. */
+  readonly isPartial: boolean
+  /** The namespace that names most Secrets, where they are too many for one reading. */
+  readonly greediest?: string
+  /** A Secret may not be read. */
+  readonly isRefused: boolean
+  /** A Secret that the API server could not give, and why. */
+  readonly failed?: SecretName & { readonly error: unknown }
+}
+
+interface SecretName {
+  readonly namespace: string
+  readonly name: string
+}
+
+/** What is known of one Secret. */
+interface Known {
+  readonly askedAt: number
+  /** Whether the API server ever said what it is, or that there is none. */
+  readonly isAnswered: boolean
+  /** What it said last, and when. */
+  readonly config?: DockerConfig | undefined
+  readonly seenAt: number
+}
+
+/** Secrets read in one go: so many teams with a login of their own; more are read in turns. */
 const mostSecrets = 1000
 /** Reads at a time. */
 const concurrency = 4
@@ -22,60 +52,120 @@ const concurrency = 4
  * answered by a fault of the request, or means another path.
  */
 const objectName = /^[a-z0-9][a-z0-9.-]{0,252}$/
+const never = Number.NEGATIVE_INFINITY
+const neverAsked: Known = { askedAt: never, isAnswered: false, seenAt: never }
 
-/**
- * Reads the pull secrets that pods name, each by its name, and finds what fits their images.
- *
- * @throws KubeApiError when one could not be read for another reason than that it is not there or is not to be read
- */
-export async function readCredentials(
-  client: KubeClient,
-  users: ReadonlyMap<string, readonly PullIdentity[]>,
-  signal: AbortSignal,
-): Promise<{
-  readonly images: ReadonlyMap<string, ImageCredentials>
-  /** A Secret that kip may not read. */
-  readonly refused?: string
-}> {
-  const named = new Map<string, { readonly namespace: string; readonly name: string }>()
-  for (const { namespace, secrets } of [...users.values()].flat()) {
-    for (const name of secrets) {
-      if (named.size < mostSecrets && objectName.test(name))
-        named.set(`${namespace}/${name}`, { namespace, name })
-    }
+/** The pull secrets that pods name, each read by its name, and what fits their images. */
+export class CredentialSource {
+  readonly #client: KubeClient
+  readonly #clock: Clock
+  readonly #keepMs: number
+  /** By `namespace/name`, all that pods name now. */
+  #known = new Map<string, Known>()
+
+  /** @param options.keepMs how long what a Secret said counts when it is gone: it, or the right to read it, may be made anew */
+  constructor(options: {
+    readonly client: KubeClient
+    readonly clock: Clock
+    readonly keepMs: number
+  }) {
+    this.#client = options.client
+    this.#clock = options.clock
+    this.#keepMs = options.keepMs
   }
-  const configs = new Map<string, DockerConfig>()
-  let refused: string | undefined
-  const waiting = [...named]
-  const worker = async (): Promise<void> => {
-    for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-      const [key, { namespace, name }] = next
-      try {
-        const resource = { group: '', version: 'v1', plural: 'secrets', namespace }
-        const config = readPullSecret(
-          (await getObject<Secret>(client, resource, name, { signal })) ?? {},
-        )
-        if (config !== undefined) configs.set(key, config)
-      } catch (error) {
-        if (!(error instanceof KubeApiError && error.status === 403)) throw error
-        refused = key
+
+  /** @throws when none could be read, for another reason than that it is not there or is not to be read */
+  async read(
+    users: ReadonlyMap<string, readonly PullIdentity[]>,
+    signal: AbortSignal,
+  ): Promise<CredentialReading> {
+    const names = namesOf(users)
+    this.#known = new Map([...names.keys()].map((key) => [key, this.#of(key)]))
+    const longestUnread = [...names]
+      .map(([key, name]) => ({ ...name, key, askedAt: this.#of(key).askedAt }))
+      .sort((a, b) => (a.askedAt < b.askedAt ? -1 : a.askedAt > b.askedAt ? 1 : 0))
+    const { taken, greediest } = fairShare(longestUnread, mostSecrets)
+    let isRefused = false
+    let failures = 0
+    let failed: CredentialReading['failed']
+    const waiting = taken.values()
+    const worker = async (): Promise<void> => {
+      for (const { key, namespace, name } of waiting) {
+        try {
+          this.#note(key, await this.#get({ namespace, name }, signal))
+        } catch (error) {
+          signal.throwIfAborted()
+          if (error instanceof KubeApiError && error.status === 403) {
+            isRefused = true
+            this.#note(key, undefined)
+          } else {
+            failures++
+            failed = { namespace, name, error }
+            this.#known.set(key, { ...this.#of(key), askedAt: this.#clock.now() })
+          }
+        }
       }
     }
+    await Promise.all(Array.from({ length: concurrency }, worker))
+    if (failed !== undefined && failures === taken.length) throw failed.error
+    const images = [...users].map(([image, users]) => [image, this.#fit(image, users)] as const)
+    return {
+      images: new Map(images),
+      isPartial: [...this.#known.values()].some(({ isAnswered }) => !isAnswered),
+      isRefused,
+      ...(greediest !== undefined && { greediest }),
+      ...(failed && { failed }),
+    }
   }
-  await Promise.all(Array.from({ length: concurrency }, worker))
-  const images = new Map<string, ImageCredentials>()
-  for (const [reference, identities] of users) {
+
+  #of(key: string): Known {
+    return this.#known.get(key) ?? neverAsked
+  }
+
+  async #get({ namespace, name }: SecretName, signal: AbortSignal): Promise<Secret | undefined> {
+    const resource = { group: '', version: 'v1', plural: 'secrets', namespace }
+    return await getObject<Secret>(this.#client, resource, name, { signal })
+  }
+
+  #note(key: string, secret: Secret | undefined): void {
+    const now = this.#clock.now()
+    const config = readPullSecret(secret ?? {})
+    const before = this.#of(key)
+    const answered = { askedAt: now, isAnswered: true }
+    if (config !== undefined) this.#known.set(key, { ...answered, config, seenAt: now })
+    else if (now - before.seenAt < this.#keepMs) this.#known.set(key, { ...before, ...answered })
+    else this.#known.set(key, { ...answered, seenAt: before.seenAt })
+  }
+
+  #fit(reference: string, identities: readonly PullIdentity[]): ImageCredentials {
     const credentials = new Map<string, HeldCredential>()
     let someWithout = false
     for (const { namespace, secrets } of identities) {
-      const own = secrets.flatMap((name) => configs.get(`${namespace}/${name}`) ?? [])
-      const fitting = credentialsFor(reference, own)
-      someWithout ||= fitting.length === 0
+      const known = secrets
+        .filter((name) => objectName.test(name))
+        .map((name) => this.#of(`${namespace}/${name}`))
+      const fitting = credentialsFor(
+        reference,
+        known.flatMap(({ config }) => config ?? []),
+      )
+      someWithout ||= fitting.length === 0 && known.every(({ isAnswered }) => isAnswered)
       for (const credential of fitting) {
         if (!credentials.has(credential.id)) credentials.set(credential.id, credential)
       }
     }
-    images.set(reference, { credentials: [...credentials.values()], someWithout })
+    return { credentials: [...credentials.values()], someWithout }
   }
-  return { images, ...(refused === undefined ? {} : { refused }) }
+}
+
+/** Each Secret that is named once. */
+function namesOf(
+  users: ReadonlyMap<string, readonly PullIdentity[]>,
+): ReadonlyMap<string, SecretName> {
+  const names = new Map<string, SecretName>()
+  for (const { namespace, secrets } of [...users.values()].flat()) {
+    for (const name of secrets) {
+      if (objectName.test(name)) names.set(`${namespace}/${name}`, { namespace, name })
+    }
+  }
+  return names
 }

@@ -3,7 +3,11 @@ import type { KubeClient } from '../kube/client.ts'
 import type { Clock } from '../kube/clock.ts'
 import { KubeApiError } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
-import { type ImageCredentials, readCredentials } from './credential-source.ts'
+import {
+  type CredentialReading,
+  CredentialSource,
+  type ImageCredentials,
+} from './credential-source.ts'
 import type { HeldCredential } from './credentials.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import type { Pace } from './pace.ts'
@@ -35,6 +39,9 @@ export interface OwnImage {
 /** The credentials with which pods pull images that need some, read from the Secrets that the pods name. */
 export class UserCredentials {
   readonly #options: UserCredentialsOptions
+  readonly #source: CredentialSource
+  /** Apart, so that what it reads is nobody's who uses that image too. */
+  readonly #ownSource: CredentialSource
   #known: ReadonlyMap<string, ImageCredentials> | undefined
   #own: HeldCredential | undefined
   /** When users of an image were last seen, with what they pulled then. */
@@ -42,6 +49,8 @@ export class UserCredentials {
     string,
     { readonly at: number; readonly users: readonly PullIdentity[] }
   >()
+  /** When they were first asked for while nothing is known. */
+  #askedSince: number | undefined
   #readKey = ''
   #readAt = Number.NEGATIVE_INFINITY
   #isReading = false
@@ -49,6 +58,10 @@ export class UserCredentials {
 
   constructor(options: UserCredentialsOptions) {
     this.#options = options
+    const { client, clock, pace } = options
+    const reading = { client, clock, keepMs: pace.removeMs }
+    this.#source = new CredentialSource(reading)
+    this.#ownSource = new CredentialSource(reading)
   }
 
   /** By reference; undefined until they were read. */
@@ -81,25 +94,23 @@ export class UserCredentials {
       // While pods are made anew there may be none for a moment.
       if (!wanted.has(reference) || now - at >= pace.removeMs) this.#seen.delete(reference)
     }
+    this.#askedSince = wanted.size === 0 ? undefined : (this.#askedSince ?? now)
     if (wanted.size === 0) this.#known = undefined
     else void this.#read(shards, own, signal)
   }
 
   async #read(shards: readonly ObservedShard[], own: OwnImage, signal: AbortSignal): Promise<void> {
-    const { log, client, alongside, onChange } = this.#options
+    const { log, alongside, onChange } = this.#options
     const users = new Map([...this.#seen].map(([reference, { users }]) => [reference, users]))
     this.#isReading = true
     try {
-      const [{ images, refused }, mine] = await Promise.all([
-        readCredentials(client, users, signal),
-        // Apart, so that it is nobody's who uses that image too.
-        readCredentials(client, new Map([[own.reference, [own.identity]]]), signal),
+      const [reading, mine] = await Promise.all([
+        this.#source.read(users, signal),
+        this.#ownSource.read(new Map([[own.reference, [own.identity]]]), signal),
         alongside(shards, signal),
       ])
-      this.#known = images
       this.#own = mine.images.get(own.reference)?.credentials[0]
-      if (refused === undefined) this.#told = ''
-      else this.#tell('the pull secrets of workloads may not be read (component private-images)')
+      this.#take(reading)
     } catch (error) {
       if (signal.aborted) return
       if (error instanceof KubeApiError && error.status === 403) {
@@ -111,9 +122,30 @@ export class UserCredentials {
     }
   }
 
+  #take({ images, isPartial, isRefused, greediest, failed }: CredentialReading): void {
+    const { log, clock, pace } = this.#options
+    // Nodes may hold what a new leader knows nothing of yet.
+    const isEarly = clock.now() < (this.#askedSince ?? 0) + pace.removeMs
+    if (this.#known !== undefined || !isPartial || !isEarly) this.#known = images
+    if (failed !== undefined) {
+      const { namespace, name, error } = failed
+      log.warn({ namespace, secret: name, err: error }, 'a pull secret was not read, trying again')
+    }
+    if (isRefused) {
+      this.#tell('the pull secrets of workloads may not be read (component private-images)')
+    } else if (greediest !== undefined) {
+      const text = 'more pull secrets are named than are read in one go, most of them here'
+      this.#warnOnce(text, { namespace: greediest })
+    } else this.#told = ''
+  }
+
   #tell(text: string): void {
+    this.#warnOnce(`images that need credentials are not held: ${text}`, {})
+  }
+
+  #warnOnce(text: string, fields: { readonly namespace?: string }): void {
     if (this.#told === text) return
     this.#told = text
-    this.#options.log.warn({}, `images that need credentials are not held: ${text}`)
+    this.#options.log.warn(fields, text)
   }
 }

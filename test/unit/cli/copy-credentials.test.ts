@@ -11,8 +11,8 @@ describe('default files of credentials', () => {
     const read: string[] = []
     const said: string[] = []
     const open = await copyCredentials({
-      sourceAuthFile: undefined,
-      targetAuthFile: undefined,
+      sourceAuth: undefined,
+      targetAuth: undefined,
       env,
       uid,
       readFile: (path) => {

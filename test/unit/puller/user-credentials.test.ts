@@ -9,6 +9,11 @@ import { ManualClock } from '../../support/manual-clock.ts'
 import { silentLog } from '../../support/silent-log.ts'
 
 const image = 'r.test/team/app:1'
+const other = 'r.test/other/app:1'
+const wanted = new Map([
+  [image, {}],
+  [other, {}],
+])
 const secrets = { group: '', version: 'v1', plural: 'secrets', namespace: 'team' }
 const { signal } = new AbortController()
 const own = { reference: 'r.test/sleep:1', identity: { namespace: 'kip', secrets: [] } }
@@ -53,11 +58,13 @@ describe('the credentials of those who use an image', () => {
   }
   async function read(): Promise<void> {
     wasRead = Promise.withResolvers()
-    credentials.refresh(new Map([[image, {}]]), [], own, signal)
+    credentials.refresh(wanted, [], own, signal)
     await wasRead.promise
     clock.advance(refreshMs)
   }
   const known = (): number | undefined => credentials.known?.get(image)?.credentials.length
+  const named = (field: string): readonly unknown[] =>
+    log.lines.map(({ fields }) => (fields as Record<string, unknown>)[field])
   const warned = (): readonly string[] => log.lines.map(({ message }) => message)
 
   it('stay known while its pods are made anew, and no longer', async () => {
@@ -67,6 +74,57 @@ describe('the credentials of those who use an image', () => {
     assert.equal(known(), 1)
     await read()
     assert.equal(known(), undefined)
+  })
+
+  it('stay known while a Secret is made anew, or is out of reach for a moment, and no longer', async () => {
+    const gone = () => ({ status: 403, reason: 'Forbidden' })
+    for (const take of [() => kube.delete(secrets, 'login'), () => (kube.fault = gone)]) {
+      await read()
+      take()
+      await read()
+      assert.equal(known(), 1)
+      await read()
+      assert.equal(known(), 0)
+      kube.fault = undefined
+      putLogin('team', 'login')
+    }
+  })
+
+  it('are read beside a Secret that the API server cannot give', async () => {
+    const broken = '/api/v1/namespaces/team/secrets/broken'
+    kube.fault = ({ path }) => (path === broken ? { status: 500 } : undefined)
+    users.set(other, [{ namespace: 'team', secrets: ['broken'] }])
+    await read()
+    assert.equal(known(), undefined, 'nodes may hold what is pulled with it')
+    await read()
+    await read()
+    assert.equal(known(), 1)
+    assert.equal(credentials.known?.get(other)?.someWithout, false)
+    assert.deepEqual(named('secret'), ['broken', 'broken', 'broken'])
+  })
+
+  it('are what they were while the API server gives none, and unknown when it never did', async () => {
+    kube.fault = () => ({ status: 500 })
+    for (let time = 0; time < 5; time++) await read()
+    assert.equal(credentials.known, undefined)
+    kube.fault = undefined
+    await read()
+    assert.equal(known(), 1)
+    kube.fault = () => ({ status: 500 })
+    for (let time = 0; time < 5; time++) await read()
+    assert.equal(known(), 1)
+  })
+
+  it('are not lost to a namespace that names more Secrets than are read', async () => {
+    const greedy = Array.from({ length: 1200 }, (_, index) => `none-${index}`)
+    users = new Map([[other, [{ namespace: 'greedy', secrets: greedy }]], ...users])
+    await read()
+    assert.equal(kube.requests.length, 1000)
+    await read()
+    assert.equal(known(), 1)
+    assert.equal(new Set(kube.requests.map(({ path }) => path)).size, 1201)
+    assert.equal(credentials.known?.get(other)?.someWithout, true)
+    assert.deepEqual(named('namespace'), ['greedy'])
   })
 
   it('are told once to be out of reach, and once more when that is so again', async () => {
