@@ -1,3 +1,4 @@
+import { type FairShare, fairShare } from '../state/fair-share.ts'
 import type { PodUse } from './pod.ts'
 import type { Used } from './reader.ts'
 
@@ -22,7 +23,7 @@ export function findPullIdentities(
   references: ReadonlyMap<string, ReadonlySet<string>>,
   pods: Iterable<readonly [string, PodUse]>,
   counts: (pod: string, used: Used) => boolean,
-): ReadonlyMap<string, readonly PullIdentity[]> {
+): ReadonlyMap<string, FairShare<PullIdentity>> {
   const found = new Map<string, Map<string, PullIdentity>>()
   for (const [key, { shape }] of pods) {
     if (shape.used.ignored) continue
@@ -33,13 +34,16 @@ export function findPullIdentities(
       const known = found.get(reference) ?? new Map<string, PullIdentity>()
       found.set(reference, known)
       const id = `${namespace}/${secrets.join(',')}`
-      if (!known.has(id) && known.size < mostIdentities) known.set(id, { namespace, secrets })
+      known.set(id, { namespace, secrets })
     }
   }
-  return new Map(
-    [...found].map(([reference, known]) => [
-      reference,
-      [...known].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, identity]) => identity),
-    ]),
-  )
+  return new Map([...found].map(([reference, known]) => [reference, shareOf(known)]))
+}
+
+/** By namespace, in an order that does not hang on that of the pods. */
+function shareOf(identities: ReadonlyMap<string, PullIdentity>): FairShare<PullIdentity> {
+  const sorted = [...identities].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, one]) => one)
+  const share = fairShare(sorted, mostIdentities)
+  const taken = new Set(share.taken)
+  return { ...share, taken: sorted.filter((one) => taken.has(one)) }
 }

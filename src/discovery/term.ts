@@ -5,6 +5,7 @@ import { systemClock } from '../kube/clock.ts'
 import { untilAborted } from '../kube/until-aborted.ts'
 import { WorkQueue } from '../kube/work-queue.ts'
 import type { ImageState } from '../state/cached-image.ts'
+import type { FairShare } from '../state/fair-share.ts'
 import { ConflictError } from '../state/store.ts'
 import { followCopies } from './copies.ts'
 import { CountedUsers } from './counted-users.ts'
@@ -33,6 +34,8 @@ export class Term {
   readonly #writer: UsageWriter
   /** undefined: nobody asks for them. */
   readonly #demands: Demands | undefined
+  /** Images that were told to have too many pull secrets. */
+  #manySecrets: ReadonlySet<string> = new Set()
   #watches: Watches | undefined
   #live = false
 
@@ -120,11 +123,27 @@ export class Term {
       const { namespaces } = this.#inventory.usersOf(reference, this.#counts)
       return [reference, new Set(namespaces)] as const
     })
-    return findPullIdentities(
+    const found = findPullIdentities(
       new Map(asked),
       this.#watches.pods(),
       (pod, used) => this.#inventory.topOfPod(pod, used) !== undefined,
     )
+    this.#tellMany(found)
+    return new Map([...found].map(([reference, { taken }]) => [reference, taken]))
+  }
+
+  /** Tells of an image once, until all of its pull secrets are looked at again. */
+  #tellMany(found: ReadonlyMap<string, FairShare<PullIdentity>>): void {
+    const told = this.#manySecrets
+    const many = new Set<string>()
+    this.#manySecrets = many
+    for (const [image, { greediest: namespace }] of found) {
+      if (namespace === undefined) continue
+      many.add(image)
+      const text =
+        'image is pulled with more sets of pull secrets than are looked at, most of them here'
+      if (!told.has(image)) this.#options.log.warn({ image, namespace }, text)
+    }
   }
 
   /** undefined while it is not known. */

@@ -202,6 +202,21 @@ describe('discovery', () => {
     await become('both', () => told()?.length === 2)
   })
 
+  it('names the namespace that uses an image with too many pull secrets, once', async () => {
+    for (let i = 0; i < 65; i++) {
+      put('', 'pods', i === 0 ? 'lone' : 'shop', {
+        metadata: { name: `web-${i}` },
+        spec: { ...spec('nginx:1'), imagePullSecrets: [{ name: `login-${i}` }] },
+      })
+    }
+    await run()
+    const told = () => discovery.pullIdentities([library('nginx:1')])?.get(library('nginx:1'))
+    assert.equal(told()?.length, 64)
+    assert.equal(told()?.[0]?.namespace, 'lone')
+    const warned = log.lines.filter(({ level }) => level === 'warn').map(({ fields }) => fields)
+    assert.deepEqual(warned, [{ image: library('nginx:1'), namespace: 'shop' }])
+  })
+
   it('tells on which nodes the users of an image may run, if anybody asks', async () => {
     const image = library('nginx:1')
     const demand = (pool: string) => ({

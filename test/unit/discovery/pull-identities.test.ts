@@ -26,16 +26,27 @@ describe('the pull secrets of an image’s pods', () => {
       ['excluded/one', pod(['login'])],
     ] as const
     const found = findPullIdentities(wanted, pods, (name) => name !== 'a/out-by-workload')
-    assert.deepEqual(found.get(image), [
+    assert.deepEqual(found.get(image)?.taken, [
       { namespace: 'a', secrets: [] },
       { namespace: 'a', secrets: ['login', 'more'] },
       { namespace: 'b', secrets: ['login'] },
     ])
   })
 
+  it('are told of each namespace, however many another one has', () => {
+    const names = ['z/one', ...Array.from({ length: 200 }, (_, i) => `a/${i}`), 'b/one']
+    const pods = names.map((name) => [name, pod([`login-${name}`])] as const)
+    const wanted = new Map([[image, new Set(['a', 'b', 'z'])]])
+    const found = findPullIdentities(wanted, pods, () => true).get(image)
+    const namespaces = found?.taken.map(({ namespace }) => namespace) ?? []
+    assert.equal(namespaces.length, 64)
+    assert.deepEqual(namespaces.slice(-3), ['a', 'b', 'z'])
+    assert.equal(found?.greediest, 'a')
+  })
+
   it('are bounded', () => {
     const many = Array.from({ length: 200 }, (_, i) => ['a/p', pod([`s${i}`])] as const)
     const wanted = new Map([[image, new Set(['a'])]])
-    assert.equal(findPullIdentities(wanted, many, () => true).get(image)?.length, 64)
+    assert.equal(findPullIdentities(wanted, many, () => true).get(image)?.taken.length, 64)
   })
 })
