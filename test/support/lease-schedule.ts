@@ -21,7 +21,7 @@ export interface Candidate {
 export interface Intervention {
   readonly at: number
   readonly who: number
-  readonly what: 'pause' | 'stop' | 'kill' | 'delete' | 'wipe' | 'touch'
+  readonly what: 'pause' | 'stop' | 'kill' | 'delete' | 'wipe' | 'replace' | 'restore' | 'touch'
   /** Of a pause. */
   readonly forMs: number
   readonly backwards: boolean
@@ -41,6 +41,7 @@ export interface Coverage {
   conflicts: number
   deletions: number
   wipes: number
+  replacements: number
   releases: number
 }
 
@@ -52,6 +53,7 @@ export const noCoverage = (): Coverage => ({
   conflicts: 0,
   deletions: 0,
   wipes: 0,
+  replacements: 0,
   releases: 0,
 })
 
@@ -112,6 +114,7 @@ const intervention: fc.Arbitrary<Intervention> = fc.record({
     { weight: 5, arbitrary: fc.constant('pause' as const) },
     { weight: 2, arbitrary: fc.constantFrom('stop' as const, 'touch' as const) },
     { weight: 1, arbitrary: fc.constantFrom('kill' as const, 'delete' as const, 'wipe' as const) },
+    { weight: 1, arbitrary: fc.constantFrom('replace' as const, 'restore' as const) },
   ),
   forMs: fc.integer({ min: 500, max: 40_000 }),
   backwards: fc.boolean(),
@@ -133,8 +136,11 @@ export async function play(
 ): Promise<void> {
   const world = new World()
   const server = new LeaseServer(world)
-  // As an installation ships it: there, and free.
-  server.set({ metadata: { name: 'kip', uid: 'uid-0' }, spec: {} })
+  /** As an installation ships it: there, and free. */
+  const ship = (uid: string | undefined): void => {
+    server.set({ metadata: { name: 'kip', ...(uid !== undefined && { uid }) }, spec: {} })
+  }
+  ship('uid-0')
   const players = schedule.candidates.map((settings, index) =>
     enter(world, server, settings, `p${index}`, Elector, coverage),
   )
@@ -168,6 +174,15 @@ export async function play(
             })
           }
           break
+        case 'replace':
+        case 'restore':
+          // Who never saw anybody lead cannot tell it from a Lease that is new.
+          if (server.lease?.spec?.holderIdentity && players.every(({ knows }) => knows())) {
+            coverage.replacements += 1
+            if (what === 'restore') server.delete()
+            ship(what === 'restore' ? `uid-at-${at}` : server.lease?.metadata?.uid)
+          }
+          break
         case 'touch':
           if (server.lease !== undefined) server.set(server.lease)
       }
@@ -198,6 +213,8 @@ interface Player {
   readonly machine: Machine
   readonly elector: LeaseElector
   readonly lost: () => boolean
+  /** It has seen somebody lead. */
+  readonly knows: () => boolean
   readonly stop: () => void
 }
 
@@ -226,11 +243,15 @@ function enter(
     },
     () => settings.watchDelay,
   )
+  let knows = false
   const elector = new Elector({
     api,
     identity: name,
     clock: machine.clock,
     random: () => ((turn * 7919) % 997) / 997,
+    onLeader: (leader) => {
+      knows ||= leader !== undefined
+    },
   })
   let term: AbortSignal | undefined
   let stop = new AbortController()
@@ -264,6 +285,7 @@ function enter(
     elector,
     // Told to stop in good order, it may lead until its work has ended.
     lost: () => term?.aborted === true && !stop.signal.aborted,
+    knows: () => knows,
     stop: () => {
       if (!machine.paused && !machine.killed) stop.abort(new Error('told to stop'))
     },

@@ -42,6 +42,7 @@ export const termAnnotation = 'lease-lock/term'
 /** A Lease as the protocol sees it; whatever is missing or malformed reads as empty. */
 export interface LeaseRecord {
   readonly uid: string
+  readonly version: string
   readonly holder: string
   /** 0: none that can be read. */
   readonly durationMs: number
@@ -61,6 +62,7 @@ export function readRecord(lease: Lease): LeaseRecord {
   const transitions = number(spec.leaseTransitions)
   return {
     uid: text(lease.metadata?.uid),
+    version: text(lease.metadata?.resourceVersion),
     holder: text(spec.holderIdentity),
     durationMs: Math.max(0, number(spec.leaseDurationSeconds)) * 1000,
     acquireTime: text(spec.acquireTime),
@@ -71,10 +73,14 @@ export function readRecord(lease: Lease): LeaseRecord {
   }
 }
 
-/** Two sights of one record are the same exactly when its holder did not renew it in between. */
+/**
+ * Two sights of one record are the same exactly when its holder did not renew it in between. One without a holder is never
+ * renewed, but may be put there again over a term that nobody else saw.
+ */
 export function signatureOf(record: LeaseRecord): string {
   const { uid, holder, durationMs, acquireTime, renewTime, transitions, marked } = record
-  return JSON.stringify([uid, holder, durationMs, acquireTime, renewTime, transitions, marked])
+  const own = [uid, holder, durationMs, acquireTime, renewTime, transitions, marked]
+  return JSON.stringify(holder === '' ? [...own, record.version] : own)
 }
 
 export interface Claim {

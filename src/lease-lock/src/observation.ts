@@ -41,8 +41,9 @@ export class Observation {
   /**
    * From when on another may take the Lease.
    *
-   * Its record's own duration counts, not ours. Without a holder it is free at once, unless a mark says that it was not
-   * released: it was wiped, or takes the place of one that was gone.
+   * Its record's own duration counts, not ours. Without a holder it is free at once, unless it was not released: a mark says
+   * that it was wiped, or takes the place of one that was gone, or it knows of fewer terms than were seen, as an empty one
+   * does that somebody put in its place.
    */
   freeAt(): number {
     const record = this.#record
@@ -50,7 +51,8 @@ export class Observation {
     // There is nothing to take; something can be put in its place.
     if (record === undefined) return this.#since
     if (record.holder === '' || record.durationMs === 0) {
-      return record.marked ? this.#since + this.#ownDurationMs : this.#since
+      const released = !record.marked && record.transitions >= this.#highest
+      return released ? this.#since : this.#since + this.#ownDurationMs
     }
     return this.#since + record.durationMs
   }

@@ -452,6 +452,55 @@ describe('elector', () => {
     assert.equal(one.terms.length, 1)
   })
 
+  for (const [name, put] of Object.entries<() => void>({
+    'put back empty': () => server.set({ metadata: { name: 'kip', uid: 'uid-0' } }),
+    'deleted and put back empty': () => {
+      server.delete()
+      server.set({ metadata: { name: 'kip', uid: 'uid-1' } })
+    },
+    'wiped down to the number of its terms': () =>
+      server.set({
+        ...server.lease,
+        spec: { ...server.lease?.spec, holderIdentity: '', leaseTransitions: 0 },
+      }),
+  })) {
+    for (const cutOff of [false, true]) {
+      test(`[1] a Lease that was ${name} under its leader${cutOff ? ', who is cut off,' : ''} is taken by no other before the term ends`, async () => {
+        free()
+        const one = enter('one', { watchMs: 50 })
+        void one.run()
+        await world.run(1000)
+        const two = enter('two', { watchMs: 50 })
+        void two.run()
+        await world.run(5900)
+        assert.equal(two.elector.leader, 'one')
+        for (let times = 0; cutOff && times < 50; times += 1)
+          one.deliveries.push({ ...promptly, fate: 'request-lost' })
+        put()
+        await world.run(30_000, () => {
+          assert.ok(!(one.elector.isLeader() && two.elector.isLeader()))
+        })
+        assert.equal(holder(), cutOff ? 'two' : 'one')
+        if (!cutOff) assert.equal(one.terms.length, 1)
+      })
+    }
+  }
+
+  test('[1] a Lease that was put back empty twice is waited for anew, though nobody was seen in between', async () => {
+    held('one')
+    const two = enter('two')
+    void two.run()
+    await world.run(1000)
+    const putBack = () => server.set({ metadata: { name: 'kip', uid: 'uid-0' } })
+    putBack()
+    await world.run(15_900)
+    held('three', { leaseTransitions: 4 })
+    putBack()
+    await world.run(15_900 + 15_000, () => assert.equal(two.elector.isLeader(), false))
+    await world.run(15_900 + 18_000)
+    assert.ok(two.elector.isLeader())
+  })
+
   for (const [name, lease] of Object.entries<object>({
     'no spec': { metadata: { name: 'kip' } },
     'a null spec': { metadata: { name: 'kip' }, spec: null },

@@ -27,6 +27,7 @@ describe('never two leaders', () => {
       conflicts: 1,
       deletions: 0.1,
       wipes: 0.05,
+      replacements: 0.05,
       releases: 0.2,
     }
     for (const [name, each] of Object.entries(expected)) {
@@ -108,8 +109,18 @@ describe('never two leaders', () => {
       changes: [
         {
           file: 'observation.ts',
-          from: 'return record.marked ? this.#since + this.#ownDurationMs : this.#since',
-          to: 'return this.#since',
+          from: 'const released = !record.marked && ',
+          to: 'const released = ',
+        },
+      ],
+    },
+    {
+      name: 'a Lease that was put back empty taken as free at once',
+      changes: [
+        {
+          file: 'observation.ts',
+          from: '!record.marked && record.transitions >= this.#highest',
+          to: '!record.marked',
         },
       ],
     },
