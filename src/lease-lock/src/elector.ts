@@ -112,31 +112,30 @@ export class LeaseElector {
     void this.#watch(end.signal)
     try {
       const held = await this.#acquire(signal)
-      if (held !== undefined) await this.#lead(held, work, signal)
+      if (held !== undefined && !signal.aborted) await this.#lead(held, work, signal)
+      // A write that got no answer may stand all the same.
+      else if (this.#claims.mayStand) await this.#release()
     } finally {
       end.abort()
       this.#running = false
     }
   }
 
-  /** Tries until it holds the Lease; undefined: the signal aborted, and what it may hold was given up. */
+  /** Tries until it holds the Lease; undefined: the signal aborted. */
   async #acquire(signal: AbortSignal): Promise<Held | undefined> {
     while (!signal.aborted) {
       const triedAt = this.#clock.now()
       try {
         const held = await this.#tryAcquire(signal)
-        if (held !== undefined && !signal.aborted) {
+        if (held !== undefined) {
           const { renewDeadlineMs, marginMs } = this.#timing
           if (this.#clock.now() < held.sentAt + renewDeadlineMs - marginMs) return held
         }
       } catch (error) {
         if (!signal.aborted) this.#log.debug(this.#fields(error), 'no try for the Lease')
       }
-      if (signal.aborted) break
       await this.#waitForTry(triedAt, signal)
     }
-    // A write that got no answer may stand all the same.
-    if (this.#claims.mayStand) await this.#release()
     return undefined
   }
 

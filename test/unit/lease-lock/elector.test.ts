@@ -388,6 +388,24 @@ describe('elector', () => {
       assert.equal(world.pending, 0)
     })
 
+    test('[12] told to stop in the moment in which it got the Lease, it holds nothing in the end', async () => {
+      for (let microtasks = 0; microtasks <= 8; microtasks += 1) {
+        free()
+        const one = enter(`one-${microtasks}`, {
+          onLeader: async (leader) => {
+            if (leader === undefined) return
+            for (let times = 0; times < microtasks; times += 1) await undefined
+            one.stop.abort()
+          },
+        })
+        void one.run()
+        await world.run(world.now + 20_000)
+        assert.ok(one.ended(), `after ${microtasks} microtasks`)
+        assert.equal(holder() || '', '')
+        assert.equal(world.pending, 0)
+      }
+    })
+
     for (const verb of ['get', 'update'] as const) {
       for (const fate of ['ok', 'answer-lost'] as const) {
         test(`[12] told to stop while its ${verb} is under way (${fate}), it holds nothing in the end`, async () => {
