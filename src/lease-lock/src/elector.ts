@@ -8,12 +8,14 @@ import {
   placeholderLease,
   readRecord,
   releaseLease,
+  versionOf,
 } from './lease.ts'
 import { Observation } from './observation.ts'
 import {
   jitterFactor,
   type LeaseElectorOptions,
   type Log,
+  silent,
   type Timing,
   timingOf,
 } from './options.ts'
@@ -48,8 +50,6 @@ interface Leading {
   /** Ends the term because the Lease is no longer ours. */
   readonly lose: (why: string) => void
 }
-
-const silent: Log = { debug: () => {}, info: () => {}, warn: () => {} }
 
 /**
  * Contends for a Lease with others of its kind and with client-go's electors, and works while it leads.
@@ -123,16 +123,23 @@ export class LeaseElector {
 
   /** Tries until it holds the Lease; undefined: the signal aborted. */
   async #acquire(signal: AbortSignal): Promise<Held | undefined> {
+    let failing = false
     while (!signal.aborted) {
       const triedAt = this.#clock.now()
       try {
         const held = await this.#tryAcquire(signal)
+        failing = false
         if (held !== undefined) {
           const { renewDeadlineMs, marginMs } = this.#timing
           if (this.#clock.now() < held.sentAt + renewDeadlineMs - marginMs) return held
         }
       } catch (error) {
-        if (!signal.aborted) this.#log.debug(this.#fields(error), 'no try for the Lease')
+        if (signal.aborted) break
+        // Who was too late has nothing to complain of; of failures in a row the first says all.
+        const fails = statusOf(error) !== 409
+        const level = fails && !failing ? 'warn' : 'debug'
+        failing ||= fails
+        this.#log[level](this.#fields(error), 'the Lease cannot be tried for')
       }
       await this.#waitForTry(triedAt, signal)
     }
@@ -396,9 +403,4 @@ async function runWork(
   } catch (error) {
     return { error }
   }
-}
-
-function versionOf(lease: Lease): number {
-  const version = Number(lease.metadata?.resourceVersion ?? Number.NaN)
-  return Number.isSafeInteger(version) ? version : Number.MAX_SAFE_INTEGER
 }

@@ -83,6 +83,12 @@ export function signatureOf(record: LeaseRecord): string {
   return JSON.stringify(holder === '' ? [...own, record.version] : own)
 }
 
+/** Its version as a number that grows; one that is none counts as the newest. */
+export function versionOf(lease: Lease): number {
+  const version = Number(lease.metadata?.resourceVersion ?? Number.NaN)
+  return Number.isSafeInteger(version) ? version : Number.MAX_SAFE_INTEGER
+}
+
 export interface Claim {
   readonly holder: string
   readonly durationMs: number

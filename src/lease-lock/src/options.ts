@@ -9,6 +9,9 @@ export interface Log {
   warn(fields: object, message: string): void
 }
 
+/** Tells nothing. */
+export const silent: Log = { debug: () => {}, info: () => {}, warn: () => {} }
+
 /** Who is elected by which Lease, and how fast; what is left out is as {@link leaseDefaults} has it. */
 export interface LeaseElectorOptions {
   readonly api: LeaseApi

@@ -573,6 +573,34 @@ describe('elector', () => {
     })
   }
 
+  test('[18] a candidate that may read the Lease but not write it warns, once until a try succeeds', async () => {
+    free()
+    const warnings: unknown[] = []
+    const status = (fields: object): unknown => Object(fields).err.status
+    const one = enter('one', {
+      log: { debug: () => {}, info: () => {}, warn: (fields) => warnings.push(status(fields)) },
+    })
+    const refused = (...statuses: number[]): void => {
+      for (const status of statuses)
+        one.deliveries.push(promptly, { ...promptly, fate: 'refused', status })
+    }
+    // Another wins the race first, which is no fault.
+    refused(409, 403, 500, 403)
+    void one.run()
+    await world.run(9000)
+    assert.ok(one.elector.isLeader())
+    assert.deepEqual(warnings, [403])
+    one.finish()
+    await world.run(9100)
+    refused(500)
+    void one.run()
+    await world.run(15_000)
+    assert.ok(one.elector.isLeader())
+    assert.deepEqual(warnings, [403, 500])
+    one.stop.abort()
+    await world.run(16_000)
+  })
+
   test('[17] candidates come back after 1 to 2.2 times the retry period', async () => {
     for (const [random, periodMs] of [
       [0, 2000],
