@@ -90,8 +90,10 @@ export async function admissionParts(
       metrics,
     })
   const serve: Part = async (signal) => {
-    await admission.start()
-    await untilAborted(signal)
+    const aborted = untilAborted(signal)
+    // Without a certificate it starts only when it is closed, which waits for this part to end where another one failed.
+    await Promise.race([admission.start(), aborted])
+    await aborted
   }
   const keepConfiguration: Part = (signal) =>
     keepWebhookConfiguration(

@@ -4,7 +4,7 @@ import { loadSettings } from '../../../src/config/load.ts'
 import { Doubt } from '../../../src/kube/doubt.ts'
 import { guardWrites } from '../../../src/kube/guarded-client.ts'
 import type { PodTemplateSpec } from '../../../src/kube/types.ts'
-import { type Parts, runTogether } from '../../../src/lifecycle.ts'
+import { type Part, type Parts, runTogether, serve } from '../../../src/lifecycle.ts'
 import { LiveSettings } from '../../../src/live-settings.ts'
 import { createLog } from '../../../src/metrics/log.ts'
 import { createMetrics } from '../../../src/metrics/metrics.ts'
@@ -20,6 +20,7 @@ import { waitUntil } from '../../support/wait-until.ts'
 const namespace = 'kip'
 const core = (plural: string) => ({ group: '', version: 'v1', plural, namespace })
 const apps = (plural: string) => ({ group: 'apps', version: 'v1', plural, namespace })
+const leases = { group: 'coordination.k8s.io', version: 'v1', plural: 'leases', namespace }
 const cachedImages = { group, version, plural }
 type Status = { readonly source?: object } | undefined
 type DaemonSet = FakeObject & { readonly spec: { readonly template: PodTemplateSpec } }
@@ -47,16 +48,17 @@ function configure(data: Readonly<Record<string, string>>): void {
   kube.put(core('configmaps'), { apiVersion: 'v1', kind: 'ConfigMap', metadata, data })
 }
 
-interface Replica {
-  readonly live: LiveSettings
-  lead(): void
+interface Assembled {
+  readonly context: Context
+  readonly parts: Parts
+  readonly controller: AbortController
 }
 
-/** Starts what every replica runs, by the variables that the ConfigMap gives it now. */
-async function start(
+/** Puts a replica together by the variables that the ConfigMap gives it now. */
+async function assemble(
   make: (context: Context, signal: AbortSignal) => Promise<Parts>,
   data: Readonly<Record<string, string>>,
-): Promise<Replica> {
+): Promise<Assembled> {
   configure(data)
   const env = {
     ...{ NAMESPACE: namespace, DEPLOYMENT_NAME: 'puller', DAEMONSET_NAME: 'kip' },
@@ -76,10 +78,28 @@ async function start(
   const no = (): never => assert.fail('nothing of the kind here')
   const said = { print: no, complain: no, readInput: no, program: '', version: '1' }
   const invocation = { ...said, argv: [], env, readFile, signal }
-  const parts = await make(
-    { settings, live, client, leaderClient, doubt, log, metrics, identity: 'one', invocation },
-    signal,
-  )
+  const context = {
+    ...{ settings, live, client, leaderClient, doubt },
+    ...{ log, metrics, identity: 'one', invocation },
+  }
+  const parts = await make(context, signal)
+  stop = async () => {
+    controller.abort()
+    await client.close()
+  }
+  return { context, parts, controller }
+}
+
+interface Replica {
+  readonly live: LiveSettings
+  lead(): void
+}
+
+/** Starts what every replica runs. */
+async function start(...given: Parameters<typeof assemble>): Promise<Replica> {
+  const { context, parts, controller } = await assemble(...given)
+  const { signal } = controller
+  const { live, leaderClient, client } = context
   const running = [runTogether(parts.everywhere, signal)]
   stop = async () => {
     controller.abort()
@@ -142,6 +162,29 @@ describe('the resolver of the leader', () => {
     configure({ ...data, CACHING_INTERVAL_HOURS: '0.00001' })
     await waitUntil('further looks', () => looks() > before + 2)
   })
+})
+
+describe('a replica whose webhook still waits for its certificate', { timeout: 30_000 }, () => {
+  const withWebhook = {
+    KIP_ADMISSION_ENABLED: 'true',
+    KIP_ADMISSION_CERTIFICATE: 'secret',
+    KIP_MIRROR_REGISTRY: 'backup.test',
+  }
+
+  for (const place of ['everywhere', 'leading'] as const) {
+    it(`ends when another part fails: ${place}`, async () => {
+      const lease = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease' }
+      kube.put(leases, { ...lease, metadata: { name: 'kip', namespace } })
+      const { context, parts, controller } = await assemble(clusterParts, withWebhook)
+      const isWaiting = () => parts.waiting().includes('webhook: certificate')
+      const failing: Part = async () => {
+        await waitUntil('the webhook waits', isWaiting)
+        throw new Error('a part fails')
+      }
+      const failed = { ...parts, [place]: [...parts[place], failing] }
+      await assert.rejects(serve(context, failed, controller.signal), /a part fails/)
+    })
+  }
 })
 
 function isWatchOfMap({ path, query }: FakeKube['requests'][number]): boolean {
