@@ -1,3 +1,4 @@
+import { readAuthorities } from './authorities.ts'
 import type { Invocation } from './cli/invocation.ts'
 import { clusterNetworks } from './cluster-networks.ts'
 import { createMapping } from './images/mapping.ts'
@@ -37,6 +38,7 @@ export async function mirrorWorker({
   const client = await connectCluster({ kubeconfig: settings.kubeconfig, env, signal: stop.signal })
   const registry = createRegistries({
     settings,
+    authorities: readAuthorities({ caFile: settings.registries.caFile, readFile }),
     readFile,
     clusterNetworks: await clusterNetworks(client, env, stop.signal, new Doubt({ client })),
     userAgent: `kip/${version}`,

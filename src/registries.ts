@@ -14,6 +14,8 @@ import type { Settings } from './config/settings.ts'
 
 export interface RegistriesOptions {
   readonly settings: Pick<Settings, 'mirror' | 'registries'>
+  /** Trusted besides the system's, in PEM; empty: none. */
+  readonly authorities: string
   readonly readFile: (path: string) => string
   /** Addresses and networks of the cluster itself, which nobody who names an image may have kip dial. */
   readonly clusterNetworks: readonly string[]
@@ -35,7 +37,7 @@ export function createRegistries(options: RegistriesOptions): RegistryClient {
   const credentials = options.writeBackup ? backupCredentials(options, backup) : anonymous
   return createRegistryClient({
     hosts: (host) => ({ http: plain.has(host), trustedRealms: registries.trustedRealms }),
-    ...(registries.caFile === '' ? {} : { ca: options.readFile(registries.caFile) }),
+    ...(options.authorities !== '' && { ca: options.authorities }),
     // Sources are asked as anybody: what only some may read must not reach a backup that others read.
     credentials: async (host, repository) =>
       host === backup ? await credentials(host, repository) : [],

@@ -3,6 +3,7 @@ import {
   faultOfAuthorities,
   parseDockerConfig,
 } from '@containers/image-copy'
+import { ConfigError } from './errors.ts'
 import { passwordIn } from './password-file.ts'
 import type { Settings } from './settings.ts'
 
@@ -25,15 +26,12 @@ export function faultsOfNamedFiles(options: NamedFilesOptions): readonly string[
 
   function look(key: string, path: string, faultOf: (text: string) => string | undefined): void {
     if (options.isRefused(key) || path === '') return
-    let text: string
     try {
-      text = options.readFile(path)
+      readNamedFile({ name: options.nameOf(key), path, readFile: options.readFile, faultOf })
     } catch (error) {
-      faults.push(`${options.nameOf(key)}: cannot read ${path} (${readErrorCode(error)})`)
-      return
+      if (!(error instanceof ConfigError)) throw error
+      faults.push(...error.faults)
     }
-    const fault = faultOf(text)
-    if (fault !== undefined) faults.push(`${options.nameOf(key)}: ${path} ${fault}`)
   }
 
   const { caFile, credentialsFile } = settings.registries
@@ -44,6 +42,28 @@ export function faultsOfNamedFiles(options: NamedFilesOptions): readonly string[
     passwordIn(text) === '' ? 'is empty' : undefined,
   )
   return faults
+}
+
+export interface NamedFile {
+  /** The setting that names it. */
+  readonly name: string
+  readonly path: string
+  readonly readFile: (path: string) => string
+  /** What is wrong with a text, as the rest of a sentence; undefined: nothing. */
+  readonly faultOf: (text: string) => string | undefined
+}
+
+/** Reads a file that a setting names. @throws ConfigError with one fault, which holds nothing of what is in the file */
+export function readNamedFile({ name, path, readFile, faultOf }: NamedFile): string {
+  let text: string
+  try {
+    text = readFile(path)
+  } catch (error) {
+    throw new ConfigError([`${name}: cannot read ${path} (${readErrorCode(error)})`])
+  }
+  const fault = faultOf(text)
+  if (fault !== undefined) throw new ConfigError([`${name}: ${path} ${fault}`])
+  return text
 }
 
 /** Why a file could not be read, for a message. */

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os'
 import { removeWebhookConfiguration } from '../admission/configuration-keeper.ts'
+import { createAuthorities } from '../authorities.ts'
 import { clusterNetworks } from '../cluster-networks.ts'
 import { decide } from '../decide/decide.ts'
 import { createDiscovery } from '../discovery/discovery.ts'
@@ -28,6 +29,11 @@ export async function clusterParts(context: Context, signal: AbortSignal): Promi
   const store = createClusterStore({ client: leaderClient, log: component('state'), metrics })
   const exclusions = createExclusions({ client, settings, log: component('exclusions'), metrics })
   const networks = await clusterNetworks(client, invocation.env, signal, doubt)
+  const authorities = createAuthorities({
+    caFile: settings.registries.caFile,
+    readFile: invocation.readFile,
+    log: component('resolver'),
+  })
   const pending = new Set<string>()
   const waitFor = (name: string, done: Promise<unknown>) => {
     pending.add(name)
@@ -68,6 +74,7 @@ export async function clusterParts(context: Context, signal: AbortSignal): Promi
   const resolve: Part = async (signal) => {
     const registry = createRegistries({
       settings,
+      authorities: authorities(),
       readFile: invocation.readFile,
       clusterNetworks: networks,
       userAgent: `kip/${invocation.version}`,

@@ -31,6 +31,7 @@ export async function workerBed(t: TestContext, options: WorkerBedOptions = {}) 
   const registry = options.registry?.(hosts) ?? `${backup.host}/mirror`
   const mapping = createMapping({ registry, mapping: 'path' })
   const client = createRegistries({
+    authorities: '',
     settings: {
       mirror: { registry, user: '', password: '' },
       registries: {

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, it } from 'node:test'
+import { issueAuthority, issueServing } from '../../../certs/issue.ts'
+import { defaultLifetimes } from '../../../certs/lifetimes.ts'
 import { loadSettings } from '../../../src/config/load.ts'
 import { Doubt } from '../../../src/kube/doubt.ts'
 import { guardWrites } from '../../../src/kube/guarded-client.ts'
@@ -58,6 +60,7 @@ interface Assembled {
 async function assemble(
   make: (context: Context, signal: AbortSignal) => Promise<Parts>,
   data: Readonly<Record<string, string>>,
+  readFile: (path: string) => string = () => '',
 ): Promise<Assembled> {
   configure(data)
   const env = {
@@ -69,7 +72,6 @@ async function assemble(
   const { signal } = controller
   const client = kube.client()
   const leaderClient = guardWrites(client)
-  const readFile = (): string => ''
   const { settings } = loadSettings({ argv: [], env, readFile })
   const log = createLog({ level: 'error' })
   const doubt = new Doubt({ client })
@@ -161,6 +163,30 @@ describe('the resolver of the leader', () => {
     const before = looks()
     configure({ ...data, CACHING_INTERVAL_HOURS: '0.00001' })
     await waitUntil('further looks', () => looks() > before + 2)
+  })
+
+  it('trusts the authorities that it knows while their file is broken', async () => {
+    const lifetimes = { now: Date.now(), lifetimes: defaultLifetimes }
+    const authority = await issueAuthority(lifetimes)
+    const { certificate: cert, key } = await issueServing(authority, {
+      ...lifetimes,
+      names: ['127.0.0.1'],
+    })
+    let ca = authority.certificate
+    await using registry = await FakeRegistry.start({ tls: { cert, key, ca } })
+    await registry.client.push(tinyImage(1), 'look', '1')
+    const { host } = registry
+    const data = {
+      IMAGES: `look=${host}/look:1`,
+      KIP_REGISTRIES_ALLOW: host,
+      KIP_REGISTRIES_CA_FILE: '/ca.pem',
+    }
+    const { lead } = await start(clusterParts, data, () => ca)
+    ca = 'broken'
+    lead()
+    await waitUntil('the source', () =>
+      kube.list(cachedImages).some(({ status }) => (status as Status)?.source),
+    )
   })
 })
 

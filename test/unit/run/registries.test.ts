@@ -37,6 +37,7 @@ function clientWith(given: Given): RegistryClient {
       mirror: { ...defaultSettings.mirror, ...mirror },
       registries: { ...defaultSettings.registries, ...registries },
     },
+    authorities: '',
     readFile,
     clusterNetworks: [],
     userAgent: 'kip-test-registries',
