@@ -86,6 +86,7 @@ class ConfigurationKeeper {
   readonly #pace: RepairPace
   readonly #narrowing = new Narrowing()
   readonly #former: FormerAuthorities
+  #knowsTrusted = false
   readonly #writes
   #owner: OwnerReference | undefined
   #isOwnerKnown = false
@@ -187,6 +188,11 @@ class ConfigurationKeeper {
    * former ones.
    */
   #bundleOf({ bundle }: ServingIdentity, found: MutatingWebhookConfiguration | undefined): string {
+    if (!this.#knowsTrusted) {
+      // What an earlier leader had trusted for a while is not known otherwise.
+      this.#knowsTrusted = true
+      if (found !== undefined) this.#former.behind(trustedBundle(found))
+    }
     const withFormer = this.#former.behind(bundle)
     const leftMs = this.#former.leftMs()
     if (leftMs !== undefined) this.#queue.addAfter(name, leftMs)

@@ -343,6 +343,22 @@ describe('the keeper of the webhook configuration', { timeout: 60_000 }, () => {
       await waitUntil('only the next is', () => bundleNow() === authorities[1])
     })
 
+    test('trusts it for as long after a change of leader', async () => {
+      await replace()
+      stop.abort()
+      await running
+      stop = new AbortController()
+      world.trusted.length = 0
+      start({ clock })
+      await looksTwice()
+      assert.ok(holds(bundleNow(), authorities[0]))
+      clock.advance(299_000)
+      await looksTwice()
+      assert.ok(holds(bundleNow(), authorities[0]))
+      clock.advance(1_000)
+      await waitUntil('only the next is', () => bundleNow() === authorities[1])
+    })
+
     test('does not fight for the former authority against who puts in the next alone', async () => {
       await replace()
       const before = writes().length
