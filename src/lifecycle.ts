@@ -15,6 +15,9 @@ import type { Metrics } from './metrics/metrics.ts'
  */
 const DRAIN_MS = 5_000
 
+/** Of the renewDeadline, how long a request for the Lease may take: below the half at which the elector gives it up. */
+const ANSWER_SHARE = 0.4
+
 /** Something that runs until its signal aborts. */
 export type Part = (signal: AbortSignal) => Promise<void>
 
@@ -101,6 +104,7 @@ async function contend(
     api: leaseApi(client, namespace || settings.namespace, name, {
       log: leaseLog,
       metrics: metrics.reflector('lifecycle/leases'),
+      timeoutMs: renewDeadlineSeconds * 1000 * ANSWER_SHARE,
     }),
     identity,
     leaseDurationMs: leaseDurationSeconds * 1000,

@@ -15,6 +15,17 @@ export interface LeaseApi {
   watch(onChange: (lease: Lease | undefined) => void, signal: AbortSignal): Promise<void>
 }
 
+export interface LeaseApiOptions {
+  readonly log: Log
+  readonly metrics?: ReflectorMetrics
+  /**
+   * For how long an answer is waited for. To be shorter than the elector's own wait (half its renewDeadline): only a client whose
+   * own time is up leaves its connections for new ones, and each dead one would cost the elector another wait. Default: the
+   * client's.
+   */
+  readonly timeoutMs?: number
+}
+
 /**
  * One Lease of coordination.k8s.io/v1 at the API server.
  *
@@ -25,8 +36,10 @@ export function leaseApi(
   client: KubeClient,
   namespace: string,
   name: string,
-  options: { readonly log: Log; readonly metrics?: ReflectorMetrics },
+  options: LeaseApiOptions,
 ): LeaseApi {
+  const { timeoutMs } = options
+  const timing = timeoutMs === undefined ? {} : { timeoutMs }
   const resource: ResourcePath = {
     group: 'coordination.k8s.io',
     version: 'v1',
@@ -40,9 +53,11 @@ export function leaseApi(
     metadata: { ...lease.metadata, namespace, name },
   })
   return {
-    get: (signal) => getObject<Lease>(client, resource, name, { signal }),
-    create: (lease, signal) => createObject<Lease>(client, resource, named(lease), { signal }),
-    update: (lease, signal) => updateObject<Lease>(client, resource, named(lease), { signal }),
+    get: (signal) => getObject<Lease>(client, resource, name, { signal, ...timing }),
+    create: (lease, signal) =>
+      createObject<Lease>(client, resource, named(lease), { signal, ...timing }),
+    update: (lease, signal) =>
+      updateObject<Lease>(client, resource, named(lease), { signal, ...timing }),
     async watch(onChange, signal) {
       const reflector = new Reflector<Lease>({
         client,

@@ -81,4 +81,31 @@ describe('leases', () => {
     await Promise.all(runs)
     assert.equal((await api.get(signal))?.spec?.holderIdentity, '')
   })
+
+  test('a leader whose connections all fell silent keeps its term by new ones', async () => {
+    const shipped = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease' }
+    kube.put(leases, { ...shipped, metadata: { name: 'kip', namespace: 'a' } })
+    const timing = { leaseDurationMs: 6000, renewDeadlineMs: 4000, retryPeriodMs: 500 }
+    const elector = new LeaseElector({
+      api: leaseApi(client, 'a', 'kip', { log: silentLog(), timeoutMs: 1600 }),
+      identity: 'one',
+      ...timing,
+    })
+    const stop = new AbortController()
+    const terms: AbortSignal[] = []
+    const running = elector.run(async (term) => {
+      terms.push(term.signal)
+      await new Promise((resolve) => term.signal.addEventListener('abort', resolve))
+    }, stop.signal)
+    while (terms.length === 0) await delay(5)
+    await Promise.all(Array.from({ length: 6 }, () => api.get(signal)))
+    const before = new Set(kube.sockets)
+    for (const socket of before) socket.pause()
+    const renewed = (): unknown => Object(kube.get(leases, 'kip')).spec.renewTime
+    const last = renewed()
+    while (renewed() === last && terms[0]?.aborted === false) await delay(5)
+    assert.equal(terms[0]?.aborted, false)
+    stop.abort()
+    await running
+  })
 })
