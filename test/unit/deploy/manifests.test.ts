@@ -268,6 +268,15 @@ describe('manifests', () => {
   })
 })
 
+describe('OpenShift', () => {
+  it('starts the pods, whose user it picks from a range that the namespace has', () => {
+    // As USER of docker/Dockerfile does, where nobody picks: numeric, so that a kubelet sees that it is not root.
+    const dockerfile = readFileSync(new URL('../../docker/Dockerfile', folder), 'utf8')
+    assert.match(dockerfile, /^USER [1-9]\d*:[1-9]\d*$/m)
+    assert.doesNotMatch(JSON.stringify(pod), /runAsUser|runAsGroup|fsGroup|supplementalGroups/)
+  })
+})
+
 describe('components', () => {
   const [text = ''] = rootCertificates
   const readFile = (path: string): string => (path.endsWith('.dockerconfigjson') ? '{}' : text)
