@@ -50,6 +50,7 @@ interface Deployment extends Manifest {
 }
 
 interface Container {
+  readonly name: string
   readonly env: readonly { readonly name: string; readonly value?: string }[]
   readonly envFrom: readonly { readonly configMapRef: { readonly name: string } }[]
   readonly ports: readonly { readonly name: string; readonly containerPort: number }[]
@@ -268,6 +269,13 @@ describe('manifests', () => {
   })
 })
 
+describe('a KIP that is there already', () => {
+  it("is replaced, and no second container joins kip's", () => {
+    // Of the chart, and of the OpenShift template: containers merge by their name.
+    assert.equal(container.name, 'kubernetes-image-puller')
+  })
+})
+
 describe('OpenShift', () => {
   it('starts the pods, whose user it picks from a range that the namespace has', () => {
     // As USER of docker/Dockerfile does, where nobody picks: numeric, so that a kubelet sees that it is not root.
@@ -297,6 +305,7 @@ describe('components', () => {
         // What a patch leaves alone it does not name.
         const containers: Deployment['spec']['template']['spec']['containers'] | undefined =
           spec?.template.spec.containers
+        for (const { name } of containers ?? []) assert.equal(name, container.name)
         const variables = containers?.[0].env ?? []
         const named = variables.map(({ name, value }) => [name, value ?? ''])
         env = { ...env, ...Object.fromEntries(named), ...data }
