@@ -1,3 +1,4 @@
+import { removeWebhookConfiguration } from '../admission/configuration-keeper.ts'
 import { putStaticImages } from '../discovery/static-images.ts'
 import { createMapping } from '../images/mapping.ts'
 import type { Parts } from '../lifecycle.ts'
@@ -23,6 +24,9 @@ export async function aloneParts(context: Context, signal: AbortSignal): Promise
         await putStaticImages(store, settings.puller.images, { signal })
         await pullerPart({ client, settings, log, metrics, store, mapping })(signal)
       }),
+      // One that kip made while it had all its parts: nobody serves it here.
+      (signal) =>
+        removeWebhookConfiguration({ client, log: log.child({ component: 'admission' }) }, signal),
     ],
     waiting: () => [],
   }

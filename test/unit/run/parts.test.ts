@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { issueAuthority, issueServing } from '../../../certs/issue.ts'
 import { defaultLifetimes } from '../../../certs/lifetimes.ts'
+import { configurationName, configurations, webhookName } from '../../../certs/trusted-bundle.ts'
 import { loadSettings } from '../../../src/config/load.ts'
 import { Doubt } from '../../../src/kube/doubt.ts'
 import { guardWrites } from '../../../src/kube/guarded-client.ts'
@@ -141,6 +142,24 @@ for (const [mode, make] of Object.entries({ cluster: clusterParts, alone: aloneP
     })
   })
 }
+
+describe('kip without discovery', () => {
+  beforeEach(() => {
+    kube.put(configurations, {
+      apiVersion: 'admissionregistration.k8s.io/v1',
+      kind: 'MutatingWebhookConfiguration',
+      metadata: { name: configurationName },
+      webhooks: [{ name: webhookName, clientConfig: { service: { name: 'kip', namespace } } }],
+    })
+  })
+  const isRegistered = (): boolean => kube.get(configurations, configurationName) !== undefined
+
+  it('leaves no webhook registered that nobody serves any more', async () => {
+    const { lead } = await start(aloneParts, { IMAGES: 'a=r.test/a:1' })
+    lead()
+    await waitUntil('the configuration to go', () => !isRegistered())
+  })
+})
 
 describe('the resolver of the leader', () => {
   it('looks as often as CACHING_INTERVAL_HOURS says that was changed meanwhile', async () => {
