@@ -95,7 +95,8 @@ async function assemble(
 
 interface Replica {
   readonly live: LiveSettings
-  lead(): void
+  /** Resolves when all that leads has ended. */
+  lead(): Promise<void>
 }
 
 /** Starts what every replica runs. */
@@ -113,7 +114,9 @@ async function start(...given: Parameters<typeof assemble>): Promise<Replica> {
     live,
     lead() {
       leaderClient.enter({ holds: () => !signal.aborted, token: 'one', signal })
-      running.push(runTogether(parts.leading, signal))
+      const leading = runTogether(parts.leading, signal)
+      running.push(leading)
+      return leading
     },
   }
 }
@@ -133,7 +136,7 @@ for (const [mode, make] of Object.entries({ cluster: clusterParts, alone: aloneP
       await waitUntil('the watch of the standby', () => kube.requests.some(isWatchOfMap))
       configure({ IMAGES: 'b=r.test/b:2' })
       await waitUntil('the change', () => live.current.puller.images[0]?.name === 'b')
-      lead()
+      void lead()
       await waitUntil('a DaemonSet', () => kube.list(apps('daemonsets')).length > 0)
       for (const { spec } of writtenDaemonSets()) {
         assert.equal(spec.template.spec?.nodeSelector?.pool, undefined)
@@ -156,8 +159,27 @@ describe('kip without discovery', () => {
 
   it('leaves no webhook registered that nobody serves any more', async () => {
     const { lead } = await start(aloneParts, { IMAGES: 'a=r.test/a:1' })
-    lead()
+    void lead()
     await waitUntil('the configuration to go', () => !isRegistered())
+  })
+
+  it('makes no DaemonSets where the puller is switched off, and still leads', async () => {
+    const off = { IMAGES: 'a=r.test/a:1', KIP_PULLER_ENABLED: 'false' }
+    const { live, lead } = await start(aloneParts, off)
+    configure({ ...off, IMAGES: 'b=r.test/b:2' })
+    await waitUntil('the change', () => live.current.puller.images[0]?.name === 'b')
+    let isOver = false
+    void lead().then(() => {
+      isOver = true
+    })
+    await waitUntil('the configuration to go', () => !isRegistered())
+    // Whose work ends gives the Lease away.
+    assert.equal(isOver, false)
+    await stop()
+    assert.deepEqual(
+      kube.requests.filter(({ path }) => path.includes('/daemonsets')),
+      [],
+    )
   })
 })
 
@@ -173,7 +195,7 @@ describe('the resolver of the leader', () => {
       CACHING_INTERVAL_HOURS: '1',
     }
     const { lead } = await start(clusterParts, data)
-    lead()
+    void lead()
     const looks = (): number =>
       registry.requests.filter(({ path }) => path === '/v2/look/manifests/1').length
     await waitUntil('the source', () =>
