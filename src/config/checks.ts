@@ -112,6 +112,14 @@ const checks: readonly Check[] = [
         : undefined
     },
   },
+  {
+    keys: ['puller.startupTaintSeconds', 'puller.enabled', 'puller.mode'],
+    fault({ puller: { startupTaintSeconds, enabled, mode } }) {
+      if (startupTaintSeconds === 0 || (enabled && mode === 'own')) return undefined
+      const why = enabled ? `puller.mode is ${mode}` : 'puller.enabled is false'
+      return `puller.startupTaintSeconds (${startupTaintSeconds}) has nodes wait that nobody releases, since ${why}: set it to 0, and register nodes without the taint`
+    },
+  },
   limits('memory', ({ memoryRequest, memoryLimit }) => [memoryRequest, memoryLimit]),
   limits('cpu', ({ cpuRequest, cpuLimit }) => [cpuRequest, cpuLimit]),
   {

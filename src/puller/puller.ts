@@ -32,6 +32,9 @@ export function createPuller(options: PullerOptions): Puller {
       const rights = await learnRights({ client, namespace, openShift, log, clock }, signal)
       if (rights === undefined || signal.aborted) return
       log.info({ ...rights }, 'what kip may do')
+      // No pod starts on such a node until somebody sees to it.
+      if (puller.startupTaintSeconds > 0 && !rights.nodes)
+        log.error({}, 'nodes may not be listed: none is released of the startup taint')
       const building = { namespace, settings: puller, owner }
       // OpenShift's constraints name the kinds of volumes that a pod may have, and not all name images.
       const asks =

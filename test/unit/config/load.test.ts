@@ -188,6 +188,14 @@ describe('loadSettings', () => {
       [['--leaderElection.retryPeriodSeconds=9'], /has to be more than 1\.2 × retryPeriodSeconds/],
       [['--mirror.registry=b.test', '--mirror.user=me'], /needs a password/],
       [
+        ['--puller.startupTaintSeconds=60', '--puller.enabled=false'],
+        /puller\.startupTaintSeconds .* puller\.enabled is false/,
+      ],
+      [
+        ['--puller.startupTaintSeconds=60', '--puller.mode=external', '--namespace=other'],
+        /puller\.startupTaintSeconds .* puller\.mode is external/,
+      ],
+      [
         ['--discovery.namespaceSelector={matchExpressions: [{key: a, operator: In}]}'],
         /key a: operator In needs values/,
       ],

@@ -331,6 +331,12 @@ describe('components', () => {
     assert.deepEqual([made.preemptionPolicy, made.globalDefault], ['Never', false])
   })
 
+  it('let kip find the nodes that wait for it, also without the roles of the puller', () => {
+    assert.deepEqual(permissions('components/startup-gate/rbac.yaml'), [
+      '*: nodes get,list,watch,patch',
+    ])
+  })
+
   it('have kip bear the taint that it takes from new nodes', () => {
     const [{ patches }] = read('components/startup-gate/kustomization.yaml') as [
       { patches: { patch: string }[] },

@@ -48,8 +48,13 @@ for (const [whose, verbs] of [
       await kube.stop()
     })
 
-    function start(images: readonly string[], cpu = '10m') {
+    function start(
+      images: readonly string[],
+      cpu = '10m',
+      more: Readonly<Record<string, string>> = {},
+    ) {
       const client = kube.client()
+      const log = silentLog()
       const controller = new AbortController()
       const { settings } = loadSettings({
         argv: [],
@@ -58,6 +63,7 @@ for (const [whose, verbs] of [
           DAEMONSET_NAME: 'kip',
           IMAGES: images.map((image, index) => `image${index}=${image}`).join(';'),
           CACHING_CPU_REQUEST: cpu,
+          ...more,
         },
         readFile: () => '',
       })
@@ -66,7 +72,7 @@ for (const [whose, verbs] of [
         store: createMemoryStore(),
         settings,
         mapping: createMapping({ registry: '', mapping: 'path' }),
-        log: silentLog(),
+        log,
         metrics: createMetrics({ processMetrics: false }),
         clock: fastClock,
       }).run(controller.signal)
@@ -76,7 +82,7 @@ for (const [whose, verbs] of [
         await client.close()
       }
       stops.push(stop)
-      return { stop }
+      return { stop, log }
     }
 
     const names = (): readonly string[] =>
@@ -133,6 +139,16 @@ for (const [whose, verbs] of [
       await waitUntil('it to be undone', isSet('"maxSurge":"25%"'), 10_000)
       assert.notEqual(names()[0], name)
       assert.deepEqual(cluster.losses, [])
+    })
+
+    it('says that nobody opens the startup gate, and holds images all the same', async () => {
+      const { log } = start(three, '10m', { KIP_PULLER_STARTUP_TAINT_SECONDS: '300' })
+      await waitUntil('the images to be held', holds(three), 10_000)
+      const errors = log.lines.filter(({ level }) => level === 'error')
+      assert.deepEqual(
+        errors.map(({ message }) => message),
+        ['nodes may not be listed: none is released of the startup taint'],
+      )
     })
 
     it('makes again what was deleted', async () => {
