@@ -67,6 +67,7 @@ export function loadSettings({ argv, env, readFile }: LoadOptions): Loaded {
     ...sources.flatMap((source) => source.warnings),
     ...imageWarnings,
     ...idle(merged),
+    ...unusedProxies(env, merged),
   ]
   return { settings: nameDockerHub(merged), warnings }
 }
@@ -81,10 +82,27 @@ function readConfigFile(path: string | undefined, readFile: LoadOptions['readFil
   }
 }
 
-function idle({ discovery, puller, multiCluster }: Settings): string[] {
-  const alone = discovery.enabled === 'false' || isMultiCluster(multiCluster)
+/** Of a proxy it could not tell where a name leads, and whoever creates pods chooses the names. */
+function unusedProxies(env: LoadOptions['env'], settings: Settings): string[] {
+  if (holdsImagesAlone(settings)) return []
+  const upper = ['HTTPS_PROXY', 'HTTP_PROXY', 'ALL_PROXY']
+  const names = upper.flatMap((name) => [name, name.toLowerCase()])
+  const given = names.filter((name) => env[name]?.trim())
+  if (given.length === 0) return []
+  return [
+    `${given.join(', ')}: not used, registries are asked directly: kip run has to know which addresses it dials`,
+  ]
+}
+
+/** Without discovery, so that nobody asks a registry. */
+function holdsImagesAlone({ discovery, multiCluster }: Settings): boolean {
+  return discovery.enabled === 'false' || isMultiCluster(multiCluster)
+}
+
+function idle(settings: Settings): string[] {
+  const { puller, multiCluster } = settings
   const warnings: string[] = []
-  if (alone && puller.enabled && puller.images.length === 0)
+  if (holdsImagesAlone(settings) && puller.enabled && puller.images.length === 0)
     warnings.push(
       'the puller has nothing to hold: discovery is off and IMAGES (puller.images) is empty',
     )

@@ -283,6 +283,25 @@ describe('IMAGES', () => {
   })
 })
 
+describe('a proxy of the environment', () => {
+  const env = {
+    HTTPS_PROXY: 'http://me:hunter2@proxy.test:1',
+    no_proxy: 'near.test',
+    all_proxy: '',
+  }
+
+  it('is said not to be used, without what it is', () => {
+    assert.deepEqual(load({ env }).warnings, [
+      'HTTPS_PROXY: not used, registries are asked directly: kip run has to know which addresses it dials',
+    ])
+  })
+
+  it('is no matter where no registry is asked', () => {
+    const argv = ['--discovery.enabled=false', '--puller.images=a=nginx']
+    assert.deepEqual(load({ argv, env }).warnings, [])
+  })
+})
+
 describe('credentials', () => {
   const mirror = ['--mirror.registry=b.test/x', '--mirror.user=me']
 
