@@ -22,7 +22,7 @@ export const mirrorSchema: SectionSchema<MirrorSettings> = {
       enum: ['path', 'flat'],
       default: 'path',
       description:
-        "`path` keeps host and path of the source below the backup; `flat` is imgCloneCtrl's `<registry>:a_b_c_tag` in one repository, where two sources can collide.",
+        "`path` keeps host and path of the source below the backup; `flat` is imgCloneCtrl's `<registry>:a_b_c_tag` in one repository, where two sources can collide (the second by name is not copied: `PlaceTaken`).",
     },
     user: {
       type: 'string',

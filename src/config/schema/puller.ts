@@ -262,25 +262,25 @@ export const pullerSchema: SectionSchema<PullerSettings> = {
       ...amount,
       'x-env': ['CACHING_MEMORY_REQUEST'],
       description:
-        'Memory request of each cached container. Empty: what the strategy needs, up to the limit.',
+        'Memory request of what holds the images: one container a pod or, under `sleep`, one an image. Empty: what the strategy needs, up to the limit.',
     },
     memoryLimit: {
       ...amount,
       'x-env': ['CACHING_MEMORY_LIMIT'],
       description:
-        'Memory limit of each cached container. Empty: what the strategy needs, or the request if that is more.',
+        'Memory limit of what holds the images: one container a pod or, under `sleep`, one an image. Empty: what the strategy needs, or the request if that is more.',
     },
     cpuRequest: {
       ...amount,
       'x-env': ['CACHING_CPU_REQUEST'],
       description:
-        'CPU request of each cached container. Empty: what the strategy needs, up to the limit.',
+        'CPU request of what holds the images: one container a pod or, under `sleep`, one an image. Empty: what the strategy needs, up to the limit.',
     },
     cpuLimit: {
       ...amount,
       'x-env': ['CACHING_CPU_LIMIT'],
       description:
-        'CPU limit of each cached container. Empty: what the strategy needs, or the request if that is more.',
+        'CPU limit of what holds the images: one container a pod or, under `sleep`, one an image. Empty: what the strategy needs, or the request if that is more.',
     },
   },
 }
