@@ -54,6 +54,11 @@ export function isResident(kind: ShardKind): kind is ResidentKind {
   return kind === 'holding' || kind === 'originals'
 }
 
+/** Whether each image of such a shard has a container of its own beside the others, so that a bad one stops none. */
+export function standsSideBySide(kind: ShardKind): boolean {
+  return kind === 'fresh' || kind === 'apart' || kind === 'refresh'
+}
+
 /** Name of a shard's DaemonSet: the first holding shard has the plain name, which is KIP's. */
 export function shardName(base: string, kind: ShardKind, index: number, where: Where = ''): string {
   const stem = [base, kind === 'holding' ? '' : kind, where].filter((part) => part !== '').join('-')

@@ -1,7 +1,7 @@
 import { replacedMembers } from './altered-images.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import type { PodView } from './pod-view.ts'
-import { isResident, labelValue } from './shard.ts'
+import { isResident, labelValue, standsSideBySide } from './shard.ts'
 import type { Failure } from './strategies/strategy.ts'
 import { type Aim, type Tally, tallyPods } from './tallies.ts'
 import { holds, type Verdict } from './verdict.ts'
@@ -20,7 +20,10 @@ export interface Survey {
   isMeant(node: string, reference: string): boolean
   tally(reference: string): Tally
   podsOf(shard: ObservedShard): readonly PodView[]
-  /** Every node that answers has a pod of the shard's present template, and no older one. */
+  /**
+   * Every node that answers has a pod of the shard's present template, and no older one that is to go. Where images stand
+   * side by side, one that fails keeps the older pod there for ever, and what else the younger one has is there all the same.
+   */
   isRolledOut(shard: ObservedShard): boolean
   /** Rolled out, and all its pods are ready. */
   isSettled(shard: ObservedShard): boolean
@@ -78,7 +81,13 @@ export function survey(
   const isRolledOut = (shard: ObservedShard): boolean => {
     if (shard.deleting || shard.observedGeneration < shard.generation) return false
     const alive = answering(shard)
-    if (alive.some(({ template }) => template !== shard.template)) return false
+    const present = alive.filter(({ template }) => template === shard.template)
+    const ended = new Set(
+      standsSideBySide(shard.kind) ? present.filter(isAsFarAsItGets).map(({ node }) => node) : [],
+    )
+    if (alive.some(({ template, node }) => template !== shard.template && !ended.has(node))) {
+      return false
+    }
     return new Set(alive.map(({ node }) => node)).size + lost.size >= shard.desired
   }
   const resident = new Set(
@@ -114,6 +123,11 @@ export function survey(
     isHeldOn: (node, reference) => isHeldOn(node, reference),
     verdict,
   }
+}
+
+/** Whether a pod has asked for all its images, and one that fails keeps it from ever being ready. */
+function isAsFarAsItGets({ verdicts }: PodView): boolean {
+  return !verdicts.includes('pending') && verdicts.some((verdict) => verdict !== 'started')
 }
 
 function push<K, V>(map: Map<K, V[]>, key: K, value: V): void {

@@ -552,6 +552,30 @@ describe('a bad image', () => {
     })
   }
 
+  for (const trouble of ['missing'] as const) {
+    it(`that is ${trouble} and joins what is on its way keeps no later one waiting`, () => {
+      const names = ['r.test/a:1', 'r.test/good:1', 'r.test/bad:1']
+      const original = { reference: 'r.test/original:1', bestEffort: true }
+      const driver = start(2)
+      driver.cluster.behave = (reference) => (reference === 'r.test/bad:1' ? trouble : 'good')
+      driver.wanted = want(original, ...names.slice(0, 1))
+      driver.settle()
+      // The pods that it joins are ready: they stay beside the new ones, which never get there.
+      for (const count of [2, 3]) {
+        driver.wanted = want(original, ...names.slice(0, count))
+        driver.run(6)
+      }
+      driver.run(60)
+      for (const late of ['r.test/late-1:1', 'r.test/late-2:1']) {
+        names.push(late)
+        driver.wanted = want(original, ...names)
+        driver.run(20, ({ seen }) => assert.ok(seen.shards.length <= 3))
+        assert.ok(heldEverywhere(driver, late), late)
+      }
+      assert.deepEqual(driver.cluster.losses, [])
+    })
+  }
+
   it('returns when it pulls', () => {
     const driver = start(2, 'r.test/a:1', 'r.test/bad:1')
     driver.cluster.behave = (reference) => (reference === 'r.test/bad:1' ? 'missing' : 'good')
