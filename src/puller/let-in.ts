@@ -2,7 +2,7 @@ import type { ObservedShard } from './daemon-set.ts'
 import type { Draft } from './draft.ts'
 import { isWithin } from './ground.ts'
 import { sorted } from './order.ts'
-import { isChangeable, type Scene } from './placement.ts'
+import { isChangeable, isChangeableInNeed, type Scene } from './placement.ts'
 import type { Where } from './shard.ts'
 import type { Wanted } from './wanted.ts'
 
@@ -80,18 +80,19 @@ function crowdingOf(scene: Scene, [first, ...others]: readonly ObservedShard[]):
 }
 
 /**
- * Where nodes may have no more pods: among those that fail, or beside what is on its way to more nodes. All stand side
- * by side there too. Gives those for which that is full, or cannot be changed now.
+ * Where nodes may have no more pods: beside what cannot be started, among those that fail, or beside what is on its way to
+ * more nodes. All stand side by side there too. Gives those for which that is full, or cannot be changed now.
  */
 function letInElsewhere(draft: Draft, where: Where, waiting: readonly Wanted[]): readonly Wanted[] {
   const widens = where !== '' && isWithin(where, '', draft.scene.ground)
   const shards = [
+    ...draft.ofKind('fresh', where),
     ...draft.ofKind('apart', where),
     ...(widens ? [...draft.ofKind('fresh', ''), ...draft.ofKind('apart', '')] : []),
   ]
   let rest = waiting
   for (const shard of shards) {
-    if (draft.isChanged(shard) || !isChangeable(draft.scene, shard)) continue
+    if (draft.isChanged(shard) || !isChangeableInNeed(draft.scene, shard)) continue
     const room = Math.max(0, roomIn(draft, shard))
     if (room > 0) draft.change(shard, rest.slice(0, room))
     rest = rest.slice(room)

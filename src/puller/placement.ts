@@ -6,7 +6,7 @@ import type { Pace } from './pace.ts'
 import type { PodView } from './pod-view.ts'
 import { isResident, type ResidentKind, type Shard, type Where } from './shard.ts'
 import type { Survey } from './survey.ts'
-import { holds } from './verdict.ts'
+import { holds, type Verdict } from './verdict.ts'
 import type { Wanted } from './wanted.ts'
 
 /** All that placing looks at, once per round. */
@@ -172,7 +172,11 @@ export function isReleased(
  * A pod that is ready is replaced behind its back. One that is not counts as unavailable and is ended at once, which is
  * harmless when nothing is being pulled and each wanted image that it has is held by a neighbour.
  */
-export function isChangeable(scene: Scene, shard: ObservedShard): boolean {
+export function isChangeable(
+  scene: Scene,
+  shard: ObservedShard,
+  isKept: (verdict: Verdict) => boolean = holds,
+): boolean {
   const { seen, wanted } = scene
   if (isMissing(shard) || isStuck(scene, shard)) return true
   const pods = seen.podsOf(shard)
@@ -184,12 +188,20 @@ export function isChangeable(scene: Scene, shard: ObservedShard): boolean {
     if (isBusy(shard, pod)) return false
     return pod.images.every(
       (reference, place) =>
-        !holds(pod.verdicts[place] ?? 'pending') ||
+        !isKept(pod.verdicts[place] ?? 'pending') ||
         !wanted.has(reference) ||
         !seen.isMeant(pod.node, reference) ||
         seen.isHeldBeside(pod, reference),
     )
   })
+}
+
+/**
+ * The same where there is no room for a successor beside it. No container, or a dead one, keeps what cannot be started: it is
+ * there by chance, and is no reason to keep all others from the nodes.
+ */
+export function isChangeableInNeed(scene: Scene, shard: ObservedShard): boolean {
+  return isChangeable(scene, shard, (verdict) => verdict === 'started')
 }
 
 /** Whether a pod gets on by itself; a chain of init containers does not once one of them is in trouble. */

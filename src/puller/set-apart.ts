@@ -1,6 +1,6 @@
 import type { Draft } from './draft.ts'
 import { newestFirst, sorted } from './order.ts'
-import { isChangeable } from './placement.ts'
+import { isChangeable, isChangeableInNeed } from './placement.ts'
 import type { Where } from './shard.ts'
 import type { Wanted } from './wanted.ts'
 
@@ -26,12 +26,9 @@ export function setApart(draft: Draft, where: Where): void {
   const forced = older.length > 0 && missing.length > 0 && scene.seen.isRolledOut(primary)
   if (forced || isChangeable(scene, primary)) {
     draft.change(primary, missing)
-  } else if (
-    older.length === 0 &&
-    (missing.length > 0 || draft.isDrifted(primary)) &&
-    draft.hasRoom('apart', where)
-  ) {
-    draft.create('apart', where, goal)
+  } else if (older.length === 0 && (missing.length > 0 || draft.isDrifted(primary))) {
+    if (draft.hasRoom('apart', where)) draft.create('apart', where, goal)
+    else if (isChangeableInNeed(scene, primary)) draft.change(primary, missing)
   } else draft.deleteWhenEmpty(primary)
 }
 
@@ -44,6 +41,6 @@ function makeApart(draft: Draft, where: Where, goal: readonly Wanted[]): void {
   const beside = draft.ofKind('fresh', where)
   const there = new Set(beside.flatMap(({ members }) => members.map(({ reference }) => reference)))
   const missing = goal.filter(({ reference }) => !there.has(reference))
-  const shard = beside.find((one) => isChangeable(draft.scene, one))
+  const shard = beside.find((one) => isChangeableInNeed(draft.scene, one))
   if (shard !== undefined && missing.length > 0) draft.change(shard, missing)
 }

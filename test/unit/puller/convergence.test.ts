@@ -552,7 +552,7 @@ describe('a bad image', () => {
     })
   }
 
-  for (const trouble of ['missing'] as const) {
+  for (const trouble of ['missing', 'unstartable'] as const) {
     it(`that is ${trouble} and joins what is on its way keeps no later one waiting`, () => {
       const names = ['r.test/a:1', 'r.test/good:1', 'r.test/bad:1']
       const original = { reference: 'r.test/original:1', bestEffort: true }
@@ -572,7 +572,8 @@ describe('a bad image', () => {
         driver.run(20, ({ seen }) => assert.ok(seen.shards.length <= 3))
         assert.ok(heldEverywhere(driver, late), late)
       }
-      assert.deepEqual(driver.cluster.losses, [])
+      const lost = driver.cluster.losses.filter((loss) => !loss.endsWith('bad:1'))
+      assert.deepEqual(lost, [])
     })
   }
 
@@ -611,6 +612,29 @@ describe('a bad image', () => {
     assert.ok(driver.cluster.isHeld('n3', 'r.test/image-009:1'))
     assert.deepEqual(
       driver.cluster.losses.filter((loss) => !loss.startsWith('n3')),
+      [],
+    )
+  })
+
+  it('leaves the chain where no shard is left but that of one that cannot be started', () => {
+    const [gone = '', ...others] = images(5)
+    const original = { reference: 'r.test/original:1', bestEffort: true }
+    const driver = start(2)
+    driver.wanted = want(gone, ...others, original)
+    driver.settle()
+    driver.cluster.behave = (reference) => (reference === 'r.test/odd:1' ? 'unstartable' : 'good')
+    driver.wanted = want(gone, ...others, original, 'r.test/odd:1')
+    driver.settle()
+    driver.cluster.behave = (reference, node) => {
+      if (reference === 'r.test/odd:1') return 'unstartable'
+      return reference === gone && node === 'n3' ? 'missing' : 'good'
+    }
+    driver.cluster.addNode('n3')
+    driver.run(120, ({ seen }) => assert.ok(seen.shards.length <= 3))
+    for (const reference of others) assert.ok(heldEverywhere(driver, reference), reference)
+    for (const node of ['n1', 'n2']) assert.ok(driver.cluster.isHeld(node, gone))
+    assert.deepEqual(
+      driver.cluster.losses.filter((loss) => !loss.startsWith('n3') && !loss.endsWith('odd:1')),
       [],
     )
   })
