@@ -62,7 +62,8 @@ export class Draft {
   readonly departures: Departures
   readonly #input: DraftInput
   readonly #places: ReadonlyMap<string, Place>
-  #isCrowded = false
+  /** What has to be made and finds no room. */
+  readonly #crowded: { readonly kind: ShardKind; readonly where: Where }[] = []
 
   constructor(input: DraftInput, scene: Scene, places: ReadonlyMap<string, Place>) {
     this.#input = input
@@ -83,7 +84,14 @@ export class Draft {
 
   /** Something that is to be made finds no room: what is on its way moves together. */
   get isCrowded(): boolean {
-    return this.#isCrowded
+    return this.#crowded.length > 0
+  }
+
+  /** Whether something that finds no room would have it without this shard. */
+  isInTheWay(shard: ObservedShard): boolean {
+    return this.#crowded.some(
+      ({ kind, where }) => !this.fits(kind, where) && this.fits(kind, where, shard),
+    )
   }
 
   ofKind(kind: ShardKind, where: Where): readonly ObservedShard[] {
@@ -124,8 +132,10 @@ export class Draft {
   /**
    * Whether one more shard may be made there. Nodes may have so many pods, and neither what holds for good nor what is on
    * its way takes the last one from the other: without both, no image could ever get where it is to stay.
+   *
+   * @param without a shard that is not counted
    */
-  fits(kind: ShardKind, where: Where): boolean {
+  fits(kind: ShardKind, where: Where, without?: ObservedShard): boolean {
     const { shards, ground } = this.scene
     const { podsPerNode } = this.#input
     const coming = this.changes.filter(({ action, observed }) => action === 'apply' && !observed)
@@ -139,7 +149,7 @@ export class Draft {
     // Nodes that take few pods have the first shard alone: where there are no others, a second one would be nowhere.
     if (reached.length === 0 && ground.cramped.alone) return false
     return reached.every((one) => {
-      const there = all.filter((shard) => reaches(shard, one, ground))
+      const there = all.filter((shard) => shard !== without && reaches(shard, one, ground))
       const alike = there.filter((shard) => isResident(shard.kind) === isResident(kind))
       return there.length < podsPerNode && alike.length < podsPerNode - 1
     })
@@ -148,7 +158,7 @@ export class Draft {
   /** The same of one that has to be made: where it cannot be, what is on its way moves together. */
   hasRoom(kind: ShardKind, where: Where): boolean {
     const fits = this.fits(kind, where)
-    this.#isCrowded ||= !fits
+    if (!fits) this.#crowded.push({ kind, where })
     return fits
   }
 

@@ -6,7 +6,8 @@ import { isResident, type Where } from './shard.ts'
 
 /**
  * Tags that moved: a shard whose pods ask the registry whatever is there (those that hold do not) has the nodes pull what
- * they are now; then their holding shards follow, and it goes. It is made when nothing is on its way.
+ * they are now; then their holding shards follow, and it goes. It is made when nothing is on its way, and makes way for what
+ * finds no room: the registry may keep it waiting for long.
  */
 export function refreshTags(draft: Draft, where: Where): void {
   const { scene } = draft
@@ -16,7 +17,7 @@ export function refreshTags(draft: Draft, where: Where): void {
   const most = draft.capacity('refresh', where)
   if (shard === undefined) {
     const busy = draft.ofKind('fresh', where).length > 0 || draft.changes.length > 0
-    if (moved.length === 0 || busy || !draft.hasRoom('refresh', where)) return
+    if (moved.length === 0 || busy || !draft.fits('refresh', where)) return
     draft.create('refresh', where, moved.slice(0, most))
     return
   }
@@ -28,6 +29,11 @@ export function refreshTags(draft: Draft, where: Where): void {
   const following = scene.shards.some((one) => isResident(one.kind) && !scene.seen.isSettled(one))
   if (moved.length === 0) {
     if (!following || isStuck(scene, shard)) draft.delete(shard)
+    return
+  }
+  const rolling = scene.shards.some((one) => isResident(one.kind) && !scene.seen.isRolledOut(one))
+  if (!rolling && draft.isInTheWay(shard)) {
+    draft.delete(shard)
     return
   }
   const asked = new Map(shard.members.map(({ reference, digest }) => [reference, digest]))

@@ -435,6 +435,28 @@ describe('a tag that moves', () => {
     assert.deepEqual(cluster.losses, [])
   })
 
+  it('keeps no new image waiting while a node cannot pull what it is now', () => {
+    const driver = start(2)
+    const { cluster } = driver
+    const original = { reference: tag, bestEffort: true }
+    const at = (digest: string, ...others: readonly string[]): void => {
+      cluster.registry.set(tag, digest)
+      driver.wanted = want('r.test/a:1', ...others, { ...original, digest })
+    }
+    at('one')
+    driver.settle()
+    cluster.behave = (reference, node) => (reference === tag && node === 'n1' ? 'missing' : 'good')
+    at('two')
+    driver.run(60)
+    at('two', 'r.test/new:1')
+    driver.run(10, ({ seen }) => assert.ok(seen.shards.length <= 3))
+    assert.ok(heldEverywhere(driver, 'r.test/new:1'))
+    cluster.behave = () => 'good'
+    driver.settle()
+    assert.deepEqual(cluster.digestsOn('n1', tag), ['two'])
+    assert.deepEqual(cluster.losses, [])
+  })
+
   it('is noted without touching a pod when it was not known before', () => {
     const driver = start(2, tag)
     driver.settle()
