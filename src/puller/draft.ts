@@ -2,10 +2,10 @@ import { containerName } from './container-names.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import { Departures } from './departures.ts'
 import { capacityOf } from './etcd-budget.ts'
-import { effectiveWhere, isMeant, kindsOf, reaches } from './ground.ts'
+import { effectiveWhere, includes, isMeant, kindsOf, type NodeKind, reaches } from './ground.ts'
 import { type Ejections, eject } from './memory.ts'
 import { asMoved, upToDate } from './moved-tags.ts'
-import { isMissing, type Place, type Scene } from './placement.ts'
+import { isMissing, type Place, residentKind, type Scene } from './placement.ts'
 import {
   isResident,
   type Member,
@@ -131,7 +131,8 @@ export class Draft {
 
   /**
    * Whether one more shard may be made there. Nodes may have so many pods, and neither what holds for good nor what is on
-   * its way takes the last one from the other: without both, no image could ever get where it is to stay.
+   * its way takes the last one from the other: without both, no image could ever get where it is to stay. So a second shard
+   * on the way is made only beside what is still to be made to hold for good; tags that moved make way by themselves.
    *
    * @param without a shard that is not counted
    */
@@ -151,8 +152,36 @@ export class Draft {
     return reached.every((one) => {
       const there = all.filter((shard) => shard !== without && reaches(shard, one, ground))
       const alike = there.filter((shard) => isResident(shard.kind) === isResident(kind))
-      return there.length < podsPerNode && alike.length < podsPerNode - 1
+      const waits = !isResident(kind) && kind !== 'refresh'
+      const taken = there.length + (waits ? this.#residentsToCome(one, there) : 0)
+      return taken < podsPerNode && alike.length < podsPerNode - 1
     })
+  }
+
+  /** Shards that what is wanted on such nodes still needs to be held for good, as far as these may have them. */
+  #residentsToCome(node: NodeKind, there: readonly Shard[]): number {
+    const { wanted, ground } = this.scene
+    const groups = Map.groupBy(
+      [...wanted.values()].filter(({ where = '' }) => includes(where, node)),
+      (item) => `${residentKind(item)}/${item.where ?? ''}`,
+    )
+    const residents = there.filter((shard) => isResident(shard.kind))
+    const made = Map.groupBy(
+      residents,
+      (shard) => `${shard.kind}/${effectiveWhere(shard.where ?? '', ground)}`,
+    )
+    const missing = [...groups].map(([key, items]) => {
+      const needed = Math.ceil(items.length / this.capacity('holding', items[0]?.where ?? ''))
+      return Math.max(0, needed - (made.get(key)?.length ?? 0))
+    })
+    const most = this.#input.podsPerNode - 1 - residents.length
+    return Math.max(
+      0,
+      Math.min(
+        most,
+        missing.reduce((sum, count) => sum + count, 0),
+      ),
+    )
   }
 
   /** The same of one that has to be made: where it cannot be, what is on its way moves together. */

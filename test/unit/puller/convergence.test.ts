@@ -104,10 +104,34 @@ describe('the way of an image', () => {
     })
   })
 
+  for (const [strategy, count, tried] of [
+    ['volume', 60, 60],
+    ['volume', 110, 110],
+    ['volume', 320, 0],
+  ] as const) {
+    it(`ends for ${count} images and ${tried} original names that come at once, under ${strategy}`, () => {
+      const driver = start(1)
+      driver.strategy = strategy
+      driver.cluster.pullTicks = () => 0
+      const originals = images(tried, 'r.test/original').map((reference) => ({
+        reference,
+        bestEffort: true,
+      }))
+      driver.wanted = want(...images(count), ...originals)
+      driver.run(900, ({ seen }) => assert.ok(seen.shards.length <= 3))
+      const { cluster } = driver
+      const held = [...cluster.daemonSets.keys()].flatMap((name) => cluster.members(name))
+      assert.equal(held.length, count + tried)
+      assert.equal(driver.last?.waiting.size, 0)
+      assert.ok(![...cluster.daemonSets.keys()].some((name) => name.includes('fresh')))
+    })
+  }
+
   it('opens another holding shard when one is full', () => {
     const driver = start(2, ...images(230))
     driver.settings = { ...pullerSettings, podsPerNode: 4 }
-    driver.settle()
+    // A chain of a hundred takes longer to roll than others are quiet.
+    driver.run(1500)
     assert.deepEqual([...driver.cluster.daemonSets.keys()].sort(), ['kip', 'kip-2', 'kip-3'])
     assert.deepEqual(
       ['kip', 'kip-2', 'kip-3'].map((name) => driver.cluster.members(name).length),
@@ -766,7 +790,7 @@ describe('trouble', () => {
 describe('changes', () => {
   it('of settings roll every shard, one after the other, and lose nothing', () => {
     const driver = start(4, ...images(120))
-    driver.settle()
+    driver.run(900)
     driver.settings = { ...pullerSettings, tolerations: [{ operator: 'Exists' }] }
     driver.run(1200, ({ changes, seen }) => {
       for (const { name } of changes) {
