@@ -8,8 +8,9 @@ import type { Wanted } from './wanted.ts'
 export class Departures {
   readonly #scene: Scene
   readonly #places: ReadonlyMap<string, Place>
-  /** Repositories with images on their way, once asked for. */
+  /** Repositories with images on their way, and with some that not all nodes have yet, once asked for. */
   #arriving: ReadonlySet<string> | undefined
+  #lacking: ReadonlySet<string> | undefined
 
   constructor(scene: Scene, places: ReadonlyMap<string, Place>) {
     this.#scene = scene
@@ -22,7 +23,8 @@ export class Departures {
     return shard.members.flatMap(({ reference }) => {
       const item = scene.wanted.get(reference)
       if (item === undefined) {
-        return this.#isUnwantedFor(scene.pace.removeMs, reference) ? [reference] : []
+        const isDue = this.#isReplaced(reference)
+        return isDue && this.#isUnwantedFor(scene.pace.removeMs, reference) ? [reference] : []
       }
       if (this.#isInVain(shard, reference)) return [reference]
       const home = this.#home(item)
@@ -31,12 +33,16 @@ export class Departures {
     })
   }
 
-  /** The same of a shard that changes for another reason: what nobody wants for a while goes along. */
+  /**
+   * The same of a shard that changes for another reason: what nobody wants for a while goes along, and makes room for its
+   * successor as soon as all nodes have that.
+   */
   along(shard: ObservedShard): ReadonlySet<string> {
     const { wanted, pace } = this.#scene
     const unwanted = shard.members
       .map(({ reference }) => reference)
       .filter((reference) => !wanted.has(reference))
+      .filter((reference) => this.#isSucceeded(reference))
       .filter((reference) => this.#isUnwantedFor(pace.removeAlongMs, reference))
     return new Set([...this.due(shard), ...unwanted])
   }
@@ -48,8 +54,7 @@ export class Departures {
   }
 
   #isUnwantedFor(ms: number, reference: string): boolean {
-    const { memory, now, wake, displaced } = this.#scene
-    if (!displaced.has(reference) && !this.#isReplaced(reference)) return false
+    const { memory, now, wake } = this.#scene
     const at = (memory.unwantedSince.get(reference) ?? now) + ms
     wake(at)
     return now >= at
@@ -57,12 +62,23 @@ export class Departures {
 
   /** An old version stays until the wanted ones of its repository are where they are to stay. */
   #isReplaced(reference: string): boolean {
-    this.#arriving ??= new Set(
-      [...this.#places]
-        .filter(([, place]) => place === 'fresh' || place === 'proven')
-        .map(([other]) => repositoryOf(other)),
-    )
-    return !this.#arriving.has(repositoryOf(reference))
+    this.#arriving ??= this.#repositoriesAt(['fresh', 'proven'])
+    return this.#isLeft(reference, this.#arriving)
+  }
+
+  /** Whether every node has the wanted ones of its repository. */
+  #isSucceeded(reference: string): boolean {
+    this.#lacking ??= this.#repositoriesAt(['fresh'])
+    return this.#isLeft(reference, this.#lacking)
+  }
+
+  #isLeft(reference: string, awaited: ReadonlySet<string>): boolean {
+    return this.#scene.displaced.has(reference) || !awaited.has(repositoryOf(reference))
+  }
+
+  #repositoriesAt(places: readonly Place[]): ReadonlySet<string> {
+    const there = [...this.#places].filter(([, place]) => places.includes(place))
+    return new Set(there.map(([reference]) => repositoryOf(reference)))
   }
 
   /** The shard where an image is to be, if one has it already. */

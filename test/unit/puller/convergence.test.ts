@@ -351,6 +351,21 @@ describe('the way of an image', () => {
     assert.ok(lost.every((reference) => !driver.wanted.has(reference)))
   })
 
+  it('gives new versions the room of the old ones where there is no other', () => {
+    const driver = start(1)
+    driver.settings = { ...pullerSettings, podsPerNode: 2 }
+    driver.strategy = 'sleep'
+    driver.cluster.pullTicks = () => 0
+    const versions = (updated: number): readonly string[] =>
+      images(70).map((name, index) => (index < updated ? name.replace(/1$/, '2') : name))
+    driver.wanted = want(...versions(0))
+    driver.run(300)
+    driver.wanted = want(...versions(40))
+    driver.run(900)
+    for (const reference of versions(40)) assert.ok(heldEverywhere(driver, reference), reference)
+    assert.equal(driver.last?.waiting.size, 0)
+  })
+
   for (const [symptom, uses, tagged] of [
     ['gives what is used far more the room of what is used least', 20, false],
     ['gives a tag the room of another one of its repository', 20, true],
