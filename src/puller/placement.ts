@@ -72,7 +72,9 @@ export function placeOf(scene: Scene, wanted: Wanted): Place {
   const apart = homes.some((shard) => shard.kind === 'apart')
   if (resident !== undefined) {
     if (!bad || scene.seen.nodes === 0) return 'resident'
-    return apart || mayEject(scene, resident) ? 'apart' : 'resident'
+    // Where nodes may have no more pods, it stands with what is on its way.
+    const beside = apart || homes.some((shard) => shard.kind === 'fresh')
+    return beside || mayEject(scene, resident) ? 'apart' : 'resident'
   }
   if (!bad && isProven(scene, wanted)) return 'proven'
   // A name that only changed its kind is where it was, until it is known to be well.

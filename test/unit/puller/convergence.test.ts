@@ -677,6 +677,23 @@ describe('a bad image', () => {
     )
   })
 
+  it('leaves the chain as soon as what is on its way, and has the last pod, can be changed', () => {
+    const [gone = '', ...others] = images(3)
+    const original = { reference: 'r.test/original:1', bestEffort: true }
+    const driver = start(1)
+    driver.cluster.pullTicks = (reference) => (reference === 'r.test/slow:1' ? 60 : 0)
+    driver.wanted = want(gone, ...others, original)
+    driver.settle()
+    driver.wanted = want(gone, ...others, original, 'r.test/slow:1')
+    driver.run(5)
+    driver.cluster.behave = (reference, node) =>
+      reference === gone && node === 'n3' ? 'missing' : 'good'
+    driver.cluster.addNode('n3')
+    driver.run(300, ({ seen }) => assert.ok(seen.shards.length <= 3))
+    for (const reference of others) assert.ok(heldEverywhere(driver, reference), reference)
+    assert.ok(driver.cluster.isHeld('n1', gone))
+  })
+
   it('leaves the chain where no shard is left but that of one that cannot be started', () => {
     const [gone = '', ...others] = images(5)
     const original = { reference: 'r.test/original:1', bestEffort: true }
