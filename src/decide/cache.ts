@@ -55,7 +55,7 @@ export function decideCache(
   if (image.source?.state === 'NeedsCredentials' && !isAskedFor(image)) {
     return none('NeedsCredentials')
   }
-  const mayLeak = settings.puller.imagePullSecrets.length > 0 && !kubeletsCheck
+  const mayLeak = mayOpen(settings, subject) && !kubeletsCheck
   if (mayLeak && !isKnownPublic(subject) && !isAskedFor(image)) {
     return waitForSource(subject, settings, now) ?? none('MaybePrivate')
   }
@@ -85,6 +85,11 @@ export function decideCache(
     waitForCopy(subject, settings, now) ??
     some('CacheSource', [source])
   )
+}
+
+/** Whether the secrets that nodes pull with may get what others may not: those of the copies, at their host alone. */
+function mayOpen({ puller, mirror }: DecisionSettings, { besideCopies }: Subject): boolean {
+  return puller.imagePullSecrets.length > 0 || (mirror.pullSecret !== '' && besideCopies)
 }
 
 /** A user named the image, in IMAGES or by an object made by hand. */

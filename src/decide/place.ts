@@ -13,6 +13,8 @@ export interface Place {
   readonly reference: ImageReference
   /** Normalised. */
   readonly text: string
+  /** It lies at the host of the copies, and what opens these may open it. */
+  readonly besideCopies: boolean
   /** Where the copy lies or would lie; a verdict: why there is no such place. */
   readonly copy: ImageReference | Verdict
   /** {@link Place.copy} as text. */
@@ -28,17 +30,18 @@ export function placeOf(written: string, mapping: Mapping): Place | undefined {
     return undefined
   }
   const text = formatReference(reference)
-  if (mapping.registry === '') return { reference, text, ...without('NoBackup') }
-  if (mapping.isBackup(reference)) return { reference, text, ...without('IsBackup') }
+  const known = { reference, text, besideCopies: reference.registry === mapping.host }
+  if (mapping.registry === '') return { ...known, ...without('NoBackup') }
+  if (mapping.isBackup(reference)) return { ...known, ...without('IsBackup') }
   try {
     const copy = mapping.backupOf(reference)
     const copyText = formatReference(copy)
     // A name that is too long, or `flat` without a repository: no kubelet could read it, and no pod start from it.
     parseReference(copyText)
-    return { reference, text, copy, copyText }
+    return { ...known, copy, copyText }
   } catch (error) {
     if (error instanceof MappingError || error instanceof ImageReferenceError) {
-      return { reference, text, ...without('NotMappable') }
+      return { ...known, ...without('NotMappable') }
     }
     throw error
   }

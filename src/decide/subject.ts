@@ -9,7 +9,11 @@ const digestPattern = /^(?:sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})$/
 
 /** The settings that a decision depends on. */
 export interface DecisionSettings {
-  readonly mirror: { readonly preCacheWaitSeconds: number }
+  readonly mirror: {
+    readonly preCacheWaitSeconds: number
+    /** What pods pull copies with, and nodes too; empty: nothing. */
+    readonly pullSecret: string
+  }
   readonly admission: PolicySettings
   readonly puller: {
     readonly cacheOriginals: boolean
@@ -37,13 +41,13 @@ export function subjectOf(
   image: ImageState | undefined,
   { registry }: Pick<Mapping, 'registry'>,
 ): Subject {
-  const { reference, text, copy, copyText } = place
+  const { text, copyText } = place
   const known = image?.reference === text ? image : undefined
   const mirror =
     copyText === undefined
       ? undefined
       : known?.mirrors.find((one) => one.registry === registry && one.reference === copyText)
-  return { reference, text, copy, copyText, image: known, mirror }
+  return { ...place, image: known, mirror }
 }
 
 /** The reference of the verified copy with its digest, as a pod is to name it; a verdict: why there is none to use. */

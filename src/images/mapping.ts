@@ -6,6 +6,8 @@ import { MappingError } from './errors.ts'
 export interface Mapping {
   /** The backup as set: `host[:port][/path]`; empty: there is none. The key of `CachedImage` mirrors. */
   readonly registry: string
+  /** Its host, as references have it; empty: there is no backup. */
+  readonly host: string
   /**
    * The backup copy of a source: a tag, never a digest.
    *
@@ -64,6 +66,7 @@ export function createMapping(options: MappingOptions): Mapping {
   if (backup === undefined) {
     return {
       registry: '',
+      host: '',
       backupOf: () => {
         throw new MappingError('KIP_MAPPING_NO_BACKUP', 'no backup registry: set mirror.registry')
       },
@@ -87,6 +90,7 @@ function pathMapping(registry: string, { host, path }: Backup): Mapping {
 
   return {
     registry,
+    host,
     isBackup,
     backupOf: (source) => ({
       registry: host,
@@ -108,6 +112,7 @@ function pathMapping(registry: string, { host, path }: Backup): Mapping {
 function flatMapping(registry: string, { host, path }: Backup): Mapping {
   return {
     registry,
+    host,
     isBackup: (reference) => reference.registry === host && reference.repository === path,
     backupOf: (source) => ({ registry: host, repository: path, tag: flatTag(source) }),
     sourceOf: () => undefined,

@@ -11,6 +11,8 @@ export interface BlueprintsOptions {
   readonly owner: OwnerReference | undefined
   /** The cluster chooses the user of pods. */
   readonly assignsUsers: boolean
+  /** Secrets that pods pull copies with; default: none. */
+  readonly pullSecrets?: readonly string[]
 }
 
 /** What DaemonSets are built from now, and how those that are there compare with it. */

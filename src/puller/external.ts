@@ -190,8 +190,12 @@ class Term {
   }
 }
 
-/** The settings, with the pull secrets that KIP's pods have, which are not kip's. */
+/** The settings, with the pull secrets that KIP's pods have, which are none of kip's. */
 function pulledBy(map: ConfigMap, settings: Settings): Settings {
   const imagePullSecrets = (map.data?.IMAGE_PULL_SECRETS ?? '').split(';').filter(Boolean)
-  return { ...settings, puller: { ...settings.puller, imagePullSecrets } }
+  return {
+    ...settings,
+    mirror: { ...settings.mirror, pullSecret: '' },
+    puller: { ...settings.puller, imagePullSecrets },
+  }
 }

@@ -75,7 +75,7 @@ function podSettings(
     readonly without: readonly string[]
   },
 ): PodSpec {
-  const imagePullSecrets = [...settings.imagePullSecrets, ...pullSecrets]
+  const imagePullSecrets = [...new Set([...settings.imagePullSecrets, ...pullSecrets])]
   const tolerations: readonly Toleration[] = [
     ...(placing ?? settings).tolerations,
     ...(settings.startupTaintSeconds === 0 ? [] : [{ key: startupTaint, operator: 'Exists' }]),

@@ -118,7 +118,7 @@ export class Term {
       log,
     })
     this.#blueprints = new Blueprints(
-      { namespace, settings: puller, owner, assignsUsers },
+      { namespace, settings: puller, owner, assignsUsers, pullSecrets: copySecrets(options) },
       this.#strategy.current,
     )
     this.#writes = new ShardWrites({
@@ -388,4 +388,10 @@ export class Term {
     pullerMetrics.observe(next.places, next.seen, waiting.union(next.beyond).union(out))
     this.#reporter.report({ ...next, waiting }, { taken, out, altered, refusals })
   }
+}
+
+/** What users' pods pull copies with, for the nodes that pull them before. */
+function copySecrets({ settings, mapping }: Pick<TermOptions, 'settings' | 'mapping'>) {
+  const { pullSecret } = settings.mirror
+  return mapping.registry === '' || pullSecret === '' ? [] : [pullSecret]
 }

@@ -9,7 +9,7 @@ export const mapping = createMapping({ registry, mapping: 'path' })
 export const digest = digestOf('a')
 
 export const settings: DecisionSettings = {
-  mirror: { preCacheWaitSeconds: 60 },
+  mirror: { preCacheWaitSeconds: 60, pullSecret: '' },
   admission: { enabled: true, rewrite: 'available' },
   puller: { cacheOriginals: true, imagePullSecrets: [] },
 }

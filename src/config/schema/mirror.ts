@@ -50,7 +50,7 @@ export const mirrorSchema: SectionSchema<MirrorSettings> = {
       'x-expects': 'the name of a Secret',
       default: '',
       description:
-        'Name of the Secret with which pods pull from the backup. Pods are rewritten only where their namespace holds a Secret of that name, and get it appended to their `imagePullSecrets`. Empty: nodes need none.',
+        'Name of the Secret with which pods pull from the backup. Pods are rewritten only where their namespace holds a Secret of that name, and get it appended to their `imagePullSecrets`. The pods that hold the images name it too, in the namespace of kip itself. Empty: nodes need none.',
     },
     concurrency: {
       type: 'integer',

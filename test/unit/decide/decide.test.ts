@@ -18,7 +18,7 @@ const copyOfNginx = `${registry}/docker.io/library/nginx:1.27`
 const available: Source = { state: 'Available', digest, checkedAt: '2026-03-01T11:59:00Z' }
 const verified: Mirror = { registry, state: 'Verified', reference: copyOfNginx, digest }
 const settings: DecisionSettings = {
-  mirror: { preCacheWaitSeconds: 60 },
+  mirror: { preCacheWaitSeconds: 60, pullSecret: '' },
   admission: { enabled: true, rewrite: 'available' },
   puller: { cacheOriginals: true, imagePullSecrets: [] },
 }
@@ -59,6 +59,11 @@ const unseen = (state: Source['state']): Partial<ImageState> => ({
 const withSecrets: DecisionSettings = {
   ...settings,
   puller: { cacheOriginals: true, imagePullSecrets: ['corp'] },
+}
+/** Nodes show the backup what pods show it. */
+const withPullSecret: DecisionSettings = {
+  ...settings,
+  mirror: { preCacheWaitSeconds: 60, pullSecret: 'kip-backup' },
 }
 const sourceIn = (state: Source['state']): Source => ({ ...available, state })
 const wantedAs = (wanted: NonNullable<ImageState['usage']>['wanted']): ImageState => {
@@ -325,6 +330,29 @@ describe('decide: cache', () => {
       "what kip's secrets may open, where every kubelet checks who uses it",
       imageOf(unseen('Unreachable')),
       { settings: withSecrets, kubeletsCheck: true },
+      'CacheSource',
+      [source],
+    ],
+    ...[`${registry}/team/private:1`, 'backup.test:5001/elsewhere/private:1'].map(
+      (reference): [string, ImageState, Partial<DecideInput>, ReasonCode, unknown[]] => [
+        `nothing that the pull secret of the backup alone may open: ${reference}`,
+        imageOf({ reference, ...unseen('Missing') }, 3600),
+        { reference, settings: withPullSecret },
+        'MaybePrivate',
+        [],
+      ],
+    ),
+    [
+      'a verified copy, which the pull secret of the backup is for',
+      done,
+      { settings: withPullSecret },
+      'CacheBackup',
+      [copy, original],
+    ],
+    [
+      'what lies where the pull secret of the backup opens nothing',
+      imageOf(unseen('Missing'), 3600),
+      { settings: withPullSecret },
       'CacheSource',
       [source],
     ],

@@ -84,16 +84,17 @@ const input = fc
     rewrite: fc.constantFrom('available' as const, 'available' as const, 'never' as const),
     cacheOriginals: fc.boolean(),
     imagePullSecrets: fc.constantFrom([], [], ['corp']),
+    pullSecret: fc.constantFrom('', 'kip-backup'),
     placement,
   })
-  .map(({ reference, image, mapping, enabled, rewrite, placement, ...puller }) => {
+  .map(({ reference, image, mapping, enabled, rewrite, placement, pullSecret, ...puller }) => {
     const own = createMapping(mapping)
     return {
       reference,
       image: image && stateOf(image, reference, own),
       mapping: own,
       settings: {
-        mirror: { preCacheWaitSeconds: 60 },
+        mirror: { preCacheWaitSeconds: 60, pullSecret },
         admission: { enabled, rewrite },
         puller,
       },
@@ -205,10 +206,13 @@ describe('decide, whatever it is asked', () => {
     let held = 0
     fc.assert(
       fc.property(input, (input) => {
-        const { image, settings } = input
+        const { image, settings, mapping, reference } = input
         const { cache } = decide(input)
         const asked = image?.requested || image?.usage?.wanted.some((why) => why !== 'InUse')
-        if (settings.puller.imagePullSecrets.length === 0 || asked === true || !cache.act) return
+        const named =
+          settings.puller.imagePullSecrets.length > 0 ||
+          (settings.mirror.pullSecret !== '' && parseReference(reference).registry === mapping.host)
+        if (!named || asked === true || !cache.act) return
         held++
         // A copy is made of what anybody may pull, and so tells as much as a look.
         const copied = image?.mirrors.some(({ digest }) => digest !== undefined)

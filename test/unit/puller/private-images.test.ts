@@ -96,7 +96,7 @@ describe('images that need credentials', () => {
     })
     const ended = createPuller({
       ...{ client, store, settings, log, clock: fastClock },
-      mapping: createMapping({ registry: '', mapping: 'path' }),
+      mapping: createMapping(settings.mirror),
       metrics: createMetrics({ processMetrics: false }),
       pullIdentities: () => users,
     }).run(controller.signal)
@@ -148,7 +148,8 @@ describe('images that need credentials', () => {
   it('are not pulled with what kip itself pulls with, save for the sleep image', async () => {
     const sleepImage = 'corp.test/kip/sleep:1'
     putSecret('kip', 'corp', 'own-password', 'corp.test')
-    start({ IMAGE_PULL_SECRETS: 'corp', KIP_IMAGE: sleepImage })
+    const backup = { KIP_MIRROR_REGISTRY: 'b.test', KIP_MIRROR_PULL_SECRET: 'kip-backup' }
+    start({ ...backup, IMAGE_PULL_SECRETS: 'corp', KIP_IMAGE: sleepImage })
     await untilHeld()
     const [shard] = shards()
     assert.equal(shard?.spec?.template?.spec?.imagePullSecrets?.length, 1)

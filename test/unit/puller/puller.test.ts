@@ -68,7 +68,7 @@ describe('createPuller', () => {
       client,
       store,
       settings: chosen,
-      mapping: createMapping({ registry: '', mapping: 'path' }),
+      mapping: createMapping(chosen.mirror),
       log,
       metrics: createMetrics({ processMetrics: false }),
       clock: fastClock,
@@ -93,6 +93,23 @@ describe('createPuller', () => {
   const written = () =>
     kube.requests.filter(({ method, path }) => method !== 'GET' && path.includes('daemonsets'))
   const writes = (): number => written().length
+
+  it('shows a private backup the secret that pods show it, and once where it is named twice', async () => {
+    const env = { KIP_MIRROR_REGISTRY: 'b.test/m', KIP_MIRROR_PULL_SECRET: 'kip-backup' }
+    start(settings({ ...env, IMAGE_PULL_SECRETS: 'corp;kip-backup' }))
+    const secrets = (): unknown =>
+      (kube.list(daemonSets)[0] as DaemonSet | undefined)?.spec?.template?.spec?.imagePullSecrets
+    const named = [{ name: 'corp' }, { name: 'kip-backup' }]
+    await waitUntil('a DaemonSet', () => secrets() !== undefined)
+    assert.deepEqual(secrets(), named)
+    await stops.pop()?.()
+    start(settings(env))
+    await waitUntil(
+      'the other secret alone',
+      () => JSON.stringify(secrets()) === JSON.stringify(named.slice(1)),
+      10_000,
+    )
+  })
 
   it('leads the images to a holding DaemonSet and says so in the store', async () => {
     for (const image of images) await store.putUsage(image, usage(), new AbortController().signal)
