@@ -27,6 +27,7 @@ export const reasons = Object.freeze({
   SourceAvailable:
     'the source is not known to be down or to have lost the image, and pods are pointed at the copy only then',
   NoPullSecret: 'the copy needs a pull secret that is not there',
+  CopyNotPulled: 'the nodes were asked for the copy, and none of them could pull it',
   NamespaceExcluded: 'the namespace is excluded',
   OptedOut: 'the pod or its workload is opted out with images.kip/ignore',
   StaticPod: 'the pod is a static pod, which its kubelet runs whatever the API server holds',

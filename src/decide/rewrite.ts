@@ -48,7 +48,15 @@ export function decideRewrite(
   if (isOutdated(subject)) return verdict(false, 'CopyOutdated')
   if (policy === 'failover' && !isSourceLost(subject)) return verdict(false, 'SourceAvailable')
   if (placement.lacksPullSecret === true) return verdict(false, 'NoPullSecret')
+  if (isOutOfReach(subject, settings)) return verdict(false, 'CopyNotPulled')
   return { ...verdict(true, 'Rewritten'), reference: copy }
+}
+
+/** Whether no node could pull the copy with what a pod would have there too; some bring a secret of their own. */
+function isOutOfReach({ image }: Subject, { puller, mirror }: DecisionSettings): boolean {
+  // Nobody takes back what a puller said that has been turned off since.
+  const isTold = puller.enabled && puller.mode === 'own'
+  return isTold && mirror.pullSecret === '' && image?.nodes?.reason === 'CopyNotPulled'
 }
 
 function leftAlone(placement: Placement): Verdict | undefined {

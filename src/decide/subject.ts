@@ -1,4 +1,5 @@
 import { formatReference } from '@containers/image-copy'
+import type { PullerSettings } from '../config/settings.ts'
 import type { Mapping } from '../images/mapping.ts'
 import { type ImageState, isWanted, type Mirror } from '../state/cached-image.ts'
 import { type Verdict, verdict } from './codes.ts'
@@ -16,6 +17,8 @@ export interface DecisionSettings {
   }
   readonly admission: PolicySettings
   readonly puller: {
+    readonly enabled: boolean
+    readonly mode: PullerSettings['mode']
     readonly cacheOriginals: boolean
     /** What nodes pull images with, whoever uses them. */
     readonly imagePullSecrets: readonly string[]

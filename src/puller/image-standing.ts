@@ -29,13 +29,24 @@ export function standingOf(input: StandingInput): ReadonlyMap<string, Nodes> {
       .filter(({ name }) => refused.has(name))
       .flatMap(({ members }) => members.map(({ reference }) => reference)),
   )
-  const reasonFor = (references: readonly string[], nodes: Nodes): string | undefined => {
+  /** Whether nodes tried a copy and none has it; it is so until one has, or they are no longer asked. */
+  const isUnpulled = (copy: string, last: Nodes | undefined): boolean => {
+    const { held, failures } = seen.tally(copy)
+    const wasUnpulled = last?.reason === 'CopyNotPulled' && places.has(copy)
+    return held === 0 && (failures.length > 0 || wasUnpulled)
+  }
+  const reasonFor = (
+    references: readonly string[],
+    nodes: Nodes,
+    { copy, last }: { readonly copy: string | undefined; readonly last: Nodes | undefined },
+  ): string | undefined => {
     const isIn = (set: ReadonlySet<string>): boolean => references.some((name) => set.has(name))
     const isWhole = nodes.desired > 0 && nodes.cached >= nodes.desired
     if (isIn(altered) && !isWhole) return 'Altered'
     if (isIn(out)) return 'NoDisk'
     if (isIn(beyond)) return 'NoEtcd'
     if (isIn(waiting)) return 'NoRoom'
+    if (copy !== undefined && isUnpulled(copy, last)) return 'CopyNotPulled'
     const isShort = nodes.cached + nodes.failed < nodes.desired
     return isShort && isIn(refusedReferences) ? 'PodsRefused' : undefined
   }
@@ -45,7 +56,8 @@ export function standingOf(input: StandingInput): ReadonlyMap<string, Nodes> {
   for (const [image, references] of images) {
     const last = before.get(image)
     const nodes = nodesOf(references, seen, last, (name) => places.get(name) === 'apart')
-    const reason = reasonFor(references, nodes)
+    const copy = references.find((name) => name !== image)
+    const reason = reasonFor(references, nodes, { copy, last })
     // Before the first DaemonSet is there it is not known how many nodes there are; that none can run an image is.
     if (last === undefined && nodes.desired === 0 && references.length > 0) continue
     standing.set(image, reason === undefined ? nodes : { ...nodes, reason })

@@ -79,7 +79,7 @@ export interface Nodes {
   readonly cached: number
   readonly pulling: number
   readonly failed: number
-  /** Code: why the nodes are not asked for it. */
+  /** Code: why the nodes are not asked for it, or `CopyNotPulled`. */
   readonly reason?: string
   /** At most 10. */
   readonly failures: readonly NodeFailure[]

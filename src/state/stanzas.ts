@@ -154,7 +154,10 @@ function cachedVerdict(nodes: Nodes): Verdict {
       type: 'Cached',
       status: 'False',
       reason: held,
-      message: `${message}, others are not asked`,
+      message:
+        held === 'CopyNotPulled'
+          ? `${message}, and those that tried its copy failed`
+          : `${message}, others are not asked`,
     }
   }
   if (failed > 0) {

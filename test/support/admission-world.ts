@@ -11,7 +11,7 @@ export const digest = digestOf('a')
 export const settings: DecisionSettings = {
   mirror: { preCacheWaitSeconds: 60, pullSecret: '' },
   admission: { enabled: true, rewrite: 'available' },
-  puller: { cacheOriginals: true, imagePullSecrets: [] },
+  puller: { enabled: true, mode: 'own', cacheOriginals: true, imagePullSecrets: [] },
 }
 
 /** What a pod that names a source is pointed at, when there is a verified copy. */

@@ -93,6 +93,14 @@ describe('a pull secret', () => {
   })
 })
 
+test('a pod keeps its image while no node can pull the copy', () => {
+  const nodes = { desired: 2, cached: 0, pulling: 0, failed: 2, failures: [] }
+  const image = { ...mirrored('nginx:1'), nodes: { ...nodes, reason: 'CopyNotPulled' } }
+  const { patch, auditAnnotations } = reviewer({ store: storeOf(image) })({ pod: webPod() }, 'shop')
+  assert.deepEqual(patch, [])
+  assert.match(auditAnnotations.images ?? '', /^web: CopyNotPulled nginx:1$/)
+})
+
 describe('an owner that rewriting was stopped for', () => {
   const review = reviewer({ stopped: { has: (uid) => uid === 'u1' } })
   const owned = (uid: string, controller = true) =>

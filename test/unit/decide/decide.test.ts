@@ -20,7 +20,7 @@ const verified: Mirror = { registry, state: 'Verified', reference: copyOfNginx, 
 const settings: DecisionSettings = {
   mirror: { preCacheWaitSeconds: 60, pullSecret: '' },
   admission: { enabled: true, rewrite: 'available' },
-  puller: { cacheOriginals: true, imagePullSecrets: [] },
+  puller: { enabled: true, mode: 'own', cacheOriginals: true, imagePullSecrets: [] },
 }
 
 function imageOf(change: Partial<ImageState> = {}, seenSecondsAgo = 10): ImageState {
@@ -58,7 +58,7 @@ const unseen = (state: Source['state']): Partial<ImageState> => ({
 })
 const withSecrets: DecisionSettings = {
   ...settings,
-  puller: { cacheOriginals: true, imagePullSecrets: ['corp'] },
+  puller: { ...settings.puller, imagePullSecrets: ['corp'] },
 }
 /** Nodes show the backup what pods show it. */
 const withPullSecret: DecisionSettings = {
@@ -113,7 +113,27 @@ describe('decide: rewrite', () => {
   const done = imageOf({ mirrors: [verified] })
   const never: DecisionSettings = { ...settings, admission: { enabled: true, rewrite: 'never' } }
   const off: DecisionSettings = { ...settings, admission: { enabled: false, rewrite: 'available' } }
+  const counts = { desired: 3, cached: 0, pulling: 1, failed: 2, failures: [] }
+  const unpulled = { ...done, nodes: { ...counts, reason: 'CopyNotPulled' } }
+  const puller = (change: Partial<DecisionSettings['puller']>): Partial<DecideInput> => ({
+    settings: { ...settings, puller: { ...settings.puller, ...change } },
+  })
   const cases: [string, ImageState | undefined, Partial<DecideInput>, ReasonCode][] = [
+    ['a copy that no node could pull', unpulled, {}, 'CopyNotPulled'],
+    [
+      'one that pods bring a secret for, whatever nodes had',
+      unpulled,
+      { settings: withPullSecret },
+      'Rewritten',
+    ],
+    [
+      'one that was tried before the puller was off',
+      unpulled,
+      puller({ enabled: false }),
+      'Rewritten',
+    ],
+    ['one that was tried before KIP pulled', unpulled, puller({ mode: 'external' }), 'Rewritten'],
+    ['a copy that nodes pull, or their source', { ...done, nodes: counts }, {}, 'Rewritten'],
     ['a verified copy', done, {}, 'Rewritten'],
     ['an outage of the source', { ...done, source: sourceIn('Unreachable') }, {}, 'Rewritten'],
     ['a source that lost it', { ...done, source: sourceIn('Missing') }, {}, 'Rewritten'],

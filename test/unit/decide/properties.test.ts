@@ -96,7 +96,7 @@ const input = fc
       settings: {
         mirror: { preCacheWaitSeconds: 60, pullSecret },
         admission: { enabled, rewrite },
-        puller,
+        puller: { enabled: true, mode: 'own', ...puller },
       },
       now,
       placement,

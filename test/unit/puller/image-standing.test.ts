@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { type StandingInput, standingOf } from '../../../src/puller/image-standing.ts'
-import { survey } from '../../../src/puller/survey.ts'
+import type { PodView } from '../../../src/puller/pod-view.ts'
+import { type Survey, survey } from '../../../src/puller/survey.ts'
+import type { Verdict } from '../../../src/puller/verdict.ts'
+import type { Nodes } from '../../../src/state/cached-image.ts'
 
 const image = 'r.test/a:1'
+const copy = 'copy.test/r.test/a:1@sha256:0'
 const none = new Set<string>()
 const some = new Set([image])
 
@@ -48,4 +52,63 @@ describe('standingOf', () => {
     const left = standing([], {}, { known, images: new Map(), maybePrivate: some })
     assert.deepEqual([left?.desired, left?.reason], [0, 'MaybePrivate'])
   })
+
+  describe('of an image whose copy the nodes are asked for', () => {
+    const asked = new Map([[copy, 'fresh' as const]])
+    const reason = (seen: Survey, names = [copy], last?: Nodes, places = asked) =>
+      standing(
+        names,
+        { seen, places },
+        { known: [{ reference: image, ...(last && { nodes: last }) }] },
+      )?.reason
+    const unpulled = standing([copy], { seen: look(['failed', 'pending']), places: asked })
+
+    it('says that no node could pull it, be it that others still try', () => {
+      assert.deepEqual(
+        [unpulled?.reason, unpulled?.failed, unpulled?.pulling],
+        ['CopyNotPulled', 1, 1],
+      )
+      assert.equal(reason(look(['failed', 'failed']), [copy, image]), 'CopyNotPulled')
+    })
+
+    it('says nothing of the kind once one node has it, or before any tried', () => {
+      assert.equal(reason(look(['failed', 'started']), [copy], unpulled), undefined)
+      assert.equal(reason(look(['pending', 'pending'])), undefined)
+    })
+
+    it('says so until one has it, also while new pods have nothing to say', () => {
+      assert.equal(reason(look(['pending', 'pending']), [copy], unpulled), 'CopyNotPulled')
+      assert.equal(reason(look(['pending']), [copy], unpulled, new Map()), undefined)
+    })
+
+    it('says so of no source that fails', () => {
+      assert.equal(reason(look(['failed'], image), [image], unpulled), undefined)
+      assert.equal(reason(look(['failed'], image), [copy, image]), undefined)
+    })
+
+    it('counts no node that cannot run the sleep image', () => {
+      assert.equal(reason(look(['pending'], copy, true)), undefined)
+    })
+  })
 })
+
+/** What one node each says of a reference. */
+function look(verdicts: readonly Verdict[], reference = copy, isBlocked = false): Survey {
+  const failure = { reason: 'ErrImagePull', message: 'unauthorized' }
+  const shard = {
+    ...{ name: 'kip', object: 'kip', revision: 0, kind: 'fresh' as const, index: 1 },
+    members: [{ container: 'a', reference }],
+    ...{ uid: 'u', resourceVersion: '1', fingerprint: 'f', template: 't', created: '' },
+    ...{ generation: 1, observedGeneration: 1, desired: verdicts.length, ready: 0 },
+    ...{ updated: verdicts.length, deleting: false, pullSecrets: [], formerSecrets: [] },
+  }
+  const pods = verdicts.map(
+    (verdict, index): PodView => ({
+      ...{ name: `kip-${index}`, shard: 'kip', node: `n${index}`, template: 't', lost: false },
+      ...{ ready: false, images: [reference], verdicts: [verdict] },
+      failures: new Map(verdict === 'failed' ? [[0, failure]] : []),
+      ...(isBlocked && { blocked: failure }),
+    }),
+  )
+  return survey([shard], pods)
+}
