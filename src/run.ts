@@ -88,7 +88,7 @@ export async function run(invocation: Invocation): Promise<number> {
 
 async function assemble(context: Context, signal: AbortSignal): Promise<Parts> {
   const { client, settings, log, doubt } = context
-  const { mode, reason } = await chooseMode(client, settings, signal, doubt)
+  const { mode, reason } = await chooseMode(client, settings, signal, { doubt, log })
   log.info({ mode, reason }, 'mode chosen')
   return mode === 'cluster'
     ? await clusterParts(context, signal)
