@@ -67,6 +67,11 @@ describe('stanzas', () => {
       'False ErrImagePull: 0 of 3 nodes hold it, 3 failed',
     ],
     ['left out', { reason: 'NoEtcd' }, 'False NoEtcd: 0 of 3 nodes hold it, others are not asked'],
+    [
+      'tried in vain',
+      { reason: 'CopyNotPulled', failed: 1 },
+      'False CopyNotPulled: 0 of 3 nodes hold it, and those that tried its copy failed',
+    ],
   ]
   for (const [where, change, text] of standings) {
     it(`says of an image that is ${where}: ${text}`, () => {
