@@ -8,15 +8,16 @@ export function nameDockerHub(settings: Settings): Settings {
   const { mirror, registries } = settings
   return {
     ...settings,
-    mirror: { ...mirror, registry: normalised(mirror.registry) },
+    mirror: { ...mirror, registry: nameRegistry(mirror.registry) },
     registries: {
       ...registries,
-      http: registries.http.map(normalised),
-      allow: registries.allow.map(normalised),
+      http: registries.http.map(nameRegistry),
+      allow: registries.allow.map(nameRegistry),
     },
   }
 }
 
-function normalised(registry: string): string {
+/** A registry, with a path below it or not, by its name in normalised references. */
+export function nameRegistry(registry: string): string {
   return registry.replace(/^index\.docker\.io(?=\/|$)/, 'docker.io')
 }

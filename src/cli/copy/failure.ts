@@ -26,20 +26,30 @@ function optionsFor({ code, host, registry, untrustedRealm, cause }: RegistryErr
   const reason = rootOf(cause)
   if (UNTRUSTED.test(reason.code)) return ' (--ca FILE)'
   // A certificate, and plain http, are for a registry only, never where its answers lead.
-  if (host !== registry) return ''
+  if (host !== registry || reason.isProxy) return ''
   if (reason.code === NOT_TLS) return ` (--http ${registry})`
   return reason.names.has('ClientCertificateError')
     ? ` (--client-cert ${registry}=CERTFILE,KEYFILE)`
     : ''
 }
 
-/** The code that Node gave what lies at the bottom, and the names of all errors above it. */
-function rootOf(cause: unknown): { readonly code: string; readonly names: ReadonlySet<string> } {
+interface Reason {
+  /** That Node gave what lies at the bottom. */
+  readonly code: string
+  /** Of all errors above it. */
+  readonly names: ReadonlySet<string>
+  /** It was a proxy that failed. */
+  readonly isProxy: boolean
+}
+
+function rootOf(cause: unknown): Reason {
   const names = new Set<string>()
   let code = ''
+  let isProxy = false
   for (let error = cause; error instanceof Error; error = error.cause) {
     names.add(error.name)
     if ('code' in error) code = String(error.code)
+    if ('proxy' in error) isProxy ||= error.proxy === true
   }
-  return { code, names }
+  return { code, names, isProxy }
 }

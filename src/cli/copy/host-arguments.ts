@@ -1,4 +1,5 @@
 import { isRegistryHost, isRepository } from '@containers/image-copy'
+import { nameRegistry } from '../../config/docker-hub.ts'
 
 /** What the arguments of `kip copy` say of single registries, before any file is read. */
 export interface HostArguments {
@@ -71,14 +72,14 @@ export function parseHostArguments(values: HostValues, faults: string[]): HostAr
 }
 
 function parseHost(text: string): string | undefined {
-  return isRegistryHost(text) ? text : undefined
+  return isRegistryHost(text) ? nameRegistry(text) : undefined
 }
 
 /** `HOST=VALUE`; the name of a file may hold `=` as well, but hardly a host before it. */
 function hostAndValue(text: string): readonly [host: string, value: string] | undefined {
   const equals = text.indexOf('=')
   const host = text.slice(0, Math.max(0, equals))
-  return isRegistryHost(host) ? [host, text.slice(equals + 1)] : undefined
+  return isRegistryHost(host) ? [nameRegistry(host), text.slice(equals + 1)] : undefined
 }
 
 function parseAuthority(text: string): AuthorityArgument | undefined {
@@ -97,5 +98,5 @@ function parseMirror(text: string): MirrorArgument | undefined {
   const [host, place = ''] = hostAndValue(text) ?? []
   const [, mirror = '', path] = /^([^/]*)(?:\/(.*?)\/?)?$/.exec(place) ?? []
   if (host === undefined || !isRegistryHost(mirror)) return undefined
-  return path === undefined || isRepository(path) ? { host, place } : undefined
+  return path === undefined || isRepository(path) ? { host, place: nameRegistry(place) } : undefined
 }

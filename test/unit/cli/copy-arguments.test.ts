@@ -40,6 +40,14 @@ describe('arguments of kip copy', () => {
     assert.equal(args.output, 'json')
   })
 
+  test('Docker Hub may be called by its other name in options too', () => {
+    const { hosts } = parseCopyArguments([
+      ...['a', 'b', '--mirror', 'index.docker.io=m.test/hub', '--ca', 'index.docker.io=x.pem'],
+    ])
+    assert.deepEqual(hosts.mirrors, [{ host: 'docker.io', place: 'm.test/hub' }])
+    assert.deepEqual(hosts.authorities, [{ host: 'docker.io', file: 'x.pem' }])
+  })
+
   test('one file of credentials serves both sides unless one has its own', () => {
     const filesOf = (...argv: string[]) => {
       const { sourceAuth, targetAuth } = parseCopyArguments(['a', 'b', ...argv])

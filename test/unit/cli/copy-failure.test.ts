@@ -28,6 +28,11 @@ describe('what is said of an image that was not copied', () => {
     }
   })
 
+  test('none of the registry where a proxy fails', () => {
+    const cause = Object.assign(faultOf('ERR_SSL_WRONG_VERSION_NUMBER'), { proxy: true })
+    assert.equal(messageOf(new RegistryError('COPY_TLS', 'no TLS', { ...party, cause })), 'no TLS')
+  })
+
   test('none where none helps, as against a certificate that expired', () => {
     const cause = faultOf('CERT_HAS_EXPIRED')
     assert.equal(messageOf(new RegistryError('COPY_TLS', 'old', { ...party, cause })), 'old')

@@ -213,6 +213,50 @@ describe('a registry is asked anew whom to ask for tokens', () => {
   })
 })
 
+describe('a token server that fails for a moment', () => {
+  const seeing = async (): Promise<FakeRegistry> => {
+    const registry = await filled(bearer)
+    await registry.client.push(image, 'e/f', 'v1')
+    registry.requests.length = 0
+    return registry
+  }
+  const credentials = async () => [{ username: 'kip', password: 'secret' }]
+
+  test('is asked once for each try', async () => {
+    const registry = await seeing()
+    const client = clientWith({ credentials })
+    await resolveDigest(client, image1(registry))
+    let asked = 0
+    registry.interceptor = (request, response) => {
+      if (!request.url?.startsWith('/token')) return false
+      asked += 1
+      fail(response, 503, 'UNAVAILABLE')
+      return true
+    }
+    await assert.rejects(resolveDigest(client, image1(registry, 'e/f')), {
+      code: 'COPY_SERVER_ERROR',
+    })
+    assert.equal(asked, 2, 'two tries')
+  })
+
+  test('is not taken for an image that is not there', async () => {
+    const registry = await seeing()
+    const client = clientWith({ credentials })
+    await resolveDigest(client, image1(registry))
+    let failures = 1
+    registry.interceptor = (request, response) => {
+      const { url = '', headers } = request
+      if (url.startsWith('/token') && failures-- > 0) fail(response, 503, 'UNAVAILABLE')
+      else if (!url.startsWith('/token') && headers.authorization === undefined)
+        fail(response, 404, 'NAME_UNKNOWN')
+      else return false
+      return true
+    }
+    const { digest } = await resolveDigest(client, image1(registry, 'e/f'))
+    assert.equal(digest, image.digest)
+  })
+})
+
 describe('identity tokens', () => {
   test('go to the token server by POST, and nowhere else', async () => {
     const registry = await filled(bearer)

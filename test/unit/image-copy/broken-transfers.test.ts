@@ -335,6 +335,29 @@ describe('a host that asks for patience', () => {
     assert.equal(one.blobs.length, 2)
   })
 
+  test('which it prolongs beyond what there is, is not waited out by those who began to', async () => {
+    await pushed('prolonged', 900)
+    await source.client.push(sampleImage({ layers: [noise('p3', 900)] }), 'e/f', 'v1')
+    const { promise: asked, resolve: ask } = Promise.withResolvers<void>()
+    const { promise: waits, resolve: wait } = Promise.withResolvers<void>()
+    source.interceptor = async ({ url = '' }, response) => {
+      const isFirst = url.startsWith('/v2/a/b/')
+      if (isFirst) {
+        ask()
+        await waits
+      }
+      fail(response, 429, 'TOOMANYREQUESTS', { 'retry-after': isFirst ? '200' : '1' })
+      return true
+    }
+    const first = assert.rejects(copy(), { retryAfterMs: 200_000 })
+    await asked
+    const from = { registry: source.host, repository: 'e/f', tag: 'v1' }
+    const to = { registry: target.host, repository: 'e/f', tag: 'v1' }
+    const onEvent = ({ type }: CopyEvent) => type === 'retry' && wait()
+    await assert.rejects(copyImage(client, from, to, { onEvent }), { code: 'COPY_RATE_LIMITED' })
+    await first
+  })
+
   test('is not asked by those who waited for their turn meanwhile', async () => {
     await anew({}, { hosts: () => ({ http: true, maxRequests: 2 }) })
     const image = await push(
@@ -439,7 +462,7 @@ test('a name that is lost for a while says nothing about mounts', async () => {
     if (lost) request.socket.destroy()
     return lost
   }
-  await assert.rejects(to('c/two'), { code: 'COPY_UNREACHABLE', retryable: false })
+  await assert.rejects(to('c/two'), { code: 'COPY_UNREACHABLE' })
   target.interceptor = undefined
   lost = false
   source.takeLog()

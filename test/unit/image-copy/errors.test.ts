@@ -61,6 +61,32 @@ for (const [what, code, tries] of [
     )
   })
 
+test('a host that was there is looked up again when its name is gone for a moment', async () => {
+  const registry = await FakeRegistry.start()
+  const image = sampleImage({ layers: [noise('gone', 500)] })
+  await registry.client.push(image, 'a/b', 'v1')
+  let gone = 0
+  const client = createRegistryClient({
+    hosts: () => ({ http: true }),
+    retry: { baseMs: 1, maxMs: 1 },
+    lookup: (_name, _, done) => {
+      if (gone-- <= 0) return setImmediate(() => done(null, '127.0.0.1', 4))
+      return setImmediate(() => done(Object.assign(new Error('gone'), { code: 'ENOTFOUND' }), ''))
+    },
+  })
+  const at = { registry: `registry.test:${registry.port}`, repository: 'a/b', tag: 'v1' }
+  try {
+    assert.equal((await resolveDigest(client, at)).digest, image.digest)
+    registry.cutConnections()
+    gone = 2
+    assert.equal((await resolveDigest(client, at)).digest, image.digest)
+    assert.ok(gone <= 0)
+  } finally {
+    await client.close()
+    await registry.close()
+  }
+})
+
 describe('an error is of the repository', () => {
   const image = sampleImage({ layers: [noise('party', 500)] })
   const layer = image.blobs[1]?.digest ?? ''

@@ -63,6 +63,13 @@ describe('a fault of TLS says what to do about it', () => {
     assert.match(message, /127\.0\.0\.1 is not in the cert's list.*; use a name that it has$/)
   })
 
+  test('a proxy that does not speak TLS is not taken for the registry', async () => {
+    await using proxy = await FakeRegistry.start()
+    const { message } = await faultAt('registry.test', { proxy: () => `https://${proxy.host}` })
+    const said = `${proxy.host}: what it answers is not TLS; write http:// in the proxy's URL, `
+    assert.ok(message.includes(said), message)
+  })
+
   test('what is not TLS is told as such, with the host that http may be allowed for', async () => {
     await using registry = await FakeRegistry.start()
     const { message } = await faultAt(registry.host, {})

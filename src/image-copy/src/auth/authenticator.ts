@@ -33,6 +33,8 @@ export interface Grant extends Turn {
   readonly token: SharedToken | undefined
   /** The token was issued while this very request waited for it. */
   readonly fresh: boolean
+  /** Why there is nothing to show, though the registry has asked for it before. */
+  readonly failure?: RegistryError
 }
 
 export interface AuthenticatorOptions extends SharedTokensOptions {
@@ -109,14 +111,15 @@ export class Authenticator {
   /**
    * What to show when a request is sent for the first time. A token server that gives nothing may be another repository's (a
    * registry may have one for each), or the registry's no longer: then the registry is asked with nothing, and says who is to be
-   * asked now. Were it not, what one answer taught would hold for the whole host and for good.
+   * asked now: if that is the same, it is the failure that counts. Were it not asked, what one answer taught would hold for the
+   * whole host and for good.
    */
   firstGrant(request: AccessRequest, signal: StopSignal): Grant | Promise<Grant> {
     const grant = this.grant(request, signal)
     if (!(grant instanceof Promise)) return grant
     return grant.catch((error) => {
       if (signal.aborted || !(error instanceof RegistryError)) throw error
-      return unasked
+      return { ...unasked, failure: error }
     })
   }
 
@@ -158,13 +161,14 @@ export class Authenticator {
    * @param answers how many this request had before
    * @returns how to send the request again, with a new {@link grant}: as the same identity if the index is the same.
    *   Undefined: nothing more helps
-   * @throws RegistryError `COPY_REALM_REFUSED`
+   * @throws RegistryError `COPY_REALM_REFUSED`, or what failed before the request
    */
   turnedDown(used: Grant, status: number, challenge: string, answers: number): Turn | undefined {
     if (status === 401) {
       const before = this.#scheme
       this.#learn(challenge)
       if (this.#scheme === undefined) return undefined
+      if (used.failure !== undefined && isSame(before, this.#scheme)) throw used.failure
       if (used.identities === undefined || before?.kind !== this.#scheme.kind)
         return answers < maxAgain ? used : undefined
     } else if (used.identities === undefined) return undefined
@@ -234,6 +238,11 @@ export class Authenticator {
     known.readAt = readAt
     return known
   }
+}
+
+function isSame(before: Scheme | undefined, now: Scheme): boolean {
+  if (before?.kind !== 'bearer' || now.kind !== 'bearer') return before?.kind === now.kind
+  return before.realm.url.href === now.realm.url.href && before.service === now.service
 }
 
 /** What an identity shows the registry without a token server's help. */

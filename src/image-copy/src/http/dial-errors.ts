@@ -26,6 +26,8 @@ export interface DialErrorDetails {
   readonly lasting?: boolean
   /** What to do about it, as the rest of a sentence. */
   readonly advice?: string | undefined
+  /** It was the proxy that could not be reached, or did not answer as one. */
+  readonly proxy?: boolean
   readonly cause?: unknown
 }
 
@@ -35,14 +37,27 @@ export class DialError extends Error {
   readonly tls: boolean
   readonly lasting: boolean
   readonly advice: string | undefined
+  readonly proxy: boolean
 
   constructor(
     message: string,
-    { tls = false, lasting = tls, advice, cause }: DialErrorDetails = {},
+    { tls = false, lasting = tls, advice, proxy = false, cause }: DialErrorDetails = {},
   ) {
     super(message, cause === undefined ? undefined : { cause })
     this.tls = tls
     this.lasting = lasting
     this.advice = advice
+    this.proxy = proxy
+  }
+
+  /** The same, of a peer that was reached before: trying again helps, if it was not the handshake that failed. */
+  passing(): DialError {
+    return this.lasting && !this.tls ? new DialError(this.message, { cause: this.cause }) : this
+  }
+
+  /** The same, of the proxy on the way. @param advice in place of what would help of a registry */
+  ofProxy(advice: string | undefined): DialError {
+    const { tls, lasting, cause } = this
+    return new DialError(this.message, { tls, lasting, advice, proxy: true, cause })
   }
 }

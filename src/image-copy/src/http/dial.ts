@@ -13,7 +13,7 @@ import { AddressRefusedError, DialError } from './dial-errors.ts'
 import { hostOf, type Origin, originKey, type ProxyServer } from './origin.ts'
 import { openTunnel } from './proxy-tunnel.ts'
 import { largestReadBytes } from './read-buffer.ts'
-import { settled } from './socket-events.ts'
+import { notTlsCode, settled } from './socket-events.ts'
 import { tlsModule } from './tls-module.ts'
 import { tlsPolicy } from './tls-policy.ts'
 
@@ -143,7 +143,7 @@ export class Dialer {
             ...tlsPolicyOf(proxy),
             servername: nameOf(proxy.hostname),
           })
-    await settled(plain, proxy.scheme === 'http' ? 'connect' : 'secureConnect', proxy, signal)
+    await this.#proxyReached(plain, proxy, signal)
     let socket: Socket = plain
     if (tls !== undefined) {
       await openTunnel(plain, origin, proxy, signal)
@@ -159,6 +159,18 @@ export class Dialer {
       }
     })
     return socket
+  }
+
+  async #proxyReached(socket: Socket, proxy: ProxyServer, signal: StopSignal): Promise<void> {
+    try {
+      const event = proxy.scheme === 'http' ? 'connect' : 'secureConnect'
+      await settled(socket, event, proxy, signal)
+    } catch (error) {
+      if (!(error instanceof DialError)) throw error
+      const { cause } = error
+      const plain = cause instanceof Error && 'code' in cause && cause.code === notTlsCode
+      throw error.ofProxy(plain ? "write http:// in the proxy's URL, if it is meant" : error.advice)
+    }
   }
 
   #tlsOptions(origin: Origin): ConnectionOptions {

@@ -46,6 +46,9 @@ const alteredCodes = /BAD_RECORD_MAC|DECRYPT_ERROR/
 /** There is no such name. A name server that does not answer has another code: EAI_AGAIN. */
 const unknownName = /^ENOTFOUND$/
 
+/** What Node says of a peer that does not speak TLS. */
+export const notTlsCode = 'ERR_SSL_WRONG_VERSION_NUMBER'
+
 /** What to do about faults that are known, and what to call them where their own text is not fit for who reads it. */
 const faults: readonly {
   readonly code: RegExp
@@ -54,7 +57,7 @@ const faults: readonly {
 }[] = [
   { code: unknownName, advice: () => 'check the name' },
   {
-    code: /^ERR_SSL_WRONG_VERSION_NUMBER$/,
+    code: new RegExp(`^${notTlsCode}$`),
     said: 'what it answers is not TLS',
     advice: (host) => `allow plain http for ${host}, if that is what it speaks`,
   },

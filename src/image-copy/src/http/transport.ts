@@ -2,6 +2,7 @@ import { abortable, Stop } from '../abortable.ts'
 import type { DialPurpose } from './address.ts'
 import { Connection } from './connection.ts'
 import { type Dialer, needsGathering } from './dial.ts'
+import { DialError } from './dial-errors.ts'
 import type { Answer, Exchange, ExchangeOptions } from './exchange.ts'
 import { ExchangeWatch } from './exchange-watch.ts'
 import { hostOf, type Origin, originKey } from './origin.ts'
@@ -38,6 +39,8 @@ interface Pool {
   readonly warming: Promise<Connection>[]
   /** Connections that are open or being opened, busy ones too. */
   count: number
+  /** There was a connection once. */
+  reached: boolean
 }
 
 /** Where a registry is, for rules about what it may point to. */
@@ -230,7 +233,7 @@ export class Transport {
     const key = originKey(origin)
     let pool = this.#pools.get(key)
     if (pool === undefined) {
-      pool = { host: hostOf(origin), idle: [], warming: [], count: 0 }
+      pool = { host: hostOf(origin), idle: [], warming: [], count: 0, reached: false }
       this.#pools.set(key, pool)
     }
     this.#poolOf.set(origin, pool)
@@ -260,8 +263,10 @@ export class Transport {
       connection.attach(socket)
     } catch (error) {
       pool.count -= 1
-      throw error
+      // A name that was there comes back: in clusters it is gone while what it names is restarted.
+      throw pool.reached && error instanceof DialError ? error.passing() : error
     }
+    pool.reached = true
     this.#open.add(connection)
     if (!purpose.derived && connection.remoteAddress !== undefined && origin.proxy === undefined) {
       const whereabouts: Whereabouts = this.whereabouts(purpose.registry)

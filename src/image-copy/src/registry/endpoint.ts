@@ -1,4 +1,3 @@
-import type { StopSignal } from '../abortable.ts'
 import {
   Authenticator,
   type AuthenticatorOptions,
@@ -148,11 +147,11 @@ export class Endpoint {
       const turn = window?.enter(context.signal)
       if (turn !== undefined) await turn
       let failure: RegistryError
-      const refusal = this.#refusal(context)
+      let refusal: RegistryError | undefined
       try {
-        if (refusal !== undefined) throw refusal
         // With the place taken: those before may just have been asked for patience.
-        if (this.#notBefore > 0) await this.#patience(context.signal)
+        if (this.#notBefore > 0) refusal = await this.#patience(context)
+        if (refusal !== undefined) throw refusal
         const done = await work()
         window?.succeeded()
         return done
@@ -236,6 +235,8 @@ export class Endpoint {
         const answer = await this.#send(request, { resource, direct }, shown, context, limits)
         const { status, headers, body, exchange } = answer
         if (direct && reads.has(request.method)) this.#noteRateLimit(headers, context)
+        // Asked with nothing for want of a token: that nobody sees it does not say that it is not there.
+        if (grant?.failure?.retryable && status >= 400 && status !== 401) throw grant.failure
         if (request.expect.includes(status)) {
           if (grant !== undefined) this.#auth?.letIn(grant)
           return { status, headers, body, exchange, resource }
@@ -350,9 +351,13 @@ export class Endpoint {
     return peer
   }
 
-  async #patience(signal: StopSignal): Promise<void> {
-    for (let left = this.#notBefore - now(); left > 0; left = this.#notBefore - now()) {
-      await delay(left, signal)
+  /** Waits as long as the registry asked, which it may prolong meanwhile. @returns why it is not to be asked, if that is too long */
+  async #patience(context: Context): Promise<RegistryError | undefined> {
+    for (;;) {
+      const refusal = this.#refusal(context)
+      const left = this.#notBefore - now()
+      if (refusal !== undefined || left <= 0) return refusal
+      await delay(left, context.signal)
     }
   }
 
