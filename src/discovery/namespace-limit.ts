@@ -59,10 +59,13 @@ export class NamespaceLimit {
     const held = this.#held.get(namespace) ?? newHeld()
     const isFull = !held.images.has(reference) && held.images.size >= this.#limits.images
     if (isFull || this.#waiting.has(namespace)) return false
+    const had = held.images.has(reference)
     this.#held.set(namespace, held)
     held.unused.add(reference)
     weigh(held, reference, this.#contentOf(reference)?.bytes ?? 0)
-    this.#fit(held)
+    if (had) this.#fit(held)
+    // Nothing goes for what nobody uses: two of them would make room for each other for ever.
+    else if (this.#beyond(held).size > 0) drop(held, reference)
     if (held.images.size === 0) this.#held.delete(namespace)
     return held.images.has(reference)
   }

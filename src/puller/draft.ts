@@ -162,7 +162,10 @@ export class Draft {
   #residentsToCome(node: NodeKind, there: readonly Shard[]): number {
     const { wanted, ground } = this.scene
     const groups = Map.groupBy(
-      [...wanted.values()].filter(({ where = '' }) => includes(where, node)),
+      // What fails gets no shard for good before it can be pulled.
+      [...wanted.values()].filter(
+        (item) => includes(item.where ?? '', node) && !this.isPlace(item, 'apart'),
+      ),
       (item) => `${residentKind(item)}/${item.where ?? ''}`,
     )
     const residents = there.filter((shard) => isResident(shard.kind))

@@ -1,6 +1,7 @@
 import type { ImageState, Nodes } from '../state/cached-image.ts'
 import { nodesOf, nowhere } from './node-status.ts'
 import type { Plan } from './plan.ts'
+import { isPullReason } from './verdict.ts'
 
 export interface StandingInput {
   readonly plan: Pick<Plan, 'seen' | 'places' | 'waiting' | 'beyond'>
@@ -33,7 +34,8 @@ export function standingOf(input: StandingInput): ReadonlyMap<string, Nodes> {
   const isUnpulled = (copy: string, last: Nodes | undefined): boolean => {
     const { held, failures } = seen.tally(copy)
     const wasUnpulled = last?.reason === 'CopyNotPulled' && places.has(copy)
-    return held === 0 && (failures.length > 0 || wasUnpulled)
+    const failed = failures.some(({ reason }) => isPullReason(reason))
+    return held === 0 && (failed || wasUnpulled)
   }
   const reasonFor = (
     references: readonly string[],

@@ -31,7 +31,9 @@ export function refreshTags(draft: Draft, where: Where): void {
     if (!following || isStuck(scene, shard)) draft.delete(shard)
     return
   }
-  const rolling = scene.shards.some((one) => isResident(one.kind) && !scene.seen.isRolledOut(one))
+  const rolling = scene.shards.some(
+    (one) => isResident(one.kind) && !scene.seen.isRolledOut(one) && !isStuck(scene, one),
+  )
   if (!rolling && draft.isInTheWay(shard)) {
     draft.delete(shard)
     return

@@ -109,7 +109,9 @@ export class UserCredentials {
         this.#ownSource.read(new Map([[own.reference, [own.identity]]]), signal),
         alongside(shards, signal),
       ])
-      this.#own = mine.images.get(own.reference)?.credentials[0]
+      // Without it the shards would be made anew, and again when it is known.
+      if (mine.isPartial && this.#known === undefined && this.#isEarly) return
+      if (!mine.isPartial) this.#own = mine.images.get(own.reference)?.credentials[0]
       this.#take(reading)
     } catch (error) {
       if (signal.aborted) return
@@ -123,10 +125,8 @@ export class UserCredentials {
   }
 
   #take({ images, isPartial, isRefused, greediest, failed }: CredentialReading): void {
-    const { log, clock, pace } = this.#options
-    // Nodes may hold what a new leader knows nothing of yet.
-    const isEarly = clock.now() < (this.#askedSince ?? 0) + pace.removeMs
-    if (this.#known !== undefined || !isPartial || !isEarly) this.#known = images
+    const { log } = this.#options
+    if (this.#known !== undefined || !isPartial || !this.#isEarly) this.#known = images
     if (failed !== undefined) {
       const { namespace, name, error } = failed
       log.warn({ namespace, secret: name, err: error }, 'a pull secret was not read, trying again')
@@ -137,6 +137,12 @@ export class UserCredentials {
       const text = 'more pull secrets are named than are read in one go, most of them here'
       this.#warnOnce(text, { namespace: greediest })
     } else this.#told = ''
+  }
+
+  /** Nodes may hold what a new leader knows nothing of yet. */
+  get #isEarly(): boolean {
+    const { clock, pace } = this.#options
+    return clock.now() < (this.#askedSince ?? 0) + pace.removeMs
   }
 
   #tell(text: string): void {

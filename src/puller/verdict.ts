@@ -29,6 +29,11 @@ const pullReasons: ReadonlySet<string> = new Set([
   'SignatureValidationFailed',
 ])
 
+/** Whether a node's reason is that it could not get the image, and not what became of it there. */
+export function isPullReason(reason: string): boolean {
+  return pullReasons.has(reason)
+}
+
 /** Waiting reasons of pkg/kubelet/kuberuntime and pkg/kubelet/container: set after the image was found. */
 const startReasons: ReadonlySet<string> = new Set([
   'CreateContainerConfigError',

@@ -41,6 +41,22 @@ describe('namespace limit', () => {
     assert.equal(limit.exceeding('shop').size, 0)
   })
 
+  it('has two images that nobody uses not make room for each other without end', () => {
+    const contents = new Map(
+      ['a', 'b', 'c'].map((image) => [image, { digest: image, bytes: 4 }] as const),
+    )
+    const limit = limitTo(9, 10, contents)
+    for (const image of ['a', 'b']) {
+      limit.take('shop', image)
+      limit.keep('shop', image)
+    }
+    assert.equal(limit.take('shop', 'c'), true)
+    assert.deepEqual(limit.drain(), ['a'])
+    assert.equal(limit.keep('shop', 'a'), false)
+    assert.deepEqual(limit.drain(), [])
+    assert.equal(limit.keep('shop', 'b'), true)
+  })
+
   it('counts what is merely kept, of which the oldest goes for what is used', () => {
     const limit = limitTo(2)
     for (const image of ['a', 'b']) limit.take('shop', image)

@@ -496,6 +496,28 @@ describe('a tag that moves', () => {
     assert.deepEqual(cluster.losses, [])
   })
 
+  it('keeps no new image waiting while a node has no room for what rolls', () => {
+    const driver = start(2)
+    const { cluster } = driver
+    const original = { reference: tag, bestEffort: true }
+    const at = (digest: string, ...others: readonly string[]): void => {
+      cluster.registry.set(tag, digest)
+      driver.wanted = want('r.test/a:1', ...others, { ...original, digest })
+    }
+    at('one')
+    driver.settle()
+    const pods = cluster.pods.bind(cluster)
+    cluster.pods = () => pods().filter((pod) => pod.spec?.nodeName !== 'n3')
+    cluster.addNode('n3')
+    driver.run(700)
+    cluster.behave = (reference, node) => (reference === tag && node === 'n1' ? 'missing' : 'good')
+    at('two')
+    driver.run(700)
+    at('two', 'r.test/new:1')
+    driver.run(30)
+    for (const node of ['n1', 'n2']) assert.ok(cluster.isHeld(node, 'r.test/new:1'))
+  })
+
   it('is noted without touching a pod when it was not known before', () => {
     const driver = start(2, tag)
     driver.settle()
@@ -547,6 +569,19 @@ describe('nodes of several architectures', () => {
       failed: 0,
       failures: [],
     })
+  })
+
+  it('wait for no image of one of them that cannot be pulled', () => {
+    const driver = start(2, 'r.test/a:1')
+    driver.cluster.addNode('a1', 'arm64')
+    driver.platforms.set(amd, ['linux/amd64'])
+    driver.cluster.behave = (reference) => (reference === amd ? 'missing' : 'good')
+    driver.settle()
+    driver.wanted = want('r.test/a:1', amd)
+    driver.run(60)
+    driver.wanted = want('r.test/a:1', amd, 'r.test/new:1')
+    driver.run(60)
+    assert.ok(heldEverywhere(driver, 'r.test/new:1'))
   })
 
   for (const strategy of ['init', 'volume'] as const) {

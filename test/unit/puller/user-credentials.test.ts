@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test'
 import type { PullIdentity } from '../../../src/discovery/discovery.ts'
 import type { KubeClient } from '../../../src/kube/client.ts'
 import { KubeApiError } from '../../../src/kube/errors.ts'
-import { refreshMs, UserCredentials } from '../../../src/puller/user-credentials.ts'
+import { type OwnImage, refreshMs, UserCredentials } from '../../../src/puller/user-credentials.ts'
 import { type FakeKube, type FakeObject, startFakeKube } from '../../support/fake-kube.ts'
 import { ManualClock } from '../../support/manual-clock.ts'
 import { silentLog } from '../../support/silent-log.ts'
@@ -16,7 +16,9 @@ const wanted = new Map([
 ])
 const secrets = { group: '', version: 'v1', plural: 'secrets', namespace: 'team' }
 const { signal } = new AbortController()
-const own = { reference: 'r.test/sleep:1', identity: { namespace: 'kip', secrets: [] } }
+const own: OwnImage = {
+  ...{ reference: 'r.test/sleep:1', identity: { namespace: 'kip', secrets: [] } },
+}
 const removeMs = 2 * refreshMs
 
 describe('the credentials of those who use an image', () => {
@@ -56,9 +58,9 @@ describe('the credentials of those who use an image', () => {
       data: { '.dockerconfigjson': Buffer.from(text).toString('base64') },
     } as FakeObject)
   }
-  async function read(): Promise<void> {
+  async function read(mine = own): Promise<void> {
     wasRead = Promise.withResolvers()
-    credentials.refresh(wanted, [], own, signal)
+    credentials.refresh(wanted, [], mine, signal)
     await wasRead.promise
     clock.advance(refreshMs)
   }
@@ -101,6 +103,20 @@ describe('the credentials of those who use an image', () => {
     assert.equal(known(), 1)
     assert.equal(credentials.known?.get(other)?.someWithout, false)
     assert.deepEqual(named('secret'), ['broken', 'broken', 'broken'])
+  })
+
+  it('are not known to a new leader before that of the sleep image is', async () => {
+    const mine = { ...own, identity: { namespace: 'kip', secrets: ['mine', 'none'] } }
+    putLogin('kip', 'mine', 'kip')
+    kube.fault = ({ path }) => (path.endsWith('/mine') ? { status: 500 } : undefined)
+    await read(mine)
+    assert.deepEqual([known(), credentials.own], [undefined, undefined])
+    kube.fault = undefined
+    await read(mine)
+    assert.deepEqual([known(), credentials.own?.username], [1, 'kip'])
+    kube.fault = ({ path }) => (path.endsWith('/mine') ? { status: 500 } : undefined)
+    await read(mine)
+    assert.equal(credentials.own?.username, 'kip')
   })
 
   it('are what they were while the API server gives none, and unknown when it never did', async () => {
