@@ -2,6 +2,8 @@
 const FIRST_PAUSE_MS = 60_000
 /** A copy may be well and the node lack something, such as credentials, for good: then one look an hour is enough. */
 const LAST_PAUSE_MS = 3_600_000
+/** So long a quiet ends a row of doubts: twice the longest wait of a kubelet between two tries of one pod. */
+const QUIET_MS = 600_000
 
 interface Pause {
   readonly until: number
@@ -27,7 +29,7 @@ export class Doubts {
     const now = this.#now()
     const last = this.#pauses.get(reference)
     if (last !== undefined && now < last.until) return false
-    const isRow = last !== undefined && now < last.until + last.lengthMs
+    const isRow = last !== undefined && now < last.until + Math.max(last.lengthMs, QUIET_MS)
     const lengthMs = isRow ? Math.min(2 * last.lengthMs, LAST_PAUSE_MS) : FIRST_PAUSE_MS
     this.#pauses.set(reference, { until: now + lengthMs, lengthMs })
     this.#open.add(reference)

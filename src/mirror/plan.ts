@@ -58,6 +58,8 @@ export function planMirror(input: {
       const stands = entry?.state === 'Blocked' && entry.code === code
       return stands ? undefined : { ...base, state: 'Blocked', code, message }
     }
+    // The source may be out of reach of kip alone, and pods be pointed at a copy that is gone.
+    if (entry?.state === 'Verified' && isDoubted) return { ...base, state: 'Pending' }
     // Else it would look like work for as long as the source stays away.
     return entry?.state === 'Copying' && !holds
       ? { ...base, state: 'Failed', code, message }

@@ -12,6 +12,17 @@ test('doubts that keep coming count after growing pauses, up to an hour', () => 
   assert.deepEqual(counted, [0, 1, 3, 7, 15, 31, 63, 123, 183, 243])
 })
 
+test('doubts as rare as the tries of one pod are a row too', () => {
+  let now = 0
+  const doubts = new Doubts(() => now)
+  let counted = 0
+  for (let wait = 10_000; now < 600 * minute; wait = Math.min(2 * wait, 5 * minute)) {
+    if (doubts.raise('a')) counted += 1
+    now += wait
+  }
+  assert.ok(counted < 20, `${counted} in ten hours`)
+})
+
 test('a doubt after a long quiet counts at once, and begins a new row', () => {
   let now = 0
   const doubts = new Doubts(() => now)

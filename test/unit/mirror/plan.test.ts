@@ -50,6 +50,12 @@ test('a verified copy that is in doubt is looked at again, and pods go on starti
   assert.deepEqual(doubted, { registry, reference, state: 'Pending', digest })
 })
 
+test('a verified copy that is in doubt is looked at while the source is away, too', () => {
+  const away = { act: false, code: 'SourceUnreachable', text: '' }
+  assert.equal(plan(image({ state: 'Verified', digest }), away, true)?.state, 'Pending')
+  assert.equal(plan(image({ state: 'Verified', digest }), away), undefined)
+})
+
 test('a claim of a worker that is gone does not look like work while the source is away', () => {
   const decision = { act: false, code: 'SourceUnreachable', text: 'its registry does not answer' }
   const entry = plan(image({ state: 'Copying', worker: 'leader/1', digest }), decision)
