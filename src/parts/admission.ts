@@ -38,7 +38,7 @@ export interface AdmissionParts {
 
 /** The webhook: what answers in every replica, and what the leader keeps for it. */
 export async function admissionParts(
-  { client, leaderClient, doubt, settings, log, metrics }: Context,
+  { client, leaderClient, doubt, settings, live, log, metrics }: Context,
   { store, exclusions, mapping, events, sight }: AdmissionPartsOptions,
   signal: AbortSignal,
 ): Promise<AdmissionParts> {
@@ -68,7 +68,11 @@ export async function admissionParts(
   const canChangePolicy =
     settings.admission.pullPolicy !== 'keep' &&
     (await mayChangePullPolicy({ client, doubt, pod, log: component('admission') }, signal))
-  const known = { store, exclusions, workloads, stopped, pullSecret, mapping, settings }
+  // Whether the puller's word counts changes while kip runs.
+  const known = {
+    ...{ store, exclusions, workloads, stopped, pullSecret, mapping },
+    settings: live.view(),
+  }
   const admission = createAdmission({
     ...known,
     canChangePolicy,
