@@ -474,14 +474,19 @@ describe('a tag that moves', () => {
     assert.deepEqual(cluster.losses, [])
   })
 
+  /** Moves the tag, which is an original, beside an image that is held and others. */
+  function moving(driver: Driver) {
+    return (digest: string, ...others: readonly string[]): void => {
+      driver.cluster.registry.set(tag, digest)
+      const original = { reference: tag, bestEffort: true, digest }
+      driver.wanted = want('r.test/a:1', ...others, original)
+    }
+  }
+
   it('keeps no new image waiting while a node cannot pull what it is now', () => {
     const driver = start(2)
     const { cluster } = driver
-    const original = { reference: tag, bestEffort: true }
-    const at = (digest: string, ...others: readonly string[]): void => {
-      cluster.registry.set(tag, digest)
-      driver.wanted = want('r.test/a:1', ...others, { ...original, digest })
-    }
+    const at = moving(driver)
     at('one')
     driver.settle()
     cluster.behave = (reference, node) => (reference === tag && node === 'n1' ? 'missing' : 'good')
@@ -499,11 +504,7 @@ describe('a tag that moves', () => {
   it('keeps no new image waiting while a node has no room for what rolls', () => {
     const driver = start(2)
     const { cluster } = driver
-    const original = { reference: tag, bestEffort: true }
-    const at = (digest: string, ...others: readonly string[]): void => {
-      cluster.registry.set(tag, digest)
-      driver.wanted = want('r.test/a:1', ...others, { ...original, digest })
-    }
+    const at = moving(driver)
     at('one')
     driver.settle()
     const pods = cluster.pods.bind(cluster)

@@ -86,6 +86,11 @@ describe('standingOf', () => {
       assert.equal(reason(look(['failed'], image), [copy, image]), undefined)
     })
 
+    it('says nothing of the kind of one that was pulled and cannot be mounted', () => {
+      const mounted = look(['failed'], copy, false, 'CreateContainerError')
+      assert.equal(reason(mounted), undefined)
+    })
+
     it('counts no node that cannot run the sleep image', () => {
       assert.equal(reason(look(['pending'], copy, true)), undefined)
     })
@@ -93,8 +98,13 @@ describe('standingOf', () => {
 })
 
 /** What one node each says of a reference. */
-function look(verdicts: readonly Verdict[], reference = copy, isBlocked = false): Survey {
-  const failure = { reason: 'ErrImagePull', message: 'unauthorized' }
+function look(
+  verdicts: readonly Verdict[],
+  reference = copy,
+  isBlocked = false,
+  why = 'ErrImagePull',
+): Survey {
+  const failure = { reason: why, message: 'unauthorized' }
   const shard = {
     ...{ name: 'kip', object: 'kip', revision: 0, kind: 'fresh' as const, index: 1 },
     members: [{ container: 'a', reference }],
