@@ -118,6 +118,7 @@ async function copyPair(
     referrers: args.referrers,
     foreignLayers: args.foreignLayers,
     recheck: args.recheck,
+    verify: args.verify,
     signal,
     onEvent,
   }

@@ -22,6 +22,8 @@ export interface CopyArguments {
   /** Hosts from which foreign layers may be read; undefined: they are left where they are. */
   readonly foreignLayers: readonly string[] | undefined
   readonly recheck: boolean
+  /** Who verifies blobs. */
+  readonly verify: 'stream' | 'target'
   readonly concurrency: number
   readonly hosts: HostArguments
   /** Docker configurations with credentials; undefined: the default one. */
@@ -59,6 +61,8 @@ docker.io/library/nginx:latest, a target user/app is docker.io/user/app:latest.
   --referrers             also what points at the image: referrers, cosign signatures, attestations and SBOMs
   --foreign-layers HOST   also foreign layers, from the source or from their URLs at this host, as often as wanted
   --recheck               look at every part even when the target's tag has the digest already
+  --verify stream|target  who holds layers against their digests: kip while they pass, as by default, or the target alone,
+                          which takes half the CPU; only for targets known to refuse what lacks its digest
   --dry-run               write nothing; tell how many bytes would be sent
   --output text|json      json: one object a line and image, and one for all at the end
   --http HOST             speak plain http to this registry, as often as wanted
@@ -84,6 +88,7 @@ const OPTIONS = {
   referrers: { type: 'boolean', default: false },
   'foreign-layers': { type: 'string', multiple: true },
   recheck: { type: 'boolean', default: false },
+  verify: { type: 'string', default: 'stream' },
   'dry-run': { type: 'boolean', default: false },
   output: { type: 'string', default: 'text' },
   ...HOST_OPTIONS,
@@ -116,6 +121,9 @@ export function parseCopyArguments(argv: readonly string[]): CopyArguments {
   }
   if (values.output !== 'text' && values.output !== 'json') {
     faults.push(`--output ${JSON.stringify(values.output)}: give text or json`)
+  }
+  if (values.verify !== 'stream' && values.verify !== 'target') {
+    faults.push(`--verify ${JSON.stringify(values.verify)}: give stream or target`)
   }
   if (!/^[1-9]\d{0,2}$/.test(values.concurrency)) {
     faults.push(`--concurrency ${JSON.stringify(values.concurrency)}: give a number from 1 to 999`)
@@ -155,6 +163,7 @@ export function parseCopyArguments(argv: readonly string[]): CopyArguments {
     referrers: values.referrers,
     foreignLayers: values['foreign-layers'],
     recheck: values.recheck,
+    verify: values.verify === 'target' ? 'target' : 'stream',
     concurrency: Number(values.concurrency),
     hosts,
     sourceAuth,

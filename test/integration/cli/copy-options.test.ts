@@ -48,6 +48,21 @@ describe('what kip copy is told of all images', { timeout: 120_000 }, () => {
     assert.ok(held().get(digest)?.equals(bytes))
   })
 
+  test('--verify target leaves what was altered to a target that refuses it', async () => {
+    await source.client.push(sampleImage({ layers: [noise('altered', 100_000)] }), 'a/b', 'v1')
+    source.mangle = (bytes, what) =>
+      what === 'blob' && bytes.length === 100_000 ? noise('another', bytes.length) : bytes
+    const attempts = () =>
+      target.takeLog().filter((line) => line.startsWith('PUT /v2/c/d/blobs/uploads/ID 400'))
+    const hashed = await kip(pair())
+    assert.deepEqual([hashed.code, attempts()], [1, []])
+    const run = await kip(['--verify', 'target', ...pair()])
+    assert.equal(run.code, 1)
+    assert.match(run.stderr, /DIGEST_INVALID.*\[COPY_DIGEST_MISMATCH\]/)
+    assert.equal(attempts().length, 3)
+    assert.equal(target.repository('c/d').tags.size, 0)
+  })
+
   /** Copies six images. @returns the most that were under way at a time; none goes on before so many have begun */
   async function mostAtATime(options: readonly string[], together: number): Promise<number> {
     const names = ['a', 'b', 'c', 'd', 'e', 'f']

@@ -23,12 +23,14 @@ describe('arguments of kip copy', () => {
     assert.equal(args.list, undefined)
     assert.equal(args.concurrency, 8)
     assert.equal(args.output, 'text')
+    assert.equal(args.verify, 'stream')
   })
 
   test('options may stand anywhere and be repeated', () => {
     const args = parseCopyArguments([
       ...['--platform', 'linux/amd64', 'a', '--platform=linux/arm64,linux/arm/v7', 'b'],
       ...['--http', 'x:5000', '--http', '[::1]:5000', '--dry-run', '--referrers', '--output=json'],
+      ...['--verify', 'target'],
       ...['--foreign-layers', 'mcr.microsoft.com'],
       ...['--trust-realm', 'gitlab.corp', '--trust-realm=auth.corp:8443'],
     ])
@@ -38,6 +40,7 @@ describe('arguments of kip copy', () => {
     assert.deepEqual(args.hosts.http, ['x:5000', '[::1]:5000'])
     assert.equal(args.dryRun && args.referrers, true)
     assert.equal(args.output, 'json')
+    assert.equal(args.verify, 'target')
   })
 
   test('Docker Hub may be called by its other name in options too', () => {
@@ -100,12 +103,12 @@ describe('arguments of kip copy', () => {
       parseCopyArguments([
         ...['only-one', '--output', 'xml', '--concurrency', '0'],
         ...['--http', 'http://x', '--foreign-layers', 'x/y', '--platform', 'linux'],
-        ...['--trust-realm', 'https://auth.corp'],
+        ...['--trust-realm', 'https://auth.corp', '--verify', 'source'],
       ]),
     )
-    assert.equal(faults.length, 7)
+    assert.equal(faults.length, 8)
     const every =
-      /SOURCE.*\n.*xml.*\n.*concurrency.*\n.*http:\/\/x.*\n.*https:\/\/auth\.corp.*\n.*x\/y.*\n.*"linux"/
+      /SOURCE.*\n.*xml.*\n.*"source".*\n.*concurrency.*\n.*http:\/\/x.*\n.*https:\/\/auth\.corp.*\n.*x\/y.*\n.*"linux"/
     assert.match(faults.join('\n'), every)
   })
 

@@ -121,6 +121,8 @@ async function run(seed: number): Promise<'copied' | 'failed'> {
   await using behind = await FaultProxy.start({ port: target.port, random, rate })
   trouble(source, random, rate)
   trouble(target, random, rate)
+  // Whoever verifies, what is altered is found, and sent anew.
+  const verify = random() < 0.3 ? 'target' : 'stream'
   const client = createRegistryClient({
     hosts: () => ({ http: secured.tls === undefined }),
     ca: tls.ca,
@@ -133,13 +135,13 @@ async function run(seed: number): Promise<'copied' | 'failed'> {
   try {
     const from = { registry: before.host, repository: 'from/image', tag: 'v1' }
     const to = { registry: behind.host, repository: 'to/image', tag: 'v1' }
-    const { digest } = await copyImage(client, from, to)
+    const { digest } = await copyImage(client, from, to, { verify })
     assert.equal(digest, image.digest)
   } catch (error) {
     assert.ok(error instanceof RegistryError, `no error of the copier: ${error}`)
     assert.match(error.message, /\S{10,}/)
     if (process.env.KIP_FAULT_SHOW)
-      console.log(`seed ${seed} rate ${rate}: ${error.code} ${error.message}`)
+      console.log(`seed ${seed} rate ${rate} ${verify}: ${error.code} ${error.message}`)
     outcome = 'failed'
   } finally {
     await client.close()

@@ -1,5 +1,6 @@
 import type { Hash } from 'node:crypto'
 import { algorithmOf, createDigester, digestOf } from '../digest.ts'
+import type { RunningHash } from './running-hash.ts'
 
 /** Copies of the state on the way; an upload that broke is resumed at most this part of the blob before the break. */
 const checkpoints = 64
@@ -9,7 +10,7 @@ const minInterval = 4 * 1024 * 1024
  * A running digest that can go back to an earlier position, so that a transfer which resumes there still hashes every byte
  * exactly once.
  */
-export class CheckpointedHash {
+export class CheckpointedHash implements RunningHash {
   readonly #digest: string
   readonly #size: number
   readonly #interval: number
@@ -25,7 +26,6 @@ export class CheckpointedHash {
     this.#interval = Math.max(minInterval, Math.ceil(size / checkpoints))
   }
 
-  /** Bytes hashed so far. */
   get position(): number {
     return this.#position
   }
@@ -44,7 +44,6 @@ export class CheckpointedHash {
     }
   }
 
-  /** Goes back to the last known state at or before `position`. @returns where that is */
   rewind(position: number): number {
     if (this.#position === 0) return 0
     this.#whole = undefined
@@ -55,7 +54,6 @@ export class CheckpointedHash {
     return this.#position
   }
 
-  /** The digest of what was hashed; nothing can be added afterwards without {@link rewind}. */
   finish(): string {
     if (this.#whole !== undefined) return this.#whole
     const hash = this.#hash ?? createDigester(this.#digest)

@@ -7,6 +7,7 @@ import { type ForeignLayers, foreignFailure, foreignSource } from '../registry/f
 import type { Repository } from '../registry/repository.ts'
 import type { BlobOutcome } from './blob-outcome.ts'
 import type { DryRun } from './dry-run.ts'
+import type { Verifier } from './running-hash.ts'
 import { headBlob } from './small-blob.ts'
 import { transferBlob } from './transfer.ts'
 import { cancelUpload, startUpload, type UploadSession } from './upload-session.ts'
@@ -15,6 +16,7 @@ export interface PlaceBlobParts {
   readonly source: Repository
   readonly target: Repository
   readonly blob: Descriptor
+  readonly verify: Verifier
   /** Undefined: foreign layers stay where their URLs point. */
   readonly foreign: ForeignLayers | undefined
   /** What is known of the blob at the target's registry. */
@@ -78,7 +80,7 @@ function requireEmptyDigest(blob: Descriptor, source: Repository): void {
 }
 
 async function bring(parts: PlaceBlobParts): Promise<BlobOutcome> {
-  const { source, target, blob, known, context, outlook } = parts
+  const { source, target, blob, verify, known, context, outlook } = parts
   const { endpoint } = target.write
   const holder = source.registry === target.registry ? source.name : known.holder
   if (holder !== undefined && endpoint.learned.mount !== 'broken') {
@@ -89,7 +91,7 @@ async function bring(parts: PlaceBlobParts): Promise<BlobOutcome> {
       try {
         await inSlots(parts, () => {
           begun = true
-          return transferBlob({ source, target, blob, context, session })
+          return transferBlob({ source, target, blob, verify, context, session })
         })
       } catch (error) {
         if (!begun) await cancelUpload(target, session, context)
@@ -102,7 +104,7 @@ async function bring(parts: PlaceBlobParts): Promise<BlobOutcome> {
     if (endpoint.learned.selfMount === 'broken') {
       if (await headBlob(target, blob, context)) return 'present'
       const session = startUpload(target, context)
-      const sent = await transferBlob({ source, target, blob, context, session })
+      const sent = await transferBlob({ source, target, blob, verify, context, session })
       return sent ? 'copied' : 'present'
     }
     const guess = outlook.lacksBlobs || blob.size <= cheapBytes
@@ -112,7 +114,7 @@ async function bring(parts: PlaceBlobParts): Promise<BlobOutcome> {
       outlook.lacksBlobs = false
       return 'present'
     }
-    const sent = await transferBlob({ source, target, blob, context, session: settled })
+    const sent = await transferBlob({ source, target, blob, verify, context, session: settled })
     outlook.lacksBlobs = sent
     return sent ? 'copied' : 'present'
   })

@@ -1,9 +1,11 @@
-import { RegistryError } from '../errors.ts'
+import { partyOf, RegistryError } from '../errors.ts'
 import type { Descriptor } from '../image/manifest.ts'
 import type { Context } from '../registry/context.ts'
-import type { Repository } from '../registry/repository.ts'
+import type { Place, Repository } from '../registry/repository.ts'
 import type { Learned } from '../registry/requests.ts'
 import { CheckpointedHash } from './checkpointed-hash.ts'
+import { NoHash } from './no-hash.ts'
+import type { Verifier } from './running-hash.ts'
 import { headBlob } from './small-blob.ts'
 import { Attempt, type Way } from './upload-attempt.ts'
 import { cancelUpload, startUpload, type UploadSession, uploadStatus } from './upload-session.ts'
@@ -12,6 +14,7 @@ export interface TransferParts {
   readonly source: Repository
   readonly target: Repository
   readonly blob: Descriptor
+  readonly verify: Verifier
   readonly context: Context
   /**
    * The upload to send to, or a promise of it, so that the download opens at the same time. Undefined: the blob turned out
@@ -71,9 +74,9 @@ async function drop(held: Held, { target, context }: TransferParts): Promise<voi
 }
 
 async function transfer(parts: TransferParts, held: Held): Promise<boolean> {
-  const { source, target, blob, context } = parts
+  const { source, target, blob, verify, context } = parts
   const { endpoint } = target.write
-  const hash = new CheckpointedHash(blob.digest, blob.size)
+  const hash = verify === 'target' ? new NoHash() : new CheckpointedHash(blob.digest, blob.size)
   const places = [...source.reads]
   let session: TransferParts['session'] | undefined = parts.session
   let way = endpoint.learned.uploadStep
@@ -96,8 +99,13 @@ async function transfer(parts: TransferParts, held: Held): Promise<boolean> {
       if (context.signal.aborted || !(error instanceof RegistryError)) throw error
       const refused = attempt.uploadRefused(error)
       if (!error.retryable && !refused) {
+        if (!isMismatch(error)) throw error
+        const nobodyLooked = verify === 'target' && !attempt.lostSource
         mismatchesLeft -= 1
-        if (!isMismatch(error) || mismatchesLeft === 0) throw error
+        if (mismatchesLeft === 0)
+          throw nobodyLooked ? alteredSomewhere(error, parts, places) : error
+        // It may have been the mirror.
+        if (nobodyLooked && places.length > 1) places.shift()
         // Not every registry that takes chunks puts them together.
         if (inChunks(way, blob) && !attempt.lostSource) {
           way = 0
@@ -170,10 +178,24 @@ function isAboutUpload(error: RegistryError, { resumed }: Attempt): boolean {
   return error.status === 404 && /BLOB_UPLOAD_UNKNOWN/.test(error.message)
 }
 
-/** The bytes were altered: between source and here, which we see, or between here and target, which the target sees. */
+/** The bytes were altered: before they came here, which we see if we look, or on the way to the target, which that sees. */
 function isMismatch(error: RegistryError): boolean {
   return (
     error.code === 'COPY_DIGEST_MISMATCH' ||
     (error.status === 400 && /DIGEST_INVALID/.test(error.message))
+  )
+}
+
+/** The target refused the bytes, and nobody looked at them before it. */
+function alteredSomewhere(
+  error: RegistryError,
+  { source, target, blob }: TransferParts,
+  [from]: readonly Place[],
+): RegistryError {
+  const host = from?.endpoint.host ?? source.registry
+  return new RegistryError(
+    'COPY_DIGEST_MISMATCH',
+    `blob ${blob.digest} came to ${target.registry} with other bytes than it names: they were altered in the storage of ${host} or on the way from there; a copy that verifies in the stream tells where (${error.message})`,
+    { ...partyOf(error), status: error.status, cause: error },
   )
 }

@@ -1,7 +1,7 @@
 import { Stop } from '../abortable.ts'
 import { now } from '../clock.ts'
 import { algorithmOf } from '../digest.ts'
-import { partyOf, RegistryError } from '../errors.ts'
+import { partyOf, printable, RegistryError } from '../errors.ts'
 import { ConnectionLostError } from '../http/protocol-error.ts'
 import type { Descriptor } from '../image/manifest.ts'
 import type { Context } from '../registry/context.ts'
@@ -10,8 +10,8 @@ import { describeUrl, failureOfAnswer, failureOfExchange } from '../registry/fai
 import type { Place, Repository } from '../registry/repository.ts'
 import type { RegistryAnswer, UploadRequest } from '../registry/requests.ts'
 import { BlobPump } from './blob-pump.ts'
-import type { CheckpointedHash } from './checkpointed-hash.ts'
 import { download } from './download.ts'
+import type { RunningHash } from './running-hash.ts'
 import { sessionOf, type UploadSession } from './upload-session.ts'
 
 /** Largest body of one PATCH; undefined: one PUT with all bytes in it. */
@@ -33,7 +33,7 @@ export interface AttemptParts {
   readonly target: Repository
   readonly blob: Descriptor
   readonly context: Context
-  readonly hash: CheckpointedHash
+  readonly hash: RunningHash
   /** Where the blob is read, best first; those that turn out not to have it are taken out. */
   readonly places: Place[]
   readonly way: Way
@@ -92,7 +92,7 @@ export class Attempt {
         })
       },
     })
-    // What the target holds whole was read whole, and is right.
+    // What the target holds whole was read whole, and is right, or the target will say so.
     const fetched = sendFrom === blob.size ? undefined : download(places, blob, pump, inner)
     // Ends the upload too.
     const fetching = fetched?.catch((error) => {
@@ -133,14 +133,7 @@ export class Attempt {
     const { url, offset } = session
     const answer = await this.#send('PUT', url, offset, blob.size - offset, pump, context)
     this.session = undefined
-    const stored = answer.headers.get('docker-content-digest')
-    if (stored?.startsWith(`${algorithmOf(blob.digest)}:`) === false) {
-      throw new RegistryError(
-        'COPY_REFUSED',
-        `${answer.resource.host} stored blob ${blob.digest} as ${stored.slice(0, 100)}: it does not support this kind of digest`,
-        { ...answer.resource.party, status: 201 },
-      )
-    }
+    requireStored(answer, blob)
   }
 
   async #send(
@@ -186,6 +179,18 @@ export class Attempt {
       throw failure
     }
   }
+}
+
+/** @throws RegistryError when the registry says that it stored something else */
+function requireStored({ headers, resource }: RegistryAnswer, { digest }: Descriptor): void {
+  const stored = headers.get('docker-content-digest')
+  if (stored === undefined || stored === digest) return
+  const sameKind = stored.startsWith(`${algorithmOf(digest)}:`)
+  throw new RegistryError(
+    sameKind ? 'COPY_DIGEST_MISMATCH' : 'COPY_REFUSED',
+    `${resource.host} stored blob ${digest} as ${printable(stored, 100)}: ${sameKind ? 'its bytes were altered on the way there' : 'it does not support this kind of digest'}`,
+    { ...resource.party, status: 201 },
+  )
 }
 
 function answeredEarly({ url, party }: UploadRequest['resource'], status: number): RegistryError {

@@ -1,5 +1,6 @@
 import { Stop } from '../abortable.ts'
 import type { DryRun } from '../blob/dry-run.ts'
+import type { Verifier } from '../blob/running-hash.ts'
 import { loadCryptoMeanwhile } from '../crypto-module.ts'
 import { RegistryError } from '../errors.ts'
 import { type CopyEvent, createJob, type Job } from '../events.ts'
@@ -41,6 +42,17 @@ export interface CopyOptions extends AroundChoice {
    * since registries take none for less.
    */
   readonly recheck?: boolean | undefined
+  /**
+   * Who holds the blobs that are sent against their digests. `stream`, the default: this process, while the bytes pass, so that
+   * no wrong blob comes to be in the target, and the error says on which side it was altered. `target`: the target alone, which
+   * spares the hashing, half of the CPU of a large copy. It is trusted to refuse bytes that do not have the digest of the closing
+   * PUT, for which the distribution spec has an error, 400 `DIGEST_INVALID`, but no duty. What it refuses is sent anew, twice, and
+   * then fails the copy with `COPY_DIGEST_MISMATCH`, and no word where it was altered. A target that does not look keeps what was
+   * altered in the source's storage or on the way, under a digest that it does not have, and nobody knows before somebody pulls
+   * it and looks. Sizes, and the digests of manifests and of what is read here, are verified here in both.
+   * https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes
+   */
+  readonly verify?: Verifier | undefined
   readonly signal?: AbortSignal | undefined
   readonly onEvent?: ((event: CopyEvent) => void) | undefined
 }
@@ -170,6 +182,7 @@ async function copyRoot(parts: RootParts): Promise<CopyResult> {
     platforms,
     foreign: hosts && { client, hosts },
     recheck,
+    verify: options.verify ?? 'stream',
     dryRun,
   })
   let tagged = held?.digest === found.digest

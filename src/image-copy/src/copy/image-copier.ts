@@ -1,6 +1,7 @@
 import type { BlobOutcome } from '../blob/blob-outcome.ts'
 import type { DryRun } from '../blob/dry-run.ts'
 import { type Outlook, placeBlob } from '../blob/place-blob.ts'
+import type { Verifier } from '../blob/running-hash.ts'
 import { partyOf, RegistryError } from '../errors.ts'
 import { type Descriptor, isForeign, type Manifest, parseManifest } from '../image/manifest.ts'
 import { isManifestEntry } from '../image/media-types.ts'
@@ -41,6 +42,8 @@ export interface ImageCopierOptions {
   readonly foreign: ForeignLayers | undefined
   /** Look at every part of a manifest that the target has too. */
   readonly recheck: boolean
+  /** Who verifies the blobs that are sent. */
+  readonly verify: Verifier
   /** Given: nothing is written, and what would be is counted. */
   readonly dryRun: DryRun | undefined
 }
@@ -283,11 +286,12 @@ export class ImageCopier {
   }
 
   #place(blob: Descriptor, context: Context): Promise<BlobOutcome> {
-    const { client, source, target, foreign, dryRun } = this.#options
+    const { client, source, target, foreign, verify, dryRun } = this.#options
     return placeBlob({
       source,
       target,
       blob,
+      verify,
       foreign,
       known: client.ledger.of(target.route.main.host, blob.digest),
       outlook: this.#outlook,

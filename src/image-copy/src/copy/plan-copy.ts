@@ -19,7 +19,10 @@ export interface CopyPlan {
   readonly skipped: number
 }
 
-/** Options of {@link planCopy}: those of the copy. Events tell of images, retries and pulls left, and of no parts. */
+/**
+ * Options of {@link planCopy}: those of the copy, of which `verify` changes nothing here. Events tell of images, retries and pulls
+ * left, and of no parts.
+ */
 export type PlanOptions = CopyOptions
 
 /** Finds out what a copy would move, by the copy's own way, and writes nothing. @throws RegistryError */
