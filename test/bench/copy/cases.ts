@@ -33,6 +33,14 @@ export const cases: readonly Case<World>[] = [
     goals: [wall(['crane'], 0.92), cpu(['crane'], 0.97), rss(64)],
   },
   {
+    // oras verifies no blob: beside it kip leaves that to the target too.
+    name: 'large-verify-target',
+    title: 'image of 1.5 GiB, cold, http, blobs verified by the target alone',
+    contenders: singles('http', 'bench/large', ['oras'], ['--verify', 'target']),
+    warmUp: true,
+    goals: [wall(['oras'], 1), cpu(['oras'], 1), rss(64)],
+  },
+  {
     name: 'large-tls',
     title: 'image of 1.5 GiB, cold, TLS',
     contenders: singles('tls', 'bench/large', ['crane', 'podman-image']),
@@ -145,10 +153,11 @@ function singles(
   link: Link,
   repository: SingleImage,
   peers: readonly SingleTool[],
+  kipOptions: readonly string[] = [],
 ): (world: World) => Promise<readonly Contender[]> {
   return async (world) => {
     await world.digest(repository)
-    const tools = singleTools(world.programs)
+    const tools = singleTools(world.programs, kipOptions)
     const item: Item = { source: `${repository}:1`, target: `${repository}:1` }
     return ([OURS, ...peers] as const).map((name) =>
       copyContender({ world, link, cold: true, tool: tools[name], items: () => [item] }),

@@ -89,14 +89,17 @@ const FORGETFUL: readonly string[] = [
   'sh',
 ]
 
-/** Tools for one image. */
-export function singleTools(programs: Programs): Readonly<Record<SingleTool, Tool>> {
+/** Tools for one image; kip with these options besides its defaults. */
+export function singleTools(
+  programs: Programs,
+  kipOptions: readonly string[] = [],
+): Readonly<Record<SingleTool, Tool>> {
   const { crane, regctl, oras, podmanImage, skopeo } = programs
   return {
     kip: {
       name: 'kip',
       env: imageEnvironment(),
-      command: async (route, items) => kipSingle(programs.kip, route, items),
+      command: async (route, items) => kipSingle(programs.kip, route, items, kipOptions),
     },
     crane: {
       name: 'crane',
@@ -193,8 +196,13 @@ export function craneInTurn({ crane }: Programs): Tool {
   }
 }
 
-function kipSingle(kip: Command, route: Route, items: readonly Item[]): Command {
-  return [...kip, 'copy', ...kipFlags(route), ...ends(route, items)]
+function kipSingle(
+  kip: Command,
+  route: Route,
+  items: readonly Item[],
+  options: readonly string[],
+): Command {
+  return [...kip, 'copy', ...options, ...kipFlags(route), ...ends(route, items)]
 }
 
 async function kipList(
