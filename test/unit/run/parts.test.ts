@@ -1,4 +1,9 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { request } from 'node:https'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { issueAuthority, issueServing } from '../../../certs/issue.ts'
 import { defaultLifetimes } from '../../../certs/lifetimes.ts'
@@ -16,8 +21,10 @@ import { clusterParts } from '../../../src/parts/cluster.ts'
 import type { Context } from '../../../src/parts/context.ts'
 import { group, plural, version } from '../../../src/state/cached-image.ts'
 import { tinyImage } from '../../cluster/images/tiny.ts'
+import { freePorts } from '../../cluster/ports.ts'
 import { type FakeKube, type FakeObject, startFakeKube } from '../../support/fake-kube.ts'
 import { FakeRegistry } from '../../support/fake-registry.ts'
+import { digestOf, reviewOf } from '../../support/pods.ts'
 import { waitUntil } from '../../support/wait-until.ts'
 
 const namespace = 'kip'
@@ -95,6 +102,7 @@ async function assemble(
 
 interface Replica {
   readonly live: LiveSettings
+  readonly parts: Parts
   /** Resolves when all that leads has ended. */
   lead(): Promise<void>
 }
@@ -107,11 +115,12 @@ async function start(...given: Parameters<typeof assemble>): Promise<Replica> {
   const running = [runTogether(parts.everywhere, signal)]
   stop = async () => {
     controller.abort()
+    await parts.admission?.close()
     await Promise.all(running)
     await client.close()
   }
   return {
-    live,
+    ...{ live, parts },
     lead() {
       leaderClient.enter({ holds: () => !signal.aborted, token: 'one', signal })
       const leading = runTogether(parts.leading, signal)
@@ -253,6 +262,68 @@ describe('a replica whose webhook still waits for its certificate', { timeout: 3
     })
   }
 })
+
+describe('the webhook', { timeout: 30_000 }, () => {
+  it('goes by the mode of the puller that was changed while it runs', async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), 'kip-parts-'))
+    t.after(() => rm(folder, { recursive: true }))
+    const lifetimes = { now: Date.now(), lifetimes: defaultLifetimes }
+    const authority = await issueAuthority(lifetimes)
+    const pair = await issueServing(authority, { ...lifetimes, names: ['127.0.0.1'] })
+    await writeFile(join(folder, 'tls.crt'), pair.certificate)
+    await writeFile(join(folder, 'tls.key'), pair.key)
+    const [port = 0] = await freePorts(1)
+    const data = {
+      KIP_ADMISSION_ENABLED: 'true',
+      KIP_ADMISSION_URL: `https://127.0.0.1:${port}`,
+      KIP_ADMISSION_PORT: `${port}`,
+      KIP_ADMISSION_CERTIFICATE: 'files',
+      KIP_ADMISSION_CERTIFICATE_FOLDER: folder,
+      KIP_MIRROR_REGISTRY: 'backup.test',
+    }
+    const shop = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } }
+    kube.put({ group: '', version: 'v1', plural: 'namespaces' }, shop)
+    kube.put(cachedImages, unpulledCopy)
+    const { live, parts } = await start(clusterParts, data)
+    await waitUntil('the webhook serves', () => parts.waiting().length === 0)
+    const answer = (): Promise<unknown> => outcomeOf(port, authority.certificate)
+    assert.equal(await answer(), 'web: CopyNotPulled r.test/a:1')
+    configure({ ...data, KIP_PULLER_MODE: 'external' })
+    await waitUntil('the change', () => live.current.puller.mode === 'external')
+    // Nobody tells any longer whether nodes can pull the copy.
+    assert.match(String(await answer()), /^web: Rewritten /)
+  })
+})
+
+/** Of an image whose copy is verified, and which no node could pull. */
+const unpulledCopy = {
+  apiVersion: `${group}/${version}`,
+  kind: 'CachedImage',
+  metadata: { name: 'a' },
+  spec: { reference: 'r.test/a:1' },
+  status: {
+    source: { state: 'Available', digest: digestOf('a'), checkedAt: '2027-01-01T00:00:00Z' },
+    mirrors: [
+      {
+        ...{ registry: 'backup.test', state: 'Verified' },
+        ...{ reference: 'backup.test/r.test/a:1', digest: digestOf('a') },
+      },
+    ],
+    nodes: { desired: 1, cached: 0, pulling: 0, failed: 1, reason: 'CopyNotPulled' },
+  },
+}
+
+/** What the webhook says of the images of a new pod. */
+async function outcomeOf(port: number, ca: string): Promise<unknown> {
+  const pod = { spec: { containers: [{ name: 'web', image: 'r.test/a:1' }] } }
+  const headers = { 'content-type': 'application/json' }
+  const sent = request({ host: '127.0.0.1', port, path: '/mutate', method: 'POST', ca, headers })
+  sent.end(JSON.stringify(reviewOf(pod)))
+  const [response] = await once(sent, 'response')
+  let text = ''
+  for await (const chunk of response.setEncoding('utf8')) text += chunk
+  return JSON.parse(text).response.auditAnnotations.images
+}
 
 function isWatchOfMap({ path, query }: FakeKube['requests'][number]): boolean {
   return path.endsWith('/configmaps') && query.watch !== undefined
