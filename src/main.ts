@@ -103,6 +103,17 @@ async function readInput(signal: AbortSignal): Promise<string> {
 const output = new LateOutput('stdout')
 const errors = new LateOutput('stderr')
 
+function onCrash(tell: (error: unknown) => void): void {
+  process.on('uncaughtException', (error) => {
+    try {
+      tell(error)
+    } finally {
+      // Also where it cannot be told: nobody knows what state it left behind.
+      process.exit(1)
+    }
+  })
+}
+
 /**
  * Keeps V8 from its optimising compilers, which take 12 MiB, and from waking threads to collect what is young, of which there
  * is too little to share out.
@@ -139,6 +150,7 @@ async function main(): Promise<number> {
     terminal: process.getBuiltinModule('node:tty').isatty(2) ? errors.stream : undefined,
     program: import.meta.filename,
     version: manifest.version,
+    onCrash,
     // With handlers, neither signal would end a process that waits for a named pipe's other end.
     get signal() {
       return signal()

@@ -4,7 +4,8 @@ import { clusterNetworks } from './cluster-networks.ts'
 import { createMapping } from './images/mapping.ts'
 import { connectCluster } from './kube/connect.ts'
 import { Doubt } from './kube/doubt.ts'
-import { createLog } from './metrics/log.ts'
+import { withLastWords } from './last-words.ts'
+import { createLog, type Logger } from './metrics/log.ts'
 import { createMetrics } from './metrics/metrics.ts'
 import { findCpuCgroup } from './mirror/cpu-cgroup.ts'
 import { CpuShare } from './mirror/cpu-share.ts'
@@ -15,13 +16,8 @@ import { createRegistries } from './registries.ts'
 import { createClusterStore } from './state/cluster-store.ts'
 
 /** The copying half of the mirror, in a child process of the leader; told by IPC what to do. */
-export async function mirrorWorker({
-  env,
-  readFile,
-  complain,
-  version,
-  signal,
-}: Invocation): Promise<number> {
+export async function mirrorWorker(invocation: Invocation): Promise<number> {
+  const { complain, onCrash, signal } = invocation
   if (process.send === undefined) {
     complain(
       'kip: mirror-worker is started by kip itself; use kip run, or kip copy to copy an image',
@@ -32,22 +28,36 @@ export async function mirrorWorker({
   signal.addEventListener('abort', () => stop.abort(signal.reason))
   // Without the leader nobody would take the claims back, so the worker ends with it.
   process.once('disconnect', () => stop.abort(new Error('the leader is gone')))
-  const { id, settings } = await firstMessage(stop.signal)
-  const log = createLog(settings.log).child({ component: 'mirror', worker: id })
+  const told = await firstMessage(stop.signal)
+  const log = createLog(told.settings.log).child({ component: 'mirror', worker: told.id })
+  return await withLastWords({ log, onCrash, signal: stop.signal }, () =>
+    copyUntil(stop.signal, { invocation, told, log }),
+  )
+}
+
+/** Copies what there is to copy until the signal aborts. */
+async function copyUntil(
+  signal: AbortSignal,
+  {
+    invocation: { env, readFile, version },
+    told: { id, settings },
+    log,
+  }: { readonly invocation: Invocation; readonly told: StartMessage; readonly log: Logger },
+): Promise<number> {
   const metrics = createMetrics({ processMetrics: false })
-  const client = await connectCluster({ kubeconfig: settings.kubeconfig, env, signal: stop.signal })
+  const client = await connectCluster({ kubeconfig: settings.kubeconfig, env, signal })
   const registry = createRegistries({
     settings,
     authorities: readAuthorities({ caFile: settings.registries.caFile, readFile }),
     readFile,
-    clusterNetworks: await clusterNetworks(client, env, stop.signal, new Doubt({ client })),
+    clusterNetworks: await clusterNetworks(client, env, signal, new Doubt({ client })),
     userAgent: `kip/${version}`,
     writeBackup: true,
   })
   const store = createClusterStore({ client, log, metrics })
   try {
     await Promise.all([
-      store.run(stop.signal),
+      store.run(signal),
       runMirrorWorker(
         {
           store,
@@ -62,7 +72,7 @@ export async function mirrorWorker({
           now: Date.now,
           random: Math.random,
         },
-        stop.signal,
+        signal,
       ),
     ])
     return 0

@@ -12,6 +12,7 @@ import { connectCluster } from './kube/connect.ts'
 import { Doubt } from './kube/doubt.ts'
 import { KubeApiError } from './kube/errors.ts'
 import { guardWrites } from './kube/guarded-client.ts'
+import { withLastWords } from './last-words.ts'
 import { type Parts, serve } from './lifecycle.ts'
 import { LiveSettings } from './live-settings.ts'
 import { createLog, type Logger } from './metrics/log.ts'
@@ -26,7 +27,7 @@ import { settleHeap } from './settle-heap.ts'
 
 /** `kip run`: the whole program in one replica, until the signal aborts. */
 export async function run(invocation: Invocation): Promise<number> {
-  const { argv, env, readFile, print, complain, version, signal } = invocation
+  const { argv, env, readFile, print, complain, version, onCrash, signal } = invocation
   const asked = standaloneFlag(argv)
   if (asked !== undefined) {
     print(asked === 'version' ? `kip ${version}` : renderUsage())
@@ -40,8 +41,16 @@ export async function run(invocation: Invocation): Promise<number> {
     for (const fault of error.faults) complain(`kip: ${fault}`)
     return 2
   }
-  const { settings, warnings } = loaded
-  const log = createLog(settings.log)
+  const log = createLog(loaded.settings.log)
+  return await withLastWords({ log, onCrash, signal }, () => runWith(loaded, log, invocation))
+}
+
+async function runWith(
+  { settings, warnings }: ReturnType<typeof loadSettings>,
+  log: Logger,
+  invocation: Invocation,
+): Promise<number> {
+  const { argv, env, readFile, version, signal } = invocation
   for (const warning of warnings) log.warn({ component: 'config' }, warning)
   const metrics = createMetrics()
   metrics.gauge('kip_info', 'The version that runs.', ['version']).set({ version }, 1)

@@ -17,6 +17,8 @@ export interface Invocation {
   /** The program's own module, for a child process that runs another subcommand. */
   readonly program: string
   readonly version: string
+  /** Has an error that nobody caught told of before it ends the process with 1. Default: as Node does, on standard error. */
+  readonly onCrash: (tell: (error: unknown) => void) => void
   /** Aborted by SIGTERM and SIGINT, which until it is first asked for end the process as they do any other. */
   readonly signal: AbortSignal
 }

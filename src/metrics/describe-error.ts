@@ -27,6 +27,19 @@ export function describeError(error: unknown): ErrorDescription {
   return describe(error, 0)
 }
 
+/** {@link describeError}, always with a stack: what nobody caught was not expected there, whatever its code. */
+export function describeUncaught(error: unknown): ErrorDescription {
+  const description = describe(error, 0)
+  const stack = error instanceof Error ? error.stack : undefined
+  return stack === undefined ? description : { ...description, stack: redactUrls(stack) }
+}
+
+/** Whether an error is a condition that kip knows: it has a code of kip's own. */
+export function isExpected(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  return typeof code === 'string' && ownCode.test(code)
+}
+
 function describe(error: unknown, depth: number): ErrorDescription {
   if (!(error instanceof Error)) return { type: typeof error, message: redactUrls(String(error)) }
   const fields: Record<string, unknown> = {}
@@ -35,14 +48,12 @@ function describe(error: unknown, depth: number): ErrorDescription {
     if (typeof value === 'string') fields[key] = redactUrls(value)
     if (typeof value === 'number' || typeof value === 'boolean') fields[key] = value
   }
-  const code = fields.code
-  const expected = typeof code === 'string' && ownCode.test(code)
   const deeper = depth < maxDepth
   return {
     ...fields,
     type: error.name,
     message: redactUrls(error.message),
-    ...(!expected && depth === 0 && error.stack && { stack: redactUrls(error.stack) }),
+    ...(!isExpected(error) && depth === 0 && error.stack && { stack: redactUrls(error.stack) }),
     ...(deeper && error.cause !== undefined && { cause: describe(error.cause, depth + 1) }),
     ...(deeper &&
       error instanceof AggregateError && {

@@ -117,7 +117,7 @@ async function issueByHand(folder: string): Promise<void> {
   const code = await certs({
     argv: ['issue', '--out', folder, '--name', '127.0.0.1'],
     ...{ env: {}, readFile: fail, readInput: fail, print: () => {}, complain: fail },
-    ...{ program: '', version: '0', signal },
+    ...{ program: '', version: '0', onCrash: fail, signal },
   })
   assert.equal(code, 0)
 }

@@ -12,6 +12,7 @@ const floors: Readonly<Record<string, number>> = {
   'src/run.ts': 5,
   'src/parts': 5,
   'src/lifecycle.ts': 5,
+  'src/last-words.ts': 5,
   'src/multi-cluster.ts': 5,
   'src/live-settings.ts': 5,
   'src/mode.ts': 5,

@@ -43,6 +43,7 @@ async function call(...argv: readonly string[]) {
     complain: (text) => complaints.push(text),
     program: '',
     version: '0',
+    onCrash: () => assert.fail('nothing is left uncaught'),
     signal,
   }
   const code = await certs(invocation)

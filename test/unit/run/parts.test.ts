@@ -86,7 +86,7 @@ async function assemble(
   const live = new LiveSettings({ client, doubt, settings, argv: [], env, readFile, log })
   const metrics = createMetrics({ processMetrics: false })
   const no = (): never => assert.fail('nothing of the kind here')
-  const said = { print: no, complain: no, readInput: no, program: '', version: '1' }
+  const said = { print: no, complain: no, readInput: no, onCrash: no, program: '', version: '1' }
   const invocation = { ...said, argv: [], env, readFile, signal }
   const context = {
     ...{ settings, live, client, leaderClient, doubt },
