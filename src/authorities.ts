@@ -14,7 +14,7 @@ export interface AuthoritiesOptions {
  *
  * @throws ConfigError naming the setting and its file
  */
-export function readAuthorities({ caFile, readFile }: AuthoritiesOptions): string {
+function readAuthorities({ caFile, readFile }: AuthoritiesOptions): string {
   if (caFile === '') return ''
   const named = { name: 'registries.caFile', path: caFile, faultOf: faultOfAuthorities }
   return readNamedFile({ ...named, readFile })

@@ -1,4 +1,3 @@
-import { readAuthorities } from './authorities.ts'
 import type { Invocation } from './cli/invocation.ts'
 import { clusterNetworks } from './cluster-networks.ts'
 import { createMapping } from './images/mapping.ts'
@@ -40,7 +39,7 @@ async function copyUntil(
   signal: AbortSignal,
   {
     invocation: { env, readFile, version },
-    told: { id, settings },
+    told: { id, settings, authorities },
     log,
   }: { readonly invocation: Invocation; readonly told: StartMessage; readonly log: Logger },
 ): Promise<number> {
@@ -48,7 +47,7 @@ async function copyUntil(
   const client = await connectCluster({ kubeconfig: settings.kubeconfig, env, signal })
   const registry = createRegistries({
     settings,
-    authorities: readAuthorities({ caFile: settings.registries.caFile, readFile }),
+    authorities,
     readFile,
     clusterNetworks: await clusterNetworks(client, env, signal, new Doubt({ client })),
     userAgent: `kip/${version}`,

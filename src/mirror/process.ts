@@ -22,6 +22,8 @@ export interface StartMessage {
   readonly type: 'start'
   readonly id: string
   readonly settings: Settings
+  /** Trusted for registries besides the system's, in PEM; empty: none. */
+  readonly authorities: string
 }
 
 /** What a worker tells its parent. */
@@ -35,6 +37,8 @@ export interface MirrorProcessOptions {
   /** What its environment is made from. */
   readonly env: NodeJS.ProcessEnv
   readonly settings: Settings
+  /** What each worker is to trust from its start on: a file that it read itself may be broken by then. */
+  readonly authorities: () => string
   /** Identity of this replica; claims of its workers begin with it. */
   readonly identity: string
   /** What there is to do: without any no worker runs. */
@@ -88,6 +92,7 @@ async function runOnce(
   id: string,
   signal: AbortSignal,
 ): Promise<string | undefined> {
+  const authorities = options.authorities()
   const child = await startChild(options)
   if (typeof child === 'string') return child
   const exited = exitOf(child)
@@ -111,7 +116,8 @@ async function runOnce(
   })
   try {
     yieldToAdmission(child)
-    const message: StartMessage = { type: 'start', id, settings: options.settings }
+    const { settings } = options
+    const message: StartMessage = { type: 'start', id, settings, authorities }
     child.send(message, (error) => {
       if (!error) return
       unreachable(error)

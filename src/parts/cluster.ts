@@ -32,7 +32,7 @@ export async function clusterParts(context: Context, signal: AbortSignal): Promi
   const authorities = createAuthorities({
     caFile: settings.registries.caFile,
     readFile: invocation.readFile,
-    log: component('resolver'),
+    log: component('registries'),
   })
   const pending = new Set<string>()
   const waitFor = (name: string, done: Promise<unknown>) => {
@@ -132,7 +132,7 @@ export async function clusterParts(context: Context, signal: AbortSignal): Promi
       ),
     )
   if (settings.mirror.registry !== '')
-    leading.push(mirrorPart(context, { store, mapping, onUnpulled }))
+    leading.push(mirrorPart(context, { store, mapping, authorities, onUnpulled }))
   if (!settings.admission.enabled) {
     const log = component('admission')
     leading.push((signal) => removeWebhookConfiguration({ client: leaderClient, log }, signal))
@@ -161,10 +161,12 @@ function mirrorPart(
   {
     store,
     mapping,
+    authorities,
     onUnpulled,
   }: {
     readonly store: ImageStore
     readonly mapping: Mapping
+    readonly authorities: () => string
     readonly onUnpulled: Set<(reference: string) => void>
   },
 ): Part {
@@ -178,7 +180,10 @@ function mirrorPart(
         decide: (image) =>
           decide({ reference: image.reference, image, mapping, settings, now: Date.now() }).mirror,
         keepWorker: (hooks, signal) =>
-          keepMirrorProcess({ program, env, settings, identity, log: own, ...hooks }, signal),
+          keepMirrorProcess(
+            { program, env, settings, authorities, identity, log: own, ...hooks },
+            signal,
+          ),
         onUnpulled: (listener) => {
           onUnpulled.add(listener)
           return () => onUnpulled.delete(listener)

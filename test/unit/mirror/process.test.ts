@@ -37,6 +37,7 @@ test('a worker runs only while there is something to copy, and each has a name o
   const ended = keepMirrorProcess(
     {
       ...{ program: file, settings: defaultSettings, identity: 'leader', idleMs: 20 },
+      authorities: () => '',
       env: { ...process.env, MALLOC_TRIM_THRESHOLD_: '131072', KIP_KEPT: 'kept' },
       log: silentLog(),
       work: {
@@ -86,6 +87,7 @@ async function keepUntilItWorks(
   const ended = keepMirrorProcess(
     {
       ...{ program: file, settings: options.settings ?? defaultSettings, identity: 'leader', log },
+      authorities: () => '',
       get env() {
         return options.env?.() ?? process.env
       },

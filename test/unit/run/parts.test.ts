@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { request } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { issueAuthority, issueServing } from '../../../certs/issue.ts'
 import { defaultLifetimes } from '../../../certs/lifetimes.ts'
 import { configurationName, configurations, webhookName } from '../../../certs/trusted-bundle.ts'
@@ -24,15 +26,19 @@ import { tinyImage } from '../../cluster/images/tiny.ts'
 import { freePorts } from '../../cluster/ports.ts'
 import { type FakeKube, type FakeObject, startFakeKube } from '../../support/fake-kube.ts'
 import { FakeRegistry } from '../../support/fake-registry.ts'
+import { kubeconfigOf } from '../../support/kubeconfig.ts'
 import { digestOf, reviewOf } from '../../support/pods.ts'
 import { waitUntil } from '../../support/wait-until.ts'
 
 const namespace = 'kip'
+const program = fileURLToPath(new URL('../../../src/main.ts', import.meta.url))
 const core = (plural: string) => ({ group: '', version: 'v1', plural, namespace })
 const apps = (plural: string) => ({ group: 'apps', version: 'v1', plural, namespace })
 const leases = { group: 'coordination.k8s.io', version: 'v1', plural: 'leases', namespace }
 const cachedImages = { group, version, plural }
-type Status = { readonly source?: object } | undefined
+type Status =
+  | { readonly source?: object; readonly mirrors?: readonly { readonly state: string }[] }
+  | undefined
 type DaemonSet = FakeObject & { readonly spec: { readonly template: PodTemplateSpec } }
 
 let kube: FakeKube
@@ -86,7 +92,7 @@ async function assemble(
   const live = new LiveSettings({ client, doubt, settings, argv: [], env, readFile, log })
   const metrics = createMetrics({ processMetrics: false })
   const no = (): never => assert.fail('nothing of the kind here')
-  const said = { print: no, complain: no, readInput: no, onCrash: no, program: '', version: '1' }
+  const said = { print: no, complain: no, readInput: no, onCrash: no, program, version: '1' }
   const invocation = { ...said, argv: [], env, readFile, signal }
   const context = {
     ...{ settings, live, client, leaderClient, doubt },
@@ -216,14 +222,9 @@ describe('the resolver of the leader', () => {
   })
 
   it('trusts the authorities that it knows while their file is broken', async () => {
-    const lifetimes = { now: Date.now(), lifetimes: defaultLifetimes }
-    const authority = await issueAuthority(lifetimes)
-    const { certificate: cert, key } = await issueServing(authority, {
-      ...lifetimes,
-      names: ['127.0.0.1'],
-    })
-    let ca = authority.certificate
-    await using registry = await FakeRegistry.start({ tls: { cert, key, ca } })
+    const tls = await issueTls()
+    let { ca } = tls
+    await using registry = await FakeRegistry.start({ tls })
     await registry.client.push(tinyImage(1), 'look', '1')
     const { host } = registry
     const data = {
@@ -236,6 +237,35 @@ describe('the resolver of the leader', () => {
     lead()
     await waitUntil('the source', () =>
       kube.list(cachedImages).some(({ status }) => (status as Status)?.source),
+    )
+  })
+})
+
+describe('the mirror of the leader', { timeout: 60_000 }, () => {
+  it('copies while the file of the authorities is broken, by those that it knows', async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), 'kip-parts-'))
+    t.after(() => rm(folder, { recursive: true }))
+    const tls = await issueTls()
+    await using registry = await FakeRegistry.start({ tls })
+    await registry.client.push(tinyImage(1), 'look', '1')
+    const { host } = registry
+    const [caFile, kubeconfig] = [join(folder, 'ca.pem'), join(folder, 'kubeconfig')]
+    await writeFile(caFile, tls.ca)
+    await writeFile(kubeconfig, kubeconfigOf(kube))
+    const data = {
+      IMAGES: `look=${host}/look:1`,
+      KIP_KUBECONFIG: kubeconfig,
+      KIP_MIRROR_REGISTRY: `${host}/backup`,
+      KIP_REGISTRIES_ALLOW: host,
+      KIP_REGISTRIES_CA_FILE: caFile,
+    }
+    const { lead } = await start(clusterParts, data, (path) => readFileSync(path, 'utf8'))
+    await writeFile(caFile, tls.ca.slice(0, 100))
+    void lead()
+    await waitUntil(
+      'the copy',
+      () => kube.list(cachedImages).some(({ status }) => isVerified(status as Status)),
+      40_000,
     )
   })
 })
@@ -267,11 +297,9 @@ describe('the webhook', { timeout: 30_000 }, () => {
   it('goes by the mode of the puller that was changed while it runs', async (t) => {
     const folder = await mkdtemp(join(tmpdir(), 'kip-parts-'))
     t.after(() => rm(folder, { recursive: true }))
-    const lifetimes = { now: Date.now(), lifetimes: defaultLifetimes }
-    const authority = await issueAuthority(lifetimes)
-    const pair = await issueServing(authority, { ...lifetimes, names: ['127.0.0.1'] })
-    await writeFile(join(folder, 'tls.crt'), pair.certificate)
-    await writeFile(join(folder, 'tls.key'), pair.key)
+    const { cert, key, ca } = await issueTls()
+    await writeFile(join(folder, 'tls.crt'), cert)
+    await writeFile(join(folder, 'tls.key'), key)
     const [port = 0] = await freePorts(1)
     const data = {
       KIP_ADMISSION_ENABLED: 'true',
@@ -286,7 +314,7 @@ describe('the webhook', { timeout: 30_000 }, () => {
     kube.put(cachedImages, unpulledCopy)
     const { live, parts } = await start(clusterParts, data)
     await waitUntil('the webhook serves', () => parts.waiting().length === 0)
-    const answer = (): Promise<unknown> => outcomeOf(port, authority.certificate)
+    const answer = (): Promise<unknown> => outcomeOf(port, ca)
     assert.equal(await answer(), 'web: CopyNotPulled r.test/a:1')
     configure({ ...data, KIP_PULLER_MODE: 'external' })
     await waitUntil('the change', () => live.current.puller.mode === 'external')
@@ -294,6 +322,17 @@ describe('the webhook', { timeout: 30_000 }, () => {
     assert.match(String(await answer()), /^web: Rewritten /)
   })
 })
+
+/** An identity for servers on this machine, and who issued it. */
+async function issueTls(): Promise<Record<'cert' | 'key' | 'ca', string>> {
+  const lifetimes = { now: Date.now(), lifetimes: defaultLifetimes }
+  const authority = await issueAuthority(lifetimes)
+  const pair = await issueServing(authority, { ...lifetimes, names: ['127.0.0.1'] })
+  return { cert: pair.certificate, key: pair.key, ca: authority.certificate }
+}
+
+const isVerified = (status: Status): boolean =>
+  status?.mirrors?.some(({ state }) => state === 'Verified') === true
 
 /** Of an image whose copy is verified, and which no node could pull. */
 const unpulledCopy = {
