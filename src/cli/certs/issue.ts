@@ -1,4 +1,4 @@
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { CertificateError } from '../../../certs/errors.ts'
 import type { Authority } from '../../../certs/identity.ts'
@@ -14,6 +14,12 @@ export interface IssueByHandOptions {
   readonly days: number
   /** Unix ms. */
   readonly now: number
+}
+
+interface File {
+  readonly name: string
+  readonly text: string
+  readonly mode: number
 }
 
 const dayMs = 24 * 3_600_000
@@ -41,12 +47,15 @@ export async function issueByHand(options: IssueByHandOptions): Promise<number> 
     const message = `no certificate stands for all of ${names.join(', ')}: use plain host names or IP addresses`
     throw new CertificateError('KIP_CERTS_NAMES', message)
   }
-  if (found === undefined) {
-    await write(folder, 'ca.key', authority.key, 0o600)
-    await write(folder, 'ca.crt', authority.certificate, 0o644)
-  }
-  await write(folder, 'tls.key', serving.key, 0o600)
-  await write(folder, 'tls.crt', serving.certificate, 0o644)
+  const authorityFiles: readonly File[] = [
+    { name: 'ca.key', text: authority.key, mode: 0o600 },
+    { name: 'ca.crt', text: authority.certificate, mode: 0o644 },
+  ]
+  await write(folder, [
+    ...(found === undefined ? authorityFiles : []),
+    { name: 'tls.key', text: serving.key, mode: 0o600 },
+    { name: 'tls.crt', text: serving.certificate, mode: 0o644 },
+  ])
   return issued.validToDate.getTime()
 }
 
@@ -95,12 +104,33 @@ async function makeBelow(folder: string): Promise<void> {
   }
 }
 
-/** Under its name it appears whole, and never readable by more than it should be. */
-async function write(folder: string, file: string, text: string, mode: number): Promise<void> {
-  const path = join(folder, file)
+/**
+ * Under their names they appear whole, and never readable by more than they should be; none before all are written, so that
+ * no full disk leaves half an authority, or a key beside another's certificate.
+ */
+async function write(folder: string, files: readonly File[]): Promise<void> {
+  const written: string[] = []
   try {
-    await writeFile(`${path}.new`, `${text.trim()}\n`, { mode })
-    await rename(`${path}.new`, path)
+    for (const { name, text, mode } of files) {
+      const path = `${join(folder, name)}.new`
+      await changing(join(folder, name), async () => {
+        const file = await open(path, 'w', mode)
+        written.push(path)
+        await file.writeFile(`${text.trim()}\n`).finally(() => file.close())
+      })
+    }
+    for (const { name } of files) {
+      const path = join(folder, name)
+      await changing(path, () => rename(`${path}.new`, path))
+    }
+  } finally {
+    for (const path of written) await rm(path, { force: true })
+  }
+}
+
+async function changing(path: string, change: () => Promise<unknown>): Promise<void> {
+  try {
+    await change()
   } catch (cause) {
     throw failure(`${path} cannot be written`, cause)
   }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, rmdir, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
@@ -79,6 +79,21 @@ describe('kip certs issue', () => {
     const { code, complaints } = await call('issue', '--out', folder)
     assert.equal(code, 1)
     assert.match(complaints, /half an authority, no ca\.key/)
+  })
+
+  test('a folder that cannot take all files gets none of them', async (t) => {
+    const folder = await folderOf(t)
+    // In the place of the last file that is written.
+    await mkdir(join(folder, 'tls.crt.new'))
+    const { code, complaints } = await call('issue', '--out', folder)
+    assert.deepEqual(
+      [code, complaints],
+      [1, `kip certs: ${folder}/tls.crt cannot be written (EISDIR)`],
+    )
+    assert.deepEqual(await readdir(folder), ['tls.crt.new'])
+    await rmdir(join(folder, 'tls.crt.new'))
+    assert.equal((await call('issue', '--out', folder)).code, 0)
+    assert.deepEqual((await readdir(folder)).sort(), ['ca.crt', 'ca.key', 'tls.crt', 'tls.key'])
   })
 
   test('a folder is made with those above it', async (t) => {
