@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { isRegistryHost, type TagSelection } from '@containers/image-copy'
+import { faultOfPlatform, isRegistryHost, type TagSelection } from '@containers/image-copy'
 import { UsageError } from '../errors.ts'
 import { readArguments } from '../read-arguments.ts'
 import { HOST_OPTIONS, type HostArguments, parseHostArguments } from './host-arguments.ts'
@@ -138,9 +138,8 @@ export function parseCopyArguments(argv: readonly string[]): CopyArguments {
   }
   const platforms = (values.platform ?? []).flatMap((text) => text.split(','))
   for (const platform of platforms) {
-    if (!/^\w+\/[\w-]+(\/[\w.]+)?$/.test(platform)) {
-      faults.push(`--platform ${JSON.stringify(platform)}: give one like linux/amd64`)
-    }
+    const fault = faultOfPlatform(platform)
+    if (fault !== undefined) faults.push(`--platform ${JSON.stringify(platform)}: ${fault}`)
   }
   const named = (option: 'authfile' | 'src-authfile' | 'dest-authfile'): NamedFile | undefined => {
     const file = values[option]

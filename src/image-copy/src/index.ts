@@ -35,6 +35,7 @@ export {
 export { faultOfAuthorities } from './http/authorities.ts'
 export { type ProxyChoice, type ProxyVariables, proxyFromVariables } from './http/proxy.ts'
 export { faultOfClientCertificate } from './http/tls-identity.ts'
+export { faultOfPlatform } from './image/platform.ts'
 export {
   formatReference,
   type ImageReference,

@@ -112,6 +112,15 @@ describe('arguments of kip copy', () => {
     assert.match(faults.join('\n'), every)
   })
 
+  test('a platform of odd letters is a fault of the arguments, not of kip', () => {
+    const odd = ['a_b/x', 'linux/amd64/v_8', 'linux//v8', 'lïnux/amd64']
+    const faults = faultsOf(() => parseCopyArguments(['a', 'b', '--platform', odd.join(',')]))
+    assert.deepEqual(
+      faults,
+      odd.map((text) => `--platform "${text}": give one like linux/amd64 or linux/arm/v7`),
+    )
+  })
+
   test('a list and an image, or standard input for two things, are refused', () => {
     assert.match(faultsOf(() => parseCopyArguments(['--from-file', 'l', 'a', 'b']))[0] ?? '', /or/)
     const twice = ['--from-file', '-', '--src-authfile', '-']

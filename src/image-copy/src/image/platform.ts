@@ -18,11 +18,18 @@ export function formatPlatform({ os, architecture, variant }: Platform): string 
  * @throws TypeError
  */
 export function parsePlatform(text: string): Platform {
-  const parts = /^([a-z0-9]+)\/([a-z0-9_-]+)(?:\/([a-z0-9.]+))?$/i.exec(text.trim())
-  if (parts === null)
-    throw new TypeError(`platform "${text.slice(0, 100)}" must be like linux/amd64 or linux/arm/v7`)
-  const [, os = '', architecture = '', variant] = parts
+  const fault = faultOfPlatform(text)
+  if (fault !== undefined)
+    throw new TypeError(`platform ${JSON.stringify(text.slice(0, 100))}: ${fault}`)
+  const [, os = '', architecture = '', variant] = form.exec(text.trim()) ?? []
   return normalizePlatform({ os, architecture, variant })
+}
+
+const form = /^([a-z0-9]+)\/([a-z0-9_-]+)(?:\/([a-z0-9.]+))?$/i
+
+/** What is wrong with `os/architecture[/variant]` as an option of a copy has it; undefined when nothing is. */
+export function faultOfPlatform(text: string): string | undefined {
+  return form.test(text.trim()) ? undefined : 'give one like linux/amd64 or linux/arm/v7'
 }
 
 /** One spelling for each platform. */
