@@ -154,3 +154,16 @@ test('one connection that breaks after bodies were refused makes the pieces no s
   await copy()
   assert.deepEqual(bodies('PATCH', 202).slice(0, 4), [MiB, MiB, MiB, MiB])
 })
+
+test('a host whose connections break under bodies of 100 kB is given smaller ones yet', async () => {
+  await start({})
+  const image = await pushed('smallest', 300_000)
+  target.interceptor = (request) => {
+    const breaks = Number(request.headers['content-length']) > 100_000
+    if (breaks) request.socket.destroy()
+    return breaks
+  }
+  await copy()
+  assert.equal(target.repository('c/d').tags.get('v1'), image.digest)
+  assert.deepEqual(bodies('PATCH', 202).slice(0, 4), [65_536, 65_536, 65_536, 65_536])
+})

@@ -35,11 +35,13 @@ const ways: readonly Way[] = [
 ]
 /** A stretch after which a transfer that breaks counts as moving. */
 const worthwhileBytes = 4 * 1024 * 1024
+/** So many broken connections are no chance: the next try is in another way. */
+const maxLosses = 3
 /**
- * Without such a stretch between them: three in one way, and one in each of five others. With some 40 s of delays in between they
- * outlive more than other requests do, since bytes that were sent are worth it.
+ * Without such a stretch between them: some in the first way, and one in each other, so that each has its try. With some 50 s of
+ * delays in between they outlive more than other requests do, since bytes that were sent are worth it.
  */
-const maxTries = 8
+const maxTries = maxLosses + ways.length - 1
 /** Bytes altered on the way may be whole the next time; in the registry's storage they never are. */
 const maxMismatches = 3
 
@@ -127,7 +129,7 @@ async function transfer(parts: TransferParts, held: Held): Promise<boolean> {
       }
       if (attempt.lostUpload) {
         losses += 1
-        if (losses >= 3 && way + 1 < ways.length) way += 1
+        if (losses >= maxLosses && way + 1 < ways.length) way += 1
       }
       const isWorthwhile = attempt.sent > furthest + worthwhileBytes
       if (isWorthwhile) losses = 0
