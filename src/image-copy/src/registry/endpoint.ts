@@ -92,6 +92,11 @@ export class Endpoint {
   readonly #whereabouts: ReturnType<Transport['whereabouts']>
   /** For what the caller named. */
   #ownPeer: Peer | undefined
+  /**
+   * Patience outlives a restart. Of a server that never answered, one request's is enough for all: it is `absent` until it does, and
+   * each request tries once.
+   */
+  #standing: 'unknown' | 'absent' | 'present' = 'unknown'
   #notBefore = 0
   /** What {@link #notBefore} comes from. */
   #askedBy: RegistryError | undefined
@@ -163,9 +168,16 @@ export class Endpoint {
         window?.leave()
       }
       this.noteTrouble(failure)
-      if (attempt >= Math.min(retry.attempts, context.tries ?? retry.attempts)) throw failure
+      if (attempt >= retry.attempts) this.#noteAbsence(failure)
+      const tries = this.#standing === 'absent' ? 1 : (context.tries ?? retry.attempts)
+      if (attempt >= Math.min(retry.attempts, tries)) throw failure
       await this.backOff(attempt, failure, '', context)
     }
+  }
+
+  /** @param failure after which there is no patience left */
+  #noteAbsence({ code }: RegistryError): void {
+    if (code === 'COPY_UNREACHABLE' && this.#standing === 'unknown') this.#standing = 'absent'
   }
 
   /**
@@ -234,6 +246,7 @@ export class Endpoint {
         const shown = direct ? grant?.authorization : undefined
         const answer = await this.#send(request, { resource, direct }, shown, context, limits)
         const { status, headers, body, exchange } = answer
+        if (direct) this.#standing = 'present'
         if (direct && reads.has(request.method)) this.#noteRateLimit(headers, context)
         // Asked with nothing for want of a token: that nobody sees it does not say that it is not there.
         if (grant?.failure?.retryable && status >= 400 && status !== 401) throw grant.failure

@@ -2,7 +2,10 @@ import { offAbort, onAbort, type StopSignal } from '../abortable.ts'
 
 /** How often and how patiently a request is tried again. */
 export interface RetryOptions {
-  /** Tries of one request in all. Default 6: with the delays below, a restart of a registry (about 10 s) is outlived. */
+  /**
+   * Tries of one request in all. Default 6: with the delays below, a restart of a registry (about 10 s) is outlived. When a host
+   * that never answered has used up those of one request, each of the others is tried once, until it does answer.
+   */
   readonly attempts: number
   /** Longest delay before the second try, in milliseconds; doubles from try to try. Default 400. */
   readonly baseMs: number
