@@ -13,6 +13,7 @@ import { type CopyArguments, copyUsage, parseCopyArguments } from './copy/argume
 import { copyCredentials } from './copy/credentials.ts'
 import { outcomeOfFailure } from './copy/failure.ts'
 import { readHostOptions } from './copy/host-options.ts'
+import { inLanes } from './copy/in-lanes.ts'
 import { type CopyEntry, type CopyPair, readCopyEntry, readCopyList } from './copy/items.ts'
 import { readNamed, readNamedInput } from './copy/named-file.ts'
 import { type Outcome, Tally } from './copy/outcome.ts'
@@ -57,14 +58,15 @@ async function copyAll(args: CopyArguments, invocation: Invocation): Promise<num
     reporter.outcome(pair, outcome)
   }
   try {
-    const options = { concurrency, signal, onEvent: reporter.event, onFailure: tell }
+    const options = {
+      ...{ concurrency, platforms: args.platforms, signal },
+      ...{ onEvent: reporter.event, onFailure: tell, onDated: reporter.dated },
+    }
     const { images, pairs } = await selectImages(client, entries, options)
     reporter.expect(images)
-    const lane = async (): Promise<void> => {
-      for (const pair of pairs)
-        tell(pair, await copyPair(client, pair, args, signal, reporter.event))
-    }
-    await Promise.all(Array.from({ length: Math.min(concurrency, images) }, lane))
+    await inLanes(concurrency, pairs, async (pair) => {
+      tell(pair, await copyPair(client, pair, args, signal, reporter.event))
+    })
   } finally {
     // The client is not closed: its idle connections keep no process alive, and the process's end closes them at once.
     reporter.end()

@@ -21,6 +21,8 @@ export interface SampleOptions {
   readonly format?: 'oci' | 'docker'
   readonly layerType?: string
   readonly algorithm?: 'sha256' | 'sha512'
+  /** When it was made; default: it does not say. */
+  readonly created?: string
   /** Fields of the manifest besides config and layers. */
   readonly extra?: Readonly<Record<string, unknown>>
   /** Layer descriptors without bytes here. */
@@ -34,13 +36,16 @@ export function sampleImage(options: SampleOptions): Image {
     platform = 'linux/amd64',
     format = 'oci',
     algorithm,
+    created,
     extra,
     foreign = [],
   } = options
   const types = mediaTypes[format]
   const [os, architecture, variant] = platform.split('/')
   const config = blob(
-    Buffer.from(JSON.stringify({ os, architecture, variant, layers: layers.length, extra })),
+    Buffer.from(
+      JSON.stringify({ os, architecture, variant, created, layers: layers.length, extra }),
+    ),
     algorithm,
   )
   const blobs = layers.map((bytes) => blob(bytes, algorithm))

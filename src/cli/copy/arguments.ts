@@ -1,10 +1,10 @@
 import { parseArgs } from 'node:util'
-import { faultOfPlatform, isRegistryHost, type TagSelection } from '@containers/image-copy'
+import { faultOfPlatform, isRegistryHost } from '@containers/image-copy'
 import { UsageError } from '../errors.ts'
 import { readArguments } from '../read-arguments.ts'
 import { HOST_OPTIONS, type HostArguments, parseHostArguments } from './host-arguments.ts'
 import { optionsElsewhere } from './options-elsewhere.ts'
-import { asOption, parseSelection, TAG_OPTIONS } from './tag-options.ts'
+import { asOption, parseSelection, TAG_OPTIONS, type WantedTags } from './tag-options.ts'
 
 /** What the arguments of `kip copy` ask for, before any file is read. */
 export interface CopyArguments {
@@ -12,7 +12,7 @@ export interface CopyArguments {
   /** Source and target; undefined with {@link list}. */
   readonly pair: readonly [string, string] | undefined
   /** Which tags of them; undefined: they are images. Whether its range is one is not known yet. */
-  readonly selection: TagSelection | undefined
+  readonly selection: WantedTags | undefined
   /** File with a source and a target a line; `-` is standard input. */
   readonly list: string | undefined
   readonly output: 'text' | 'json'
@@ -55,6 +55,8 @@ docker.io/library/nginx:latest, a target user/app is docker.io/user/app:latest.
                           for it
   --latest N              only the newest N versions
   --pre-releases          pre-releases are versions too
+  --created-since WHEN    of all these, only those whose image was made since then: a date (2026-01-31 or 2026-01-31T12:00Z)
+                          or an age (12h, 30d, 4w); each is asked for
   --concurrency N         images at a time; default 8
   --platform OS/ARCH      only this platform, linux/amd64 or linux/arm/v7, as often as wanted, or several with commas;
                           the index stays whole, so the target must allow gaps

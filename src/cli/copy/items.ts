@@ -1,11 +1,6 @@
-import {
-  faultOfVersionRange,
-  formatReference,
-  type ImageReference,
-  type TagSelection,
-} from '@containers/image-copy'
+import { faultOfVersionRange, formatReference, type ImageReference } from '@containers/image-copy'
 import { allUsable, UsageError } from '../errors.ts'
-import { asOption, isTagWord, parseTagWords } from './tag-options.ts'
+import { asOption, isTagWord, parseTagWords, type WantedTags } from './tag-options.ts'
 import { parseTyped, parseTypedTarget } from './typed-reference.ts'
 
 /** One image to copy. */
@@ -16,7 +11,7 @@ export interface CopyPair {
 
 /** What somebody wants copied: an image or, with a selection, tags of a repository; then neither side names one. */
 export interface CopyEntry extends CopyPair {
-  readonly selection?: TagSelection
+  readonly selection?: WantedTags
 }
 
 /** Who has more of them most likely gave another file than was meant. */
@@ -36,7 +31,7 @@ export async function readCopyList(text: string, name: string): Promise<readonly
 /** Reads an image and where it goes, or with a selection two repositories. @throws UsageError */
 export async function readCopyEntry(
   texts: readonly [string, string],
-  selection: TagSelection | undefined,
+  selection: WantedTags | undefined,
 ): Promise<CopyEntry> {
   if (selection === undefined) return parseCopyPair(texts)
   const [entry] = await allUsable([
@@ -139,7 +134,7 @@ export function parseCopyPair([source, target]: readonly [string, string]): Copy
  */
 export function parseRepositories(
   texts: readonly [string, string],
-  selection: TagSelection,
+  selection: WantedTags,
 ): CopyEntry {
   const { source, target } = parseCopyPair(texts)
   const faults = [source, target].flatMap(({ registry, repository, tag, digest }, side) => {

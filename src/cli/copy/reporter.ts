@@ -1,5 +1,6 @@
 import type { CopyEvent, RateLimit } from '@containers/image-copy'
 import type { Invocation } from '../invocation.ts'
+import { type Dated, datedJson, datedLine } from './created-since.ts'
 import type { CopyPair } from './items.ts'
 import {
   type Outcome,
@@ -69,8 +70,12 @@ export class Reporter {
       this.#complain(outcomeLine(pair, outcome))
       return
     }
-    this.#results.push(json ? outcomeJson(pair, outcome) : outcomeLine(pair, outcome))
-    this.#flushing ??= setTimeout(() => this.#flush(), FLUSH_MS)
+    this.#result(json ? outcomeJson(pair, outcome) : outcomeLine(pair, outcome))
+  }
+
+  readonly dated = (pair: CopyPair, dated: Dated): void => {
+    if (this.#options.output === 'json') this.#result(datedJson(pair, dated))
+    else this.#complain(datedLine(pair, dated))
   }
 
   /** Ends the show. */
@@ -84,6 +89,11 @@ export class Reporter {
     const { print } = this.#options.invocation
     if (this.#options.output === 'json') print(summaryJson(summary))
     else if (summary.images > 1) print(summaryLine(summary))
+  }
+
+  #result(line: string): void {
+    this.#results.push(line)
+    this.#flushing ??= setTimeout(() => this.#flush(), FLUSH_MS)
   }
 
   #flush(): void {

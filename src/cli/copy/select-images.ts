@@ -1,21 +1,20 @@
 import {
-  type CopyEvent,
   formatReference,
   listTags,
   type RegistryClient,
   selectTags,
   type TagSelection,
 } from '@containers/image-copy'
+import { type DatingOptions, keepCreatedSince } from './created-since.ts'
 import { outcomeOfFailure } from './failure.ts'
+import { inLanes } from './in-lanes.ts'
 import type { CopyEntry, CopyPair } from './items.ts'
 import type { Outcome } from './outcome.ts'
 
-export interface SelectImagesOptions {
-  /** Repositories listed at a time. */
+export interface SelectImagesOptions extends DatingOptions {
+  /** Repositories listed at a time, and images asked for. */
   readonly concurrency: number
-  readonly signal: AbortSignal
-  readonly onEvent: (event: CopyEvent) => void
-  /** Told of each repository of which nothing is copied. */
+  /** Told of each repository of which nothing is copied for want of its tags, and of each image. */
   readonly onFailure: (pair: CopyPair, outcome: Outcome) => void
 }
 
@@ -38,12 +37,10 @@ export async function selectImages(
   const selecting = entries.filter(({ selection }) => selection !== undefined)
   if (selecting.length === 0) return { images: entries.length, pairs: entries.values() }
   const found = new Map<CopyEntry, readonly string[]>()
-  const waiting = selecting.values()
-  const lane = async (): Promise<void> => {
-    for (const entry of waiting) found.set(entry, await tagsOf(client, entry, options))
-  }
-  const lanes = Math.min(options.concurrency, selecting.length)
-  await Promise.all(Array.from({ length: lanes }, lane))
+  await inLanes(options.concurrency, selecting, async (entry) => {
+    found.set(entry, await tagsOf(client, entry, options))
+  })
+  await keepCreatedSince(client, found, options)
   const taken = tagsTaken(entries, selecting)
   let images = entries.length - selecting.length
   for (const entry of selecting) {

@@ -1,4 +1,11 @@
 import { faultOfTagPattern, type TagSelection } from '@containers/image-copy'
+import { parseSince } from './since.ts'
+
+/** Which tags of a repository somebody wants. */
+export interface WantedTags extends TagSelection {
+  /** Of the tags that all else selects, those whose image was made since then. */
+  readonly createdSince?: Date
+}
 
 /** Options that select tags. In a list the same words stand behind a line's pair: `tags=1.* latest=5 pre-releases`. */
 export const TAG_OPTIONS = {
@@ -7,6 +14,7 @@ export const TAG_OPTIONS = {
   semver: { type: 'string' },
   latest: { type: 'string' },
   'pre-releases': { type: 'boolean', default: false },
+  'created-since': { type: 'string' },
 } as const
 
 /** Their values, as `parseArgs` gives them. */
@@ -16,6 +24,7 @@ export interface TagValues {
   semver?: string | undefined
   latest?: string | undefined
   'pre-releases'?: boolean | undefined
+  'created-since'?: string | undefined
 }
 
 /** How an option is written where its value is given. */
@@ -34,7 +43,7 @@ export function parseSelection(
   values: TagValues,
   spell: Spelling,
   faults: string[],
-): TagSelection | undefined {
+): WantedTags | undefined {
   const { semver: range, latest, 'pre-releases': preReleases = false } = values
   const patterns = (option: 'tags' | 'not-tags'): readonly string[] | undefined => {
     const all = values[option]?.flatMap(splitPatterns)
@@ -50,16 +59,23 @@ export function parseSelection(
     faults.push(`${spell('latest', latest)}: give a number from 1 to 999999`)
   if (preReleases && range === undefined && latest === undefined)
     faults.push('pre-releases: say of what, by semver or latest')
-  if (!(allow || deny || range !== undefined || latest !== undefined || preReleases))
-    return undefined
+  const since = values['created-since']
+  const createdSince = since === undefined ? undefined : parseSince(since, Date.now())
+  if (since !== undefined && typeof createdSince === 'string')
+    faults.push(`${spell('created-since', since)}: ${createdSince}`)
+  const given = [allow, deny, range, latest, since]
+  if (!preReleases && given.every((value) => value === undefined)) return undefined
   return {
     allow,
     deny,
     range,
     latest: latest === undefined ? undefined : Number(latest),
     preReleases,
+    ...(createdSince instanceof Date && { createdSince }),
   }
 }
+
+const WORDS = 'tags=, not-tags=, semver=, latest=, pre-releases or created-since='
 
 /** At commas, save those of a regular expression. */
 function splitPatterns(text: string): readonly string[] {
@@ -76,10 +92,7 @@ export function isTagWord(word: string): boolean {
  *
  * @param faults - added to, as by {@link parseSelection}
  */
-export function parseTagWords(
-  words: readonly string[],
-  faults: string[],
-): TagSelection | undefined {
+export function parseTagWords(words: readonly string[], faults: string[]): WantedTags | undefined {
   const values: TagValues = {}
   for (const word of words) {
     const equals = word.indexOf('=')
@@ -87,11 +100,11 @@ export function parseTagWords(
     const value = word.slice(equals + 1)
     if (option === 'tags' || option === 'not-tags') {
       values[option] = [...(values[option] ?? []), value]
-    } else if (option === 'semver' || option === 'latest') {
+    } else if (option === 'semver' || option === 'latest' || option === 'created-since') {
       if (values[option] !== undefined) faults.push(`${word}: is there twice`)
       values[option] = value
     } else if (word === 'pre-releases') values[word] = true
-    else faults.push(`${word}: give tags=, not-tags=, semver=, latest= or pre-releases`)
+    else faults.push(`${word}: give ${WORDS}`)
   }
   return parseSelection(values, asWord, faults)
 }

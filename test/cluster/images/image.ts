@@ -123,6 +123,8 @@ export interface ImageOptions {
   /** Default: `oci`. Docker's has gzip layers only. */
   readonly format?: ImageFormat
   readonly annotations?: Readonly<Record<string, string>>
+  /** When it was made, in the words of the configuration; default: it does not say. */
+  readonly created?: string
   /** OCI 1.1: what kind of thing it is, when it is no image. */
   readonly artifactType?: string
   /** OCI 1.1: the image that this one is about (a signature, an SBOM). */
@@ -137,6 +139,7 @@ export function imageOf(options: ImageOptions): Image {
   const config = blobOf(
     json({
       ...platform,
+      ...(options.created !== undefined && { created: options.created }),
       config: options.config ?? {},
       rootfs: { type: 'layers', diff_ids: options.layers.map(({ diffId }) => diffId) },
       history: options.layers.map(() => ({ created_by: 'kip test image' })),

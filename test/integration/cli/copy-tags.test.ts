@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
+import { imageOf, indexOf, layerOf } from '../../cluster/images/image.ts'
 import { tinyImage } from '../../cluster/images/tiny.ts'
 import { type CopyRun, kipCopy } from '../../support/copy-command.ts'
 import { FakeRegistry, fail } from '../../support/fake-registry.ts'
@@ -12,6 +13,10 @@ function objects({ stdout }: CopyRun): readonly Record<string, unknown>[] {
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line))
+}
+
+function daysAgo(days: number): string {
+  return new Date(Date.now() - days * 86_400_000).toISOString()
 }
 
 const kinds = ['distribution 2.8', 'distribution 3', 'go-containerregistry'] as const
@@ -79,6 +84,29 @@ for (const kind of kinds) {
       )
       assert.equal(results.at(-1)?.toCopy, 2)
       assert.deepEqual(await target.client.tags('dry'), [])
+    })
+
+    test('those made since then arrive, and who does not say is named and arrives too', async () => {
+      const old = imageOf({ layers: [layerOf([])], created: daysAgo(40) })
+      const young = imageOf({ layers: [layerOf([])], created: daysAgo(20) })
+      const images = { old, young, index: indexOf([{ image: young }]), 'an-old': old }
+      for (const [tag, image] of Object.entries({ ...images, unsaid: tinyImage(0) })) {
+        await source.client.push(image, 'aged', tag)
+        digests.set(tag, image.digest)
+      }
+      const [, to] = pair('aged')
+      const args = ['--tags', '*', '--not-tags', 'an-*', '--created-since', '30d']
+      const dry = await kip('--dry-run', ...args, `${source.host}/aged`, to)
+      assert.match(dry.stdout, /3 images: 3 to copy/)
+      assert.match(
+        dry.stderr,
+        /aged: 2 of 4 tags made since 20\S+Z; selected too, .* do not say when .*: unsaid$/m,
+      )
+      const run = await kip('--output', 'json', ...args, `${source.host}/aged`, to)
+      assert.equal(run.code, 0, run.stderr)
+      await requireCopied('aged', ['index', 'unsaid', 'young'])
+      const told = objects(run).find(({ type }) => type === 'created-since')
+      assert.deepEqual([told?.tags, told?.selected, told?.undated], [4, 3, ['unsaid']])
     })
 
     test('more of them than a page holds', async () => {
@@ -171,6 +199,60 @@ describe('kip copy of tags', { timeout: 120_000 }, () => {
     assert.equal(run.code, 1)
     assert.match(run.stderr, /^failed \S+\/app -> \S+\/app: .*404.* \[COPY_NOT_FOUND\]$/m)
     assert.deepEqual(await it.target.client.tags('app'), [])
+  })
+
+  const made = (days: number) =>
+    sampleImage({ layers: [noise('made', 100)], created: daysAgo(days) })
+
+  test('one that cannot be asked for its age fails by itself, and the others are copied', async () => {
+    await using it = await world(['v2'])
+    await it.source.client.push(made(1), 'app', 'v3')
+    it.source.interceptor = ({ url = '' }, response) => {
+      if (!url.endsWith('/manifests/v2')) return false
+      fail(response, 403, 'DENIED')
+      return true
+    }
+    const run = await it.kip([`${it.from} ${it.to} tags=v2,v3 created-since=2w`])
+    assert.equal(run.code, 1)
+    assert.match(run.stderr, /^failed \S+\/app:v2 -> \S+\/app:v2: .*403.* \[COPY_DENIED\]$/m)
+    assert.match(run.stderr, /1 of 2 tags made since/)
+    assert.deepEqual(await it.target.client.tags('app'), ['v3'])
+  })
+
+  test('where none was made since then, nothing is wrong, and it is said', async () => {
+    await using it = await world([])
+    await it.source.client.push(made(20), 'app', 'v1')
+    const run = await it.kip([`${it.from} ${it.to} tags=* created-since=2w`])
+    assert.equal(run.code, 0, run.stderr)
+    assert.match(run.stderr, /^\S+\/app -> \S+\/app: 0 of 1 tags made since /m)
+    assert.deepEqual(await it.target.client.tags('app'), [])
+  })
+
+  test('what the newest are is decided by their names, before anyone is asked for its age', async () => {
+    await using it = await world([])
+    for (const [tag, days] of Object.entries({ '1.0': 1, '2.0': 20, '3.0': 1 }))
+      await it.source.client.push(made(days), 'app', tag)
+    const run = await it.kip([`${it.from} ${it.to} latest=2 created-since=2w`])
+    assert.equal(run.code, 0, run.stderr)
+    assert.deepEqual(await it.target.client.tags('app'), ['3.0'])
+    assert.ok(!it.source.requests.some(({ path, method }) => method === 'GET' && /1\.0/.test(path)))
+  })
+
+  test('Ctrl-C while they are asked for their age ends it at once, with every tag accounted for', async () => {
+    await using it = await world(['v2'])
+    const asked = Promise.withResolvers<void>()
+    it.source.interceptor = ({ url = '' }) => {
+      if (!url.includes('/manifests/')) return false
+      asked.resolve()
+      return true
+    }
+    const args = ['--http', it.source.host, '--http', it.target.host, '--from-file', '-']
+    const input = `${it.from} ${it.to} tags=* created-since=2w\n`
+    const run = await kipCopy(args, { input, interruptAt: asked.promise })
+    assert.equal(run.code, 1)
+    assert.match(run.stderr, /^stopped \S+\/app:v1 -> /m)
+    assert.match(run.stdout, /2 images: 2 not done/)
+    assert.doesNotMatch(run.stderr, /made since/)
   })
 
   test('Ctrl-C while they are listed ends it at once, with every line accounted for', async () => {

@@ -35,16 +35,21 @@ describe('arguments of kip copy that select tags', () => {
     assert.equal(selectionOf('--latest', '5')?.latest, 5)
     assert.deepEqual(selectionOf('--not-tags', 'x')?.deny, ['x'])
     assert.equal(selectionOf('--latest', '5', '--pre-releases')?.preReleases, true)
+    const since = selectionOf('--created-since', '2026-01-31')
+    assert.deepEqual(since?.createdSince, new Date('2026-01-31'))
   })
 
   test('every fault of them is told at once', async () => {
     const faults = await faultsOf(() =>
-      selectionOf('--tags', 'nginx:1.*,ok', '--not-tags', '/(/', '--latest', '0', '--output', 'x'),
+      selectionOf(
+        ...['--tags', 'nginx:1.*,ok', '--not-tags', '/(/', '--latest', '0', '--output', 'x'],
+        ...['--created-since', '30m'],
+      ),
     )
-    assert.equal(faults.length, 4)
+    assert.equal(faults.length, 5)
     assert.match(
       faults.join('\n'),
-      /^--tags "nginx:1\.\*": .*\n--not-tags "\/\(\/": .*\n--latest "0": .*\n--output/,
+      /^--tags "nginx:1\.\*": .*\n--not-tags "\/\(\/": .*\n--latest "0": .*\n--created-since "30m": .*\n--output/,
     )
   })
 
@@ -85,7 +90,7 @@ describe('lists in which lines select tags', () => {
   test('have the same words behind the pair', async () => {
     const text = [
       'nginx b.test/nginx tags=1.*,/v\\d{1,2}/ not-tags=*-rc tags=x semver=>=1.2,<3 latest=5 # all',
-      'a.test/app b.test/app pre-releases latest=1',
+      'a.test/app b.test/app pre-releases latest=1 created-since=2026-01-31T12:00Z',
       'a.test/one:1 b.test/one:1',
     ].join('\n')
     const entries = await readCopyList(text, 'list')
@@ -97,6 +102,7 @@ describe('lists in which lines select tags', () => {
       preReleases: false,
     })
     assert.equal(entries[1]?.selection?.preReleases, true)
+    assert.deepEqual(entries[1]?.selection?.createdSince, new Date('2026-01-31T12:00Z'))
     assert.deepEqual([entries[1]?.target.tag, entries[2]?.selection], [undefined, undefined])
   })
 
@@ -108,6 +114,7 @@ describe('lists in which lines select tags', () => {
       'a b.test/d pre-releases',
       'a b.test/e latest=5 tags',
       'a b.test/f semver=>=',
+      'a b.test/g created-since=30d created-since=9999-01-01',
     ].join('\n')
     const faults = await faultsOf(() => readCopyList(text, 'list'))
     const starts = [
@@ -118,6 +125,8 @@ describe('lists in which lines select tags', () => {
       'list, line 3: latest=2: ',
       'list, line 4: pre-releases: ',
       'list, line 5: write SOURCE TARGET',
+      'list, line 7: created-since=9999-01-01: is there twice',
+      'list, line 7: created-since=9999-01-01: is in the future',
       'list, line 3: semver=newest: give a range',
       'list, line 6: semver=>=: give a range',
     ]

@@ -1,11 +1,5 @@
-import { getSmallBlob } from '../blob/small-blob.ts'
 import { RegistryError } from '../errors.ts'
-import {
-  type Descriptor,
-  type Manifest,
-  maxManifestBytes,
-  parseManifest,
-} from '../image/manifest.ts'
+import { type Descriptor, type Manifest, parseManifest } from '../image/manifest.ts'
 import { isManifestEntry } from '../image/media-types.ts'
 import {
   formatPlatform,
@@ -17,6 +11,7 @@ import { formatReference } from '../reference.ts'
 import type { Context } from '../registry/context.ts'
 import { getManifest } from '../registry/manifests.ts'
 import { describeRepository, type Repository } from '../registry/repository.ts'
+import { readImageConfig } from './image-config.ts'
 
 /** buildkit marks what belongs to another manifest of the same index so. */
 const attestationType = 'vnd.docker.reference.type'
@@ -107,27 +102,13 @@ export async function platformOfManifest(
   manifest: Manifest,
   context: Context,
 ): Promise<Platform | undefined> {
-  if (manifest.kind !== 'image' || manifest.config === undefined || manifest.config.size < 3)
-    return undefined
-  if (!/\.(?:container\.image|image\.config)\.v1\+json$/.test(manifest.config.mediaType))
-    return undefined
-  const bytes = await getSmallBlob(source, manifest.config, maxManifestBytes, context)
-  try {
-    const config = JSON.parse(bytes.toString('utf8')) as Record<string, unknown> | null
-    const { os, architecture, variant } = config ?? {}
-    if (typeof os !== 'string' || typeof architecture !== 'string') return undefined
-    return normalizePlatform({
-      os,
-      architecture,
-      variant: typeof variant === 'string' ? variant : undefined,
-    })
-  } catch (cause) {
-    throw new RegistryError(
-      'COPY_MANIFEST_INVALID',
-      `config ${manifest.config.digest}: is not JSON`,
-      { ...source.party, cause },
-    )
-  }
+  const { os, architecture, variant } = (await readImageConfig(source, manifest, context)) ?? {}
+  if (typeof os !== 'string' || typeof architecture !== 'string') return undefined
+  return normalizePlatform({
+    os,
+    architecture,
+    variant: typeof variant === 'string' ? variant : undefined,
+  })
 }
 
 async function platformOfEntry(
