@@ -11,6 +11,7 @@ import {
 } from '@containers/image-copy'
 import { type CopyArguments, copyUsage, parseCopyArguments } from './copy/arguments.ts'
 import { copyCredentials } from './copy/credentials.ts'
+import { ExtraTags } from './copy/extra-tags.ts'
 import { outcomeOfFailure } from './copy/failure.ts'
 import { readHostOptions } from './copy/host-options.ts'
 import { inLanes } from './copy/in-lanes.ts'
@@ -48,6 +49,7 @@ async function copyAll(args: CopyArguments, invocation: Invocation): Promise<num
   ])
   const credentials = credentialsFor(entries)
   const client = createClient(args, invocation, entries, { ...hostOptions, credentials })
+  const extraTags = args.extra && new ExtraTags(entries, args.extra, args.hosts.http)
   const reporter = new Reporter({ invocation, output: args.output })
   const { signal } = invocation
   const { concurrency } = args
@@ -55,25 +57,33 @@ async function copyAll(args: CopyArguments, invocation: Invocation): Promise<num
   const tally = new Tally()
   const tell = (pair: CopyPair, outcome: Outcome): void => {
     tally.add(outcome)
+    extraTags?.wanted.outcome(pair, outcome)
     reporter.outcome(pair, outcome)
   }
   try {
-    const options = {
-      ...{ concurrency, platforms: args.platforms, signal },
-      ...{ onEvent: reporter.event, onFailure: tell, onDated: reporter.dated },
-    }
-    const { images, pairs } = await selectImages(client, entries, options)
+    const run = { concurrency, signal, onEvent: reporter.event }
+    const { images, pairs } = await selectImages(client, entries, {
+      ...run,
+      platforms: args.platforms,
+      onFailure: tell,
+      onDated: (pair, dated) => {
+        extraTags?.wanted.dated(pair, dated)
+        reporter.dated(pair, dated)
+      },
+    })
     reporter.expect(images)
     await inLanes(concurrency, pairs, async (pair) => {
       tell(pair, await copyPair(client, pair, args, signal, reporter.event))
     })
+    await extraTags?.handle(client, { ...run, dryRun: args.dryRun, onExtra: reporter.extra })
   } finally {
     // The client is not closed: its idle connections keep no process alive, and the process's end closes them at once.
     reporter.end()
   }
-  const summary = tally.summary(process.uptime() - started)
-  reporter.summary(summary)
-  return summary.failed + summary.stopped === 0 ? 0 : 1
+  const extra = extraTags?.summary()
+  const images = tally.summary(process.uptime() - started)
+  reporter.summary({ ...images, ...(extra && { extraTags: extra }) })
+  return images.failed + images.stopped + (extra?.failed ?? 0) === 0 ? 0 : 1
 }
 
 async function readEntries(

@@ -33,6 +33,8 @@ export interface FakeRegistryOptions {
   readonly uploadState?: 'distribution 3' | 'distribution 2.8'
   /** Stores blobs under whatever digest it is told, and says so, as some registries do. */
   readonly believes?: boolean
+  /** What it deletes: tags and images (distribution 3), images only (distribution 2.8), nothing. Default: distribution 3. */
+  readonly deletions?: 'distribution 3' | 'distribution 2.8' | 'none'
   /** Every answer waits this long, in milliseconds. */
   readonly delayMs?: number
   readonly host?: string
@@ -236,16 +238,12 @@ export class FakeRegistry implements AsyncDisposable {
         this.options.referrersApi && body.subject ? { 'oci-subject': body.subject.digest } : {}
       return end(response, 201, { 'docker-content-digest': digest, ...subject })
     }
+    if (request.method === 'DELETE') return this.#delete(response, found, reference)
     const digest = found.tags.get(reference) ?? reference
     // As distribution does: without a look at the manifest.
     if (request.headers['if-none-match'] === `"${digest}"`) return end(response, 304)
     const manifest = found.manifests.get(digest)
     if (manifest === undefined) return fail(response, 404, 'MANIFEST_UNKNOWN')
-    if (request.method === 'DELETE') {
-      found.manifests.delete(digest)
-      for (const [tag, of] of found.tags) if (of === digest) found.tags.delete(tag)
-      return end(response, 202)
-    }
     const { bytes, mediaType } = manifest
     const headers = {
       'content-type': mediaType,
@@ -255,6 +253,19 @@ export class FakeRegistry implements AsyncDisposable {
     }
     const body = this.mangle?.(bytes, 'manifest') ?? bytes
     response.writeHead(200, headers).end(request.method === 'HEAD' ? undefined : body)
+  }
+
+  #delete(response: ServerResponse, found: Repository, reference: string) {
+    const { deletions = 'distribution 3' } = this.options
+    if (deletions === 'none') return fail(response, 405, 'UNSUPPORTED')
+    if (!reference.includes(':')) {
+      if (deletions === 'distribution 2.8') return fail(response, 400, 'DIGEST_INVALID')
+      if (!found.tags.delete(reference)) return fail(response, 404, 'MANIFEST_UNKNOWN')
+      return end(response, 202)
+    }
+    if (!found.manifests.delete(reference)) return fail(response, 404, 'MANIFEST_UNKNOWN')
+    for (const [tag, of] of found.tags) if (of === reference) found.tags.delete(tag)
+    return end(response, 202)
   }
 
   #missingParts(

@@ -21,6 +21,8 @@ export class FakeTokenServer {
   readonly refreshTokens = new Map<string, string>()
   /** Anybody may pull. */
   anonymousPull = false
+  /** Whoever has a name may delete, too. */
+  deletions = true
   lifeSeconds = 300
 
   constructor(auth: FakeAuth) {
@@ -44,11 +46,10 @@ export class FakeTokenServer {
     const token = this.#issued.get(authorization.replace(/^Bearer /, ''))
     const { repository, action, from } = needOf(request)
     const has = (name: string, wanted: string): boolean =>
-      token?.scopes.some(
-        (scope) =>
-          scope === `repository:${name}:pull,push` ||
-          (wanted === 'pull' && scope === `repository:${name}:pull`),
-      ) === true
+      token?.scopes.some((scope) => {
+        const [type, of, actions = ''] = scope.split(':')
+        return type === 'repository' && of === name && actions.split(',').includes(wanted)
+      }) === true
     if (
       repository === undefined
         ? token !== undefined
@@ -79,8 +80,10 @@ export class FakeTokenServer {
       response.writeHead(401, { 'content-length': 0 }).end()
       return
     }
+    // What is not allowed is left out of the token, and is no error.
+    const allowed = asked.map((scope) => (this.deletions ? scope : scope.replace(/,delete$/, '')))
     const scopes =
-      user === undefined ? asked.map((scope) => scope.replace(/:pull,push$/, ':pull')) : asked
+      user === undefined ? allowed.map((scope) => scope.replace(/:pull,push$/, ':pull')) : allowed
     const token = randomUUID()
     this.#issued.set(token, { user, scopes })
     const bytes = Buffer.from(JSON.stringify({ token, expires_in: this.lifeSeconds }))
@@ -103,11 +106,13 @@ export class FakeTokenServer {
 
 function needOf(request: IncomingMessage): {
   repository: string | undefined
-  action: 'pull' | 'push'
+  action: 'pull' | 'push' | 'delete'
   from: string | undefined
 } {
   const url = new URL(request.url ?? '', 'http://fake')
   const repository = /^\/v2\/(.+?)\/(?:blobs|manifests|tags|referrers)\//.exec(url.pathname)?.[1]
-  const action = request.method === 'GET' || request.method === 'HEAD' ? 'pull' : 'push'
+  const reads = request.method === 'GET' || request.method === 'HEAD'
+  const deletes = request.method === 'DELETE' && /\/manifests\/[^/]+$/.test(url.pathname)
+  const action = reads ? 'pull' : deletes ? 'delete' : 'push'
   return { repository, action, from: url.searchParams.get('from') ?? undefined }
 }

@@ -17,6 +17,8 @@ export interface IndependentTools extends AsyncDisposable {
    * @param depth - `whole` unpacks gzip layers, which is all that crane can unpack; `fast` looks whether layers are there
    */
   validate(repository: string, reference: string, depth: 'whole' | 'fast'): Promise<void>
+  /** `crane ls`: the tags of a repository, sorted. */
+  tags(repository: string): Promise<readonly string[]>
   /** Has regctl read a tag with all around it into an OCI layout; each of `images` must be in there, byte for byte. */
   requireRead(repository: string, tag: string, images: readonly Image[]): Promise<void>
 }
@@ -54,6 +56,10 @@ export async function independentTools(registry: TestRegistry): Promise<Independ
       const fast = depth === 'fast' ? ['--fast'] : []
       const { stdout } = await run(crane, ['validate', ...fast, '--remote', name], options)
       if (!stdout.startsWith('PASS')) throw new Error(`crane validate ${name}: ${stdout}`)
+    },
+    async tags(repository) {
+      const { stdout } = await run(crane, ['ls', `${host}/${repository}`], options)
+      return stdout.split('\n').filter(Boolean).sort()
     },
     async requireRead(repository, tag, images) {
       reads += 1

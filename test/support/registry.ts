@@ -36,6 +36,8 @@ export interface TestRegistryOptions {
   readonly authenticated?: boolean
   /** Take indexes of which some images are missing; of `distribution 3`. Default: refuse them. */
   readonly sparse?: boolean
+  /** Let images and tags be deleted, of both kinds of distribution. Default true. */
+  readonly deletes?: boolean
 }
 
 /** A real registry of one test, on a free port of 127.0.0.1. */
@@ -116,6 +118,7 @@ export async function startRegistry(options: TestRegistryOptions = {}): Promise<
       tls: options.tls === true,
       authenticated: options.authenticated === true,
       sparse: options.sparse === true,
+      deletes: options.deletes !== false,
     })
     if (authority) await registry.issueCertificate(authority)
     await registry.start()
@@ -184,6 +187,7 @@ interface ProgramOptions {
   readonly tls: boolean
   readonly authenticated: boolean
   readonly sparse: boolean
+  readonly deletes: boolean
 }
 
 class RegistryProgram {
@@ -264,6 +268,7 @@ class RegistryProgram {
       listen: `127.0.0.1:${this.port}`,
       storageFolder: file('storage'),
       sparse: this.#options.sparse,
+      deletes: this.#options.deletes,
       ...(this.#options.tls && {
         tls: { certificateFile: file('tls.crt'), keyFile: file('tls.key') },
       }),

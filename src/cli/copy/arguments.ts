@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util'
 import { faultOfPlatform, isRegistryHost } from '@containers/image-copy'
 import { UsageError } from '../errors.ts'
 import { readArguments } from '../read-arguments.ts'
+import type { ExtraMode } from './extra-tags.ts'
 import { HOST_OPTIONS, type HostArguments, parseHostArguments } from './host-arguments.ts'
 import { optionsElsewhere } from './options-elsewhere.ts'
 import { asOption, parseSelection, TAG_OPTIONS, type WantedTags } from './tag-options.ts'
@@ -15,6 +16,8 @@ export interface CopyArguments {
   readonly selection: WantedTags | undefined
   /** File with a source and a target a line; `-` is standard input. */
   readonly list: string | undefined
+  /** What is done with tags of targets that nothing selects; undefined: they are not looked for. */
+  readonly extra: ExtraMode | undefined
   readonly output: 'text' | 'json'
   readonly dryRun: boolean
   readonly platforms: readonly string[]
@@ -57,6 +60,8 @@ docker.io/library/nginx:latest, a target user/app is docker.io/user/app:latest.
   --pre-releases          pre-releases are versions too
   --created-since WHEN    of all these, only those whose image was made since then: a date (2026-01-31 or 2026-01-31T12:00Z)
                           or an age (12h, 30d, 4w); each is asked for
+  --extra report|delete   tell of the target's tags that are not selected, or delete them when all else has arrived; lists
+                          of referrers and cosign's tags are left alone
   --concurrency N         images at a time; default 8
   --platform OS/ARCH      only this platform, linux/amd64 or linux/arm/v7, as often as wanted, or several with commas;
                           the index stays whole, so the target must allow gaps
@@ -85,6 +90,7 @@ const OPTIONS = {
   help: { type: 'boolean', short: 'h', default: false },
   'from-file': { type: 'string' },
   ...TAG_OPTIONS,
+  extra: { type: 'string' },
   concurrency: { type: 'string', default: '8' },
   platform: { type: 'string', multiple: true },
   referrers: { type: 'boolean', default: false },
@@ -121,6 +127,9 @@ export function parseCopyArguments(argv: readonly string[]): CopyArguments {
       '--from-file and tags: in a list, write tags=PATTERN behind the line that it is for',
     )
   }
+  const { extra } = values
+  if (extra !== undefined && extra !== 'report' && extra !== 'delete')
+    faults.push(`--extra ${JSON.stringify(extra)}: give report or delete`)
   if (values.output !== 'text' && values.output !== 'json') {
     faults.push(`--output ${JSON.stringify(values.output)}: give text or json`)
   }
@@ -158,6 +167,7 @@ export function parseCopyArguments(argv: readonly string[]): CopyArguments {
     pair: source === undefined || target === undefined ? undefined : [source, target],
     selection,
     list,
+    extra: extra === 'report' || extra === 'delete' ? extra : undefined,
     output: values.output === 'json' ? 'json' : 'text',
     dryRun: values['dry-run'],
     platforms,

@@ -1,8 +1,14 @@
 import { RegistryError } from '@containers/image-copy'
-import type { Outcome } from './outcome.ts'
+
+/** Why something was not done, or was not begun or ended when the run was stopped. */
+export interface Failure {
+  readonly status: 'failed' | 'stopped'
+  readonly code: string
+  readonly message: string
+}
 
 /** What an image came to that was not copied; of a run that was stopped, whatever its error is. */
-export function outcomeOfFailure(error: unknown, signal: AbortSignal): Outcome {
+export function outcomeOfFailure(error: unknown, signal: AbortSignal): Failure {
   if (signal.aborted) return { status: 'stopped', code: 'KIP_STOPPED', message: reasonOf(signal) }
   const message = error instanceof Error ? error.message : String(error)
   const code = error instanceof Error && 'code' in error ? String(error.code) : 'KIP_INTERNAL'

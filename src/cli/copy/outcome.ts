@@ -1,4 +1,6 @@
 import { formatReference } from '@containers/image-copy'
+import type { ExtraSummary } from './extra-outcome.ts'
+import type { Failure } from './failure.ts'
 import type { CopyPair } from './items.ts'
 import { formatBytes, formatSeconds } from './quantities.ts'
 
@@ -6,7 +8,7 @@ import { formatBytes, formatSeconds } from './quantities.ts'
 export type Outcome =
   | ({ readonly status: 'copied' | 'present' } & Moved)
   | ({ readonly status: 'to-copy' } & Omit<Moved, 'mounted' | 'seconds'>)
-  | { readonly status: 'failed' | 'stopped'; readonly code: string; readonly message: string }
+  | Failure
 
 interface Moved {
   readonly digest: string
@@ -29,6 +31,8 @@ export interface Summary {
   readonly stopped: number
   readonly bytes: number
   readonly seconds: number
+  /** Undefined: nobody asked for them. */
+  readonly extraTags?: ExtraSummary
 }
 
 /** Counts what comes of the images of one run, and keeps none of them: there may be many. */
@@ -80,7 +84,7 @@ function amounts(
 
 /** One line for people about all images. */
 export function summaryLine(summary: Summary): string {
-  const { images, copied, present, toCopy, failed, stopped, bytes, seconds } = summary
+  const { images, copied, present, toCopy, failed, stopped, bytes, seconds, extraTags } = summary
   const counts = [
     ...(copied > 0 ? [`${copied} copied`] : []),
     ...(toCopy > 0 ? [`${toCopy} to copy`] : []),
@@ -90,7 +94,17 @@ export function summaryLine(summary: Summary): string {
   ].join(', ')
   // Images may share layers that are sent once.
   const moved = toCopy > 0 ? `at most ${formatBytes(bytes)} to send` : `${formatBytes(bytes)} sent`
-  return `${images} images: ${counts}; ${moved} in ${formatSeconds(seconds)}`
+  const extra = extraTags === undefined ? '' : `; ${extraCounts(extraTags)}`
+  const noun = images === 1 ? 'image' : 'images'
+  return `${images} ${noun}: ${counts || 'none'}; ${moved} in ${formatSeconds(seconds)}${extra}`
+}
+
+function extraCounts({ found, deleted, failed }: ExtraSummary): string {
+  return [
+    `${found} extra ${found === 1 ? 'tag' : 'tags'}`,
+    ...(deleted > 0 ? [`${deleted} deleted`] : []),
+    ...(failed > 0 ? [`${failed} failed`] : []),
+  ].join(', ')
 }
 
 /** The same for programs: an object of one line. */

@@ -1,6 +1,7 @@
-import type { CopyEvent, RateLimit } from '@containers/image-copy'
+import type { CopyEvent, ImageReference, RateLimit } from '@containers/image-copy'
 import type { Invocation } from '../invocation.ts'
 import { type Dated, datedJson, datedLine } from './created-since.ts'
+import { type ExtraOutcome, extraJson, extraLine } from './extra-outcome.ts'
 import type { CopyPair } from './items.ts'
 import {
   type Outcome,
@@ -88,7 +89,13 @@ export class Reporter {
   summary(summary: Summary): void {
     const { print } = this.#options.invocation
     if (this.#options.output === 'json') print(summaryJson(summary))
-    else if (summary.images > 1) print(summaryLine(summary))
+    else if (summary.images > 1 || summary.extraTags !== undefined) print(summaryLine(summary))
+  }
+
+  readonly extra = (target: ImageReference, outcome: ExtraOutcome): void => {
+    if (this.#options.output === 'json') this.#result(extraJson(target, outcome))
+    else if ('message' in outcome) this.#complain(extraLine(target, outcome))
+    else this.#result(extraLine(target, outcome))
   }
 
   #result(line: string): void {

@@ -36,7 +36,7 @@ export type RegistryErrorCode =
   | 'COPY_PLATFORM_MISSING'
   /** The target takes no index of which some manifests are missing. */
   | 'COPY_SPARSE_INDEX_REFUSED'
-  /** The target turned down a manifest, blob or upload (4xx). */
+  /** The target turned down a manifest, blob or upload (4xx), or deletes no tags. */
   | 'COPY_REFUSED'
   /** A credential helper failed. */
   | 'COPY_CREDENTIAL_HELPER'

@@ -11,6 +11,7 @@ export {
   copyImages,
 } from './copy/copy-images.ts'
 export { type CreatedAtOptions, createdAt } from './copy/created-at.ts'
+export { type DeleteTagOptions, deleteTag } from './copy/delete-tag.ts'
 export { describeImage, type ImageDescription } from './copy/describe-image.ts'
 export { type ListTagsOptions, listTags } from './copy/list-tags.ts'
 export { type CopyPlan, type PlanOptions, planCopy } from './copy/plan-copy.ts'

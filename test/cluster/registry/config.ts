@@ -16,10 +16,12 @@ export interface RegistryConfig {
   readonly htpasswdFile?: string
   /** Take indexes of which some images are missing, as distribution 3 can. */
   readonly sparse?: boolean
+  /** Let images and tags be deleted. Default true. */
+  readonly deletes?: boolean
 }
 
 /**
- * The configuration file of Debian's docker-registry (distribution 2.8): images can be deleted, each request is one line of the
+ * The configuration file of Debian's docker-registry (distribution 2.8): each request is one line of the
  * combined log format on standard output.
  */
 export function registryConfig(options: RegistryConfig): string {
@@ -35,7 +37,7 @@ export function registryConfig(options: RegistryConfig): string {
     log: { level: options.quiet ? 'error' : 'info', accesslog: { disabled: false } },
     storage: {
       filesystem: { rootdirectory: options.storageFolder, maxthreads: 100 },
-      delete: { enabled: true },
+      delete: { enabled: options.deletes !== false },
       // A purge of old uploads starts by itself within the first hour, and walks the whole storage.
       maintenance: { uploadpurging: { enabled: false } },
     },

@@ -12,12 +12,12 @@ export interface Place {
   readonly blobUrl?: URL
 }
 
-/** A repository as one call uses it: read only, or written too. */
+/** A repository as one call uses it: read only, written too, or deleted from. */
 export class Repository {
   readonly registry: string
   readonly name: string
   readonly route: Route
-  readonly access: 'pull' | 'pull,push'
+  readonly access: 'pull' | 'pull,push' | 'pull,push,delete'
   /** What counts is what this registry holds, and not what a mirror of it still has. */
   readonly itself: boolean
   /** Where it is written. */
@@ -29,7 +29,7 @@ export class Repository {
     name,
     route,
     access,
-    itself = access === 'pull,push',
+    itself = access !== 'pull',
   }: Pick<Repository, 'registry' | 'name' | 'route' | 'access'> & { readonly itself?: boolean }) {
     this.registry = registry
     this.name = name
