@@ -17,6 +17,14 @@ export { type ListTagsOptions, listTags } from './copy/list-tags.ts'
 export { type CopyPlan, type PlanOptions, planCopy } from './copy/plan-copy.ts'
 export { type ResolvedImage, resolveDigest } from './copy/resolve-digest.ts'
 export { type VerifyOptions, verifyImage } from './copy/verify-image.ts'
+export {
+  type AnswerClass,
+  type BlobCounters,
+  type Counters,
+  type HostCounters,
+  otherHosts,
+  type RequestKind,
+} from './counters.ts'
 export { isDigest } from './digest.ts'
 export {
   CredentialConfigError,
@@ -38,6 +46,12 @@ export { faultOfAuthorities } from './http/authorities.ts'
 export { type ProxyChoice, type ProxyVariables, proxyFromVariables } from './http/proxy.ts'
 export { faultOfClientCertificate } from './http/tls-identity.ts'
 export { faultOfPlatform } from './image/platform.ts'
+export {
+  type MetricFamily,
+  type MetricSample,
+  metricFamilies,
+  openMetrics,
+} from './open-metrics.ts'
 export {
   formatReference,
   type ImageReference,

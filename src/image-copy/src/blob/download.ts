@@ -55,6 +55,7 @@ export async function download(
       breaks = pump.position - before >= worthwhileBytes ? 1 : breaks + 1
       if (breaks >= maxBreaks) throw error
       await place.endpoint.backOff(breaks, error, `blob ${blob.digest}`, context)
+      if (pump.position > 0) place.endpoint.counts.resumedDownloads += 1
     }
   }
 }

@@ -142,6 +142,7 @@ async function transfer(parts: TransferParts, held: Held): Promise<boolean> {
       if (attempt.sent === blob.size && (await headBlob(target, blob, context))) return true
       session = await resume(target, held, context)
       if (session === undefined) await drop(held, parts)
+      else endpoint.counts.resumedUploads += 1
     }
   }
 }

@@ -137,9 +137,11 @@ export async function copyOne({
       context,
       dryRun,
     })
+    if (dryRun === undefined) client.counts.images.done += 1
     emit({ type: 'image-done', image, digest: result.digest })
     return result
   } catch (error) {
+    if (dryRun === undefined) client.counts.images[stop.aborted ? 'stopped' : 'failed'] += 1
     stop.abort(new Error('the copy ended'))
     emit({
       type: 'image-failed',

@@ -301,6 +301,8 @@ export class ImageCopier {
   }
 
   #count(blob: Descriptor, how: BlobOutcome): void {
+    const { client, dryRun } = this.#options
+    if (dryRun === undefined) client.counts.blob(how, blob.size)
     if (how === 'copied') {
       this.tally.blobs += 1
       this.tally.bytes += blob.size

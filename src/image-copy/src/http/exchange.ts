@@ -3,6 +3,7 @@ import { now } from '../clock.ts'
 import { StalledError } from './protocol-error.ts'
 import type { RequestHead } from './request-head.ts'
 import type { ResponseHead } from './response-parser.ts'
+import type { Traffic } from './traffic.ts'
 
 /** How long an exchange may take without anything moving. All in milliseconds. */
 export interface ExchangeLimits {
@@ -66,6 +67,8 @@ interface ExchangeParts {
 export interface ExchangeOptions extends Reading {
   readonly limits: ExchangeLimits
   readonly signal: StopSignal
+  /** Where it is counted when it is over. */
+  readonly traffic?: Traffic | undefined
 }
 
 /** One request and its answer. */
@@ -78,6 +81,7 @@ export class Exchange {
   #head: ResponseHead | undefined
   /** A body that is kept is the first so many bytes of it. */
   #kept = nothing
+  /** Bytes of the answer's body so far, kept or given away. */
   #gathered = 0
   /** What a body that is kept may come to. */
   #maxBytes = 0
@@ -87,6 +91,7 @@ export class Exchange {
   /** Since when the answer is waited for. */
   #askedAt = Number.POSITIVE_INFINITY
   #sink: BodySink | undefined
+  readonly #bodyBytes: number
   #unsent: number
   #unflushed = 0
   #moves = 0
@@ -100,6 +105,7 @@ export class Exchange {
   constructor({ connection, head, options }: ExchangeParts) {
     this.#connection = connection
     this.#options = options
+    this.#bodyBytes = head.bodyBytes
     this.#unsent = head.bodyBytes
     onAbort(options.signal, this.#onAbort)
     if (this.#unsent === 0) this.#askedAt = this.#started
@@ -197,9 +203,14 @@ export class Exchange {
 
   /** For the connection. @returns whether to go on reading */
   takeBody(bytes: Buffer): boolean {
-    const goOn = this.#sink === undefined ? this.#gather(bytes) : this.#sink(bytes)
+    const goOn = this.#sink === undefined ? this.#gather(bytes) : this.#giveAway(bytes, this.#sink)
     this.#readPaused = !goOn
     return goOn
+  }
+
+  #giveAway(bytes: Buffer, sink: BodySink): boolean {
+    this.#gathered += bytes.length
+    return sink(bytes)
   }
 
   #gather(bytes: Buffer): true {
@@ -268,6 +279,9 @@ export class Exchange {
 
   #settle(): void {
     this.#settled = true
+    const { traffic, signal } = this.#options
+    const sent = this.#bodyBytes - this.#unsent
+    traffic?.ended(this.#head?.status, signal.aborted, sent, this.#gathered)
     offAbort(this.#options.signal, this.#onAbort)
   }
 

@@ -56,7 +56,7 @@ interface Opened {
 }
 
 /** Where a request goes, and what for. */
-export type TransportPeer = Pick<TransportRequest, 'origin' | 'purpose' | 'signal'>
+export type TransportPeer = Pick<TransportRequest, 'origin' | 'purpose' | 'signal' | 'traffic'>
 
 /**
  * HTTP/1.1 over pooled connections: the one transport for every request this package makes.
@@ -241,7 +241,7 @@ export class Transport {
   }
 
   async #connect(pool: Pool, request: TransportPeer): Promise<Connection> {
-    const { origin, purpose } = request
+    const { origin, purpose, traffic } = request
     const buffer = new ReadBuffer(needsGathering(origin))
     const connection = new Connection({
       buffer,
@@ -263,10 +263,12 @@ export class Transport {
       connection.attach(socket)
     } catch (error) {
       pool.count -= 1
+      if (traffic && !request.signal.aborted && !this.#closed) traffic.failedConnections += 1
       // A name that was there comes back: in clusters it is gone while what it names is restarted.
       throw pool.reached && error instanceof DialError ? error.passing() : error
     }
     pool.reached = true
+    if (traffic) traffic.connections += 1
     this.#open.add(connection)
     if (!purpose.derived && connection.remoteAddress !== undefined && origin.proxy === undefined) {
       const whereabouts: Whereabouts = this.whereabouts(purpose.registry)

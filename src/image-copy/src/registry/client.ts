@@ -8,6 +8,7 @@ import {
   type TokenQuestion,
   tokenRequest,
 } from '../auth/token-client.ts'
+import type { Counters } from '../counters.ts'
 import type { RateLimit } from '../events.ts'
 import { type AllowAddress, defaultAddressPolicy } from '../http/address.ts'
 import { faultOfAuthorities } from '../http/authorities.ts'
@@ -15,11 +16,14 @@ import { Dialer } from '../http/dial.ts'
 import type { Origin } from '../http/origin.ts'
 import { type ProxyChoice, parseProxy } from '../http/proxy.ts'
 import { tlsIdentity } from '../http/tls-identity.ts'
+import type { Traffic } from '../http/traffic.ts'
 import { Transport } from '../http/transport.ts'
 import { isRegistryHost } from '../reference.ts'
 import { BlobLedger } from './blob-ledger.ts'
+import { ClientCounts } from './client-counts.ts'
 import { Endpoint } from './endpoint.ts'
 import { failureOfAnswer, failureOfExchange } from './failure.ts'
+import type { HostCounts } from './host-counts.ts'
 import type { Timeouts } from './requests.ts'
 import type { Asked } from './resource.ts'
 import { defaultRetry, type RetryOptions } from './retry.ts'
@@ -84,6 +88,8 @@ export interface TokenExchange {
 export interface RegistryClient {
   /** Pulls that a host still allows by its own word, if it said so. */
   rateLimit(host: string): RateLimit | undefined
+  /** What it did since it was made, as it is now; see {@link openMetrics}. */
+  counters(): Counters
   /** Ends every connection; calls under way fail. */
   close(): Promise<void>
 }
@@ -158,6 +164,7 @@ export interface Route {
 
 export class Client implements RegistryClient {
   readonly ledger: BlobLedger = new BlobLedger()
+  readonly counts: ClientCounts = new ClientCounts()
   /** Entries on their way into fallback tags. */
   readonly fallbackTags: SharedWrites<{ readonly digest: string }> = new SharedWrites()
   readonly #options: RegistryClientOptions
@@ -187,6 +194,10 @@ export class Client implements RegistryClient {
 
   rateLimit(host: string): RateLimit | undefined {
     return this.#endpoints.get(host)?.rateLimit
+  }
+
+  counters(): Counters {
+    return this.counts.snapshot((host) => this.rateLimit(host))
   }
 
   close(): Promise<void> {
@@ -230,7 +241,8 @@ export class Client implements RegistryClient {
     const key = `${registry} ${url.origin}`
     let endpoint = this.#foreign.get(key)
     if (endpoint === undefined) {
-      endpoint = this.#makeEndpoint(url.host, new URL('/', url), this.#endpoint(registry).host)
+      const { host, counts } = this.#endpoint(registry)
+      endpoint = this.#makeEndpoint(url.host, new URL('/', url), counts, host)
       this.#foreign.set(key, endpoint)
     }
     return endpoint
@@ -243,18 +255,20 @@ export class Client implements RegistryClient {
   #endpoint(name: string): Endpoint {
     let endpoint = this.#endpoints.get(name)
     if (endpoint === undefined) {
-      endpoint = this.#makeEndpoint(name, serverOf(name, this.#host(name).http))
+      const base = serverOf(name, this.#host(name).http)
+      endpoint = this.#makeEndpoint(name, base, this.counts.host(name))
       this.#endpoints.set(name, endpoint)
     }
     return endpoint
   }
 
-  #makeEndpoint(name: string, base: URL, namedBy?: string): Endpoint {
+  #makeEndpoint(name: string, base: URL, counts: HostCounts, namedBy?: string): Endpoint {
     const host = this.#host(name)
     return new Endpoint({
       name,
       base,
       transport: this.#transport,
+      counts,
       timeouts: this.#timeouts,
       retry: { ...defaultRetry, ...this.#options.retry },
       maxRequests: host.maxRequests ?? defaultMaxRequests,
@@ -263,7 +277,8 @@ export class Client implements RegistryClient {
             auth: {
               credentials: this.#options.credentials,
               trustedRealms: host.trustedRealms ?? [],
-              fetchToken: (question, signal) => this.#fetchToken({ name, base }, question, signal),
+              fetchToken: (question, signal) =>
+                this.#fetchToken({ name, base }, counts.traffic.token, question, signal),
             },
           }
         : { namedBy }),
@@ -302,7 +317,12 @@ export class Client implements RegistryClient {
     return this.#identities.get(name)
   }
 
-  async #fetchToken(asker: Asked, question: TokenQuestion, signal: StopSignal): Promise<Token> {
+  async #fetchToken(
+    asker: Asked,
+    traffic: Traffic,
+    question: TokenQuestion,
+    signal: StopSignal,
+  ): Promise<Token> {
     const registry = asker.base
     const { realm, service, scopes, credential } = question
     if (this.#options.exchangeToken !== undefined && realm.showCredential) {
@@ -330,6 +350,7 @@ export class Client implements RegistryClient {
         maxBytes: maxTokenAnswerBytes,
         limits: { ...this.#timeouts, totalMs: this.#timeouts.requestMs },
         signal,
+        traffic,
       })
       // Redirects are not followed: the realm was judged, where it sends on was not.
       if (answer.status !== 200) throw failureOfAnswer(method, asked, answer, untrusted)

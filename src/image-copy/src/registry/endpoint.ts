@@ -14,9 +14,10 @@ import type { ResponseHead } from '../http/response-parser.ts'
 import type { Transport, TransportPeer } from '../http/transport.ts'
 import type { Context } from './context.ts'
 import { failureOfAnswer, failureOfExchange } from './failure.ts'
-import { resolveLocation } from './location.ts'
+import type { HostCounts } from './host-counts.ts'
 import type { ManifestHead } from './manifests.ts'
 import { readRateLimit } from './rate-limit.ts'
+import { reads, redirects, requireRedirect } from './redirect.ts'
 import { Remembered } from './remembered.ts'
 import type {
   Learned,
@@ -35,6 +36,7 @@ export interface EndpointOptions {
   readonly name: string
   readonly base: URL
   readonly transport: Transport
+  readonly counts: HostCounts
   readonly timeouts: Timeouts
   readonly retry: RetryOptions
   readonly maxRequests: number
@@ -53,10 +55,6 @@ type Peer = Pick<TransportPeer, 'origin' | 'purpose'>
  * one image did, and a slip of units makes years of them.
  */
 const longestSilenceMs = 300_000
-const maxRedirects = 5
-/** Only these are redirected, and only of these do registries count how many are left. */
-const reads: ReadonlySet<string> = new Set(['GET', 'HEAD'])
-const redirects = new Set([301, 302, 303, 307, 308])
 /** Transfers of a kind at a time before anything is known of a host: as many as skopeo has of one image. */
 const firstTransfers = 6
 /** More would mostly be opened in vain where an image turns out to be there. */
@@ -84,6 +82,7 @@ export class Endpoint {
   readonly pulls: Window
   readonly pushes: Window
   readonly timeouts: Timeouts
+  readonly counts: HostCounts
   readonly #options: EndpointOptions
   readonly #auth: Authenticator | undefined
   readonly #limits: ExchangeLimits
@@ -108,6 +107,7 @@ export class Endpoint {
     this.base = options.base
     this.host = options.base.host
     this.timeouts = options.timeouts
+    this.counts = options.counts
     const { answerMs, commitMs, stallMs, requestMs } = options.timeouts
     this.#limits = { answerMs, stallMs }
     this.#requestLimits = { answerMs, stallMs, totalMs: requestMs }
@@ -198,7 +198,9 @@ export class Endpoint {
     const delayMs = Math.max(asked, backoffMs(attempt, retry, random))
     const reason = what === '' ? error.message : `${what}: ${error.message}`
     context.emit({ type: 'retry', image: context.image, host: this.host, reason, attempt, delayMs })
-    await delay(delayMs, context.signal)
+    this.counts.retries += 1
+    const wait = delay(delayMs, context.signal)
+    await (asked > 0 || error.status === 429 ? this.counts.throttled(wait, now) : wait)
   }
 
   /** Narrows the windows, and holds everybody back as long as the registry asked. */
@@ -305,8 +307,9 @@ export class Endpoint {
       const granted = resource.own ? this.#auth?.grant(request, signal) : undefined
       grant = granted instanceof Promise ? await granted : granted
       const headers = authorized(request.headers, grant?.authorization)
+      const { write: traffic } = this.counts.traffic
       const sent = { origin, purpose, method, path, headers, bodyBytes, expect, limits, signal }
-      const opened = this.#options.transport.open(sent)
+      const opened = this.#options.transport.open({ ...sent, traffic })
       exchange = (opened instanceof Promise ? await opened : opened).exchange
     } catch (error) {
       throw failureOfExchange(error, method, resource, signal)
@@ -321,7 +324,8 @@ export class Endpoint {
 
   /** Opens connections for up to `count` requests that are about to come at a time. */
   warm(count: number, { signal }: Context): void {
-    const peer = { ...this.#peer(new Resource(this, '', '/'), true), signal }
+    const { read: traffic } = this.counts.traffic
+    const peer = { ...this.#peer(new Resource(this, '', '/'), true), signal, traffic }
     this.#options.transport.warm(peer, Math.min(count, maxWarm, this.pulls.size))
   }
 
@@ -333,6 +337,7 @@ export class Endpoint {
     limits: ExchangeLimits,
   ): Promise<Answer> {
     const { origin, purpose } = this.#peer(resource, direct)
+    const { read, write } = this.counts.traffic
     // No spread: this is made for each request.
     return this.#options.transport.send({
       origin,
@@ -346,6 +351,7 @@ export class Endpoint {
       sink: sink && ((head, exchange) => sink(head, exchange, resource)),
       limits,
       signal,
+      traffic: reads.has(method) ? read : write,
     })
   }
 
@@ -370,7 +376,7 @@ export class Endpoint {
       const refusal = this.#refusal(context)
       const left = this.#notBefore - now()
       if (refusal !== undefined || left <= 0) return refusal
-      await delay(left, context.signal)
+      await this.counts.throttled(delay(left, context.signal), now)
     }
   }
 
@@ -387,23 +393,4 @@ function authorized(
   authorization: string | undefined,
 ): Readonly<Record<string, string>> | undefined {
   return authorization === undefined ? headers : { ...headers, Authorization: authorization }
-}
-
-/** Where a redirect leads. @throws RegistryError when it is not followed */
-function requireRedirect(
-  method: string,
-  resource: Resource,
-  { status, headers }: ResponseHead,
-  hops: number,
-): ReturnType<typeof resolveLocation> {
-  if (hops < maxRedirects && reads.has(method))
-    return resolveLocation(resource, headers.get('location'))
-  const why =
-    hops >= maxRedirects
-      ? `more than ${maxRedirects} redirects`
-      : 'is redirected, which is followed for reads only'
-  throw new RegistryError('COPY_REDIRECT_REFUSED', `${method} ${resource.host}: ${why}`, {
-    ...resource.party,
-    status,
-  })
 }
