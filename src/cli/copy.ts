@@ -3,6 +3,7 @@ import {
   type CopyOptions,
   copyImage,
   createRegistryClient,
+  openMetrics,
   planCopy,
   proxyFromVariables,
   type RegistryClient,
@@ -18,6 +19,7 @@ import { inLanes } from './copy/in-lanes.ts'
 import { type CopyEntry, type CopyPair, readCopyEntry, readCopyList } from './copy/items.ts'
 import { readNamed, readNamedInput } from './copy/named-file.ts'
 import { type Outcome, Tally } from './copy/outcome.ts'
+import { replaceFile } from './copy/replace-file.ts'
 import { Reporter } from './copy/reporter.ts'
 import { selectImages } from './copy/select-images.ts'
 import { allUsable, UsageError } from './errors.ts'
@@ -55,6 +57,7 @@ async function copyAll(args: CopyArguments, invocation: Invocation): Promise<num
   const { concurrency } = args
   const started = process.uptime()
   const tally = new Tally()
+  let isWritten = true
   const tell = (pair: CopyPair, outcome: Outcome): void => {
     tally.add(outcome)
     extraTags?.wanted.outcome(pair, outcome)
@@ -79,11 +82,29 @@ async function copyAll(args: CopyArguments, invocation: Invocation): Promise<num
   } finally {
     // The client is not closed: its idle connections keep no process alive, and the process's end closes them at once.
     reporter.end()
+    isWritten = writeMetrics(client, args, invocation)
   }
   const extra = extraTags?.summary()
   const images = tally.summary(process.uptime() - started)
   reporter.summary({ ...images, ...(extra && { extraTags: extra }) })
-  return images.failed + images.stopped + (extra?.failed ?? 0) === 0 ? 0 : 1
+  return images.failed + images.stopped + (extra?.failed ?? 0) === 0 && isWritten ? 0 : 1
+}
+
+/** @returns whether all that was asked for is written; else it was told why not */
+function writeMetrics(
+  client: RegistryClient,
+  { metricsFile }: CopyArguments,
+  { complain }: Invocation,
+): boolean {
+  if (metricsFile === undefined) return true
+  try {
+    // For whoever collects them, who is another user.
+    replaceFile(metricsFile, openMetrics(client.counters(), 'kip_copy'), 0o666)
+    return true
+  } catch (error) {
+    complain(`kip copy: --metrics-file ${metricsFile}: ${(error as Error).message}`)
+    return false
+  }
 }
 
 async function readEntries(

@@ -19,6 +19,8 @@ export interface CopyArguments {
   /** What is done with tags of targets that nothing selects; undefined: they are not looked for. */
   readonly extra: ExtraMode | undefined
   readonly output: 'text' | 'json'
+  /** Where counters go at the end; undefined: nowhere. */
+  readonly metricsFile: string | undefined
   readonly dryRun: boolean
   readonly platforms: readonly string[]
   readonly referrers: boolean
@@ -72,6 +74,7 @@ docker.io/library/nginx:latest, a target user/app is docker.io/user/app:latest.
                           which takes half the CPU; only for targets known to refuse what lacks its digest
   --dry-run               write nothing; tell how many bytes would be sent
   --output text|json      json: one object a line and image, and one for all at the end
+  --metrics-file FILE     write what was counted at the registries there at the end, as OpenMetrics text
   --http HOST             speak plain http to this registry, as often as wanted
   --ca [HOST=]FILE        PEM of authorities to trust besides the system's, for this registry or all; as often as wanted
   --client-cert HOST=CERTFILE,KEYFILE
@@ -99,6 +102,7 @@ const OPTIONS = {
   verify: { type: 'string', default: 'stream' },
   'dry-run': { type: 'boolean', default: false },
   output: { type: 'string', default: 'text' },
+  'metrics-file': { type: 'string' },
   ...HOST_OPTIONS,
   authfile: { type: 'string' },
   'src-authfile': { type: 'string' },
@@ -142,6 +146,7 @@ export function parseCopyArguments(argv: readonly string[]): CopyArguments {
   for (const option of ['authfile', 'src-authfile', 'dest-authfile', 'from-file'] as const) {
     if (values[option] === '') faults.push(`--${option}: give a file`)
   }
+  const metricsFile = writtenFile(values, 'metrics-file', faults)
   const hosts = parseHostArguments(values, faults)
   for (const host of values['foreign-layers'] ?? []) {
     if (isRegistryHost(host)) continue
@@ -169,6 +174,7 @@ export function parseCopyArguments(argv: readonly string[]): CopyArguments {
     list,
     extra: extra === 'report' || extra === 'delete' ? extra : undefined,
     output: values.output === 'json' ? 'json' : 'text',
+    metricsFile,
     dryRun: values['dry-run'],
     platforms,
     referrers: values.referrers,
@@ -180,4 +186,15 @@ export function parseCopyArguments(argv: readonly string[]): CopyArguments {
     sourceAuth,
     targetAuth,
   }
+}
+
+/** Results are on standard output already. */
+function writtenFile<O extends string>(
+  values: Readonly<Partial<Record<O, string>>>,
+  option: O,
+  faults: string[],
+): string | undefined {
+  const file = values[option]
+  if (file === '' || file === '-') faults.push(`--${option} ${JSON.stringify(file)}: give a file`)
+  return file
 }
