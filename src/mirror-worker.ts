@@ -11,7 +11,7 @@ import { CpuShare } from './mirror/cpu-share.ts'
 import type { StartMessage, WorkerMessage } from './mirror/process.ts'
 import { runMirrorWorker } from './mirror/worker.ts'
 import { Yielding } from './mirror/yielding.ts'
-import { createRegistries } from './registries.ts'
+import { createRegistries, keepTelling } from './registries.ts'
 import { createClusterStore } from './state/cluster-store.ts'
 
 /** The copying half of the mirror, in a child process of the leader; told by IPC what to do. */
@@ -54,6 +54,7 @@ async function copyUntil(
     writeBackup: true,
   })
   const store = createClusterStore({ client, log, metrics })
+  const endTelling = keepTelling(registry, (counters) => tell({ type: 'counters', counters }))
   try {
     await Promise.all([
       store.run(signal),
@@ -76,6 +77,7 @@ async function copyUntil(
     ])
     return 0
   } finally {
+    endTelling()
     await registry.close()
     await client.close()
     if (process.connected) process.disconnect()

@@ -1,6 +1,7 @@
 import {
   type AllowAddress,
   addressPolicy,
+  type Counters,
   type Credential,
   CredentialConfigError,
   createKeyring,
@@ -46,6 +47,25 @@ export function createRegistries(options: RegistriesOptions): RegistryClient {
     ...(options.writeBackup ? {} : { retry: { attempts: 2, maxRetryAfterMs: 5000 } }),
     userAgent: options.userAgent,
   })
+}
+
+/** Often enough for whoever collects metrics, twice a minute or so. */
+const TELL_EVERY_MS = 10_000
+
+/**
+ * Tells what a client counted from time to time.
+ *
+ * @returns tells it once more, and no more after that
+ */
+export function keepTelling(
+  client: RegistryClient,
+  tell: (counters: Counters) => void,
+): () => void {
+  const timer = setInterval(() => tell(client.counters()), TELL_EVERY_MS).unref()
+  return () => {
+    clearInterval(timer)
+    tell(client.counters())
+  }
 }
 
 const anonymous = async (): Promise<readonly Credential[]> => []

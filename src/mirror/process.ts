@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { constants, setPriority } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Counters } from '@containers/image-copy'
 import type { Settings } from '../config/settings.ts'
 import type { Log } from '../kube/log.ts'
 import type { OpenCopies } from './open-copies.ts'
@@ -30,6 +31,7 @@ export interface StartMessage {
 export type WorkerMessage =
   | { readonly type: 'ready' }
   | { readonly type: 'outcome'; readonly outcome: CopyOutcome }
+  | { readonly type: 'counters'; readonly counters: Counters }
 
 export interface MirrorProcessOptions {
   /** Module that is run with the argument `mirror-worker`. */
@@ -49,6 +51,8 @@ export interface MirrorProcessOptions {
   /** A worker of this id took over from all earlier ones. */
   readonly onWorker: (id: string) => void
   readonly onOutcome: (outcome: CopyOutcome) => void
+  /** Asked for each worker: takes what that counted at registries, each time it tells. */
+  readonly counts: () => (counters: Counters) => void
 }
 
 /**
@@ -111,8 +115,10 @@ async function runOnce(
   const unreachable = (error: Error) =>
     options.log.error({ worker: id, err: error }, 'mirror worker cannot be reached')
   child.on('error', unreachable)
+  const count = options.counts()
   child.on('message', (message: WorkerMessage) => {
     if (message.type === 'outcome') options.onOutcome(message.outcome)
+    else if (message.type === 'counters') count(message.counters)
   })
   try {
     yieldToAdmission(child)

@@ -9,10 +9,11 @@ import { createEventRecorder } from '../kube/events.ts'
 import type { Pod } from '../kube/types.ts'
 import { untilAborted } from '../kube/until-aborted.ts'
 import type { Part, Parts } from '../lifecycle.ts'
+import { type RegistryCounts, registryFamily } from '../metrics/registry-metrics.ts'
 import { runMirror } from '../mirror/mirror.ts'
 import { keepMirrorProcess } from '../mirror/process.ts'
 import { asksUsers } from '../puller/where-rules.ts'
-import { createRegistries } from '../registries.ts'
+import { createRegistries, keepTelling } from '../registries.ts'
 import { createResolver } from '../resolver/resolver.ts'
 import { createClusterStore } from '../state/cluster-store.ts'
 import { createExclusions } from '../state/exclusions.ts'
@@ -34,6 +35,7 @@ export async function clusterParts(context: Context, signal: AbortSignal): Promi
     readFile: invocation.readFile,
     log: component('registries'),
   })
+  const counts = registryFamily(metrics)
   const pending = new Set<string>()
   const waitFor = (name: string, done: Promise<unknown>) => {
     pending.add(name)
@@ -80,6 +82,7 @@ export async function clusterParts(context: Context, signal: AbortSignal): Promi
       userAgent: `kip/${invocation.version}`,
     })
     const log = component('resolver')
+    const endTelling = keepTelling(registry, counts())
     const looking = live.part(
       (settings) => {
         const resolver = createResolver({ store, registry, settings, log, metrics })
@@ -97,6 +100,7 @@ export async function clusterParts(context: Context, signal: AbortSignal): Promi
     try {
       await looking(signal)
     } finally {
+      endTelling()
       await registry.close()
     }
   }
@@ -132,7 +136,7 @@ export async function clusterParts(context: Context, signal: AbortSignal): Promi
       ),
     )
   if (settings.mirror.registry !== '')
-    leading.push(mirrorPart(context, { store, mapping, authorities, onUnpulled }))
+    leading.push(mirrorPart(context, { store, mapping, authorities, onUnpulled, counts }))
   if (!settings.admission.enabled) {
     const log = component('admission')
     leading.push((signal) => removeWebhookConfiguration({ client: leaderClient, log }, signal))
@@ -163,11 +167,13 @@ function mirrorPart(
     mapping,
     authorities,
     onUnpulled,
+    counts,
   }: {
     readonly store: ImageStore
     readonly mapping: Mapping
     readonly authorities: () => string
     readonly onUnpulled: Set<(reference: string) => void>
+    readonly counts: () => RegistryCounts
   },
 ): Part {
   const own = log.child({ component: 'mirror' })
@@ -181,7 +187,7 @@ function mirrorPart(
           decide({ reference: image.reference, image, mapping, settings, now: Date.now() }).mirror,
         keepWorker: (hooks, signal) =>
           keepMirrorProcess(
-            { program, env, settings, authorities, identity, log: own, ...hooks },
+            { program, env, settings, authorities, identity, log: own, counts, ...hooks },
             signal,
           ),
         onUnpulled: (listener) => {

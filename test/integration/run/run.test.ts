@@ -265,6 +265,25 @@ describe('kip outside the cluster, its webhook by URL', { skip }, () => {
     t.diagnostic(`mirrored after ${since()}`)
   })
 
+  it('tells what registries were asked, by the process that copies too', async () => {
+    await eventually(
+      'the copying is counted',
+      async () => {
+        const texts = await Promise.all(
+          pages.map(async (port) => (await fetch(`http://127.0.0.1:${port}/metrics`)).text()),
+        )
+        return ['read', 'write'].every((kind) => {
+          const sample = new RegExp(
+            `^kip_registry_requests_total\\{.*kind="${kind}",status="2xx"\\}`,
+            'm',
+          )
+          return texts.some((text) => sample.test(text))
+        })
+      },
+      { timeoutMs: 30_000 },
+    )
+  })
+
   it('shows metrics without a word of a credential, and ends clean on SIGTERM', async () => {
     const metrics = await (await fetch(`http://127.0.0.1:${pages[0]}/metrics`)).text()
     assert.match(metrics, /^kip_info\{version="/m)

@@ -14,6 +14,7 @@ const program = `
 const { KIP_KEPT, MALLOC_TRIM_THRESHOLD_ } = process.env
 process.on('message', ({ id }) => {
   const reference = [id, KIP_KEPT, MALLOC_TRIM_THRESHOLD_].join(' ')
+  process.send({ type: 'counters', counters: id })
   process.send({ type: 'outcome', outcome: { reference, state: 'Verified', bytes: 0, seconds: 0 } })
 })
 process.once('SIGTERM', () => process.exit(0))
@@ -33,6 +34,7 @@ test('a worker runs only while there is something to copy, and each has a name o
   }
   const named: string[] = []
   const told: string[] = []
+  const counted: unknown[][] = []
   const stop = new AbortController()
   const ended = keepMirrorProcess(
     {
@@ -50,6 +52,11 @@ test('a worker runs only while there is something to copy, and each has a name o
       },
       onWorker: (id) => named.push(id),
       onOutcome: ({ reference }) => told.push(reference),
+      counts: () => {
+        const own: unknown[] = []
+        counted.push(own)
+        return (counters) => own.push(counters)
+      },
     },
     stop.signal,
   )
@@ -65,6 +72,8 @@ test('a worker runs only while there is something to copy, and each has a name o
   stop.abort()
   await ended
   assert.deepEqual(named, ['leader/1', 'leader/2'])
+  // Each worker begins at 0, so that its counters are held against its own.
+  assert.deepEqual(counted, [['leader/1'], ['leader/2']])
   assert.equal(followers.size, 0)
 })
 
@@ -99,6 +108,7 @@ async function keepUntilItWorks(
       },
       onWorker: () => undefined,
       onOutcome: ({ reference }) => told.push(reference),
+      counts: () => () => undefined,
     },
     stop.signal,
   )
