@@ -17,6 +17,7 @@ import { outcomeOfFailure } from './copy/failure.ts'
 import { readHostOptions } from './copy/host-options.ts'
 import { inLanes } from './copy/in-lanes.ts'
 import { type CopyEntry, type CopyPair, readCopyEntry, readCopyList } from './copy/items.ts'
+import { KnownFile } from './copy/known-file.ts'
 import { readNamed, readNamedInput } from './copy/named-file.ts'
 import { type Outcome, Tally } from './copy/outcome.ts'
 import { replaceFile } from './copy/replace-file.ts'
@@ -50,7 +51,12 @@ async function copyAll(args: CopyArguments, invocation: Invocation): Promise<num
     copyCredentials({ ...args, env, uid, readFile, readInput, complain }),
   ])
   const credentials = credentialsFor(entries)
-  const client = createClient(args, invocation, entries, { ...hostOptions, credentials })
+  // A dry run asks for no mount.
+  const isRemembering = args.knownFile !== undefined && !args.dryRun
+  const known = isRemembering ? new KnownFile(args.knownFile, invocation) : undefined
+  const blobPlaces = known?.places
+  const options = { ...hostOptions, credentials, blobPlaces }
+  const client = createClient(args, invocation, entries, options)
   const extraTags = args.extra && new ExtraTags(entries, args.extra, args.hosts.http)
   const reporter = new Reporter({ invocation, output: args.output })
   const { signal } = invocation
@@ -82,6 +88,7 @@ async function copyAll(args: CopyArguments, invocation: Invocation): Promise<num
   } finally {
     // The client is not closed: its idle connections keep no process alive, and the process's end closes them at once.
     reporter.end()
+    known?.save()
     isWritten = writeMetrics(client, args, invocation)
   }
   const extra = extraTags?.summary()
@@ -120,7 +127,7 @@ function createClient(
   args: CopyArguments,
   { env, version }: Invocation,
   pairs: readonly CopyPair[],
-  options: Pick<RegistryClientOptions, 'ca' | 'credentials' | 'hosts'>,
+  options: Pick<RegistryClientOptions, 'blobPlaces' | 'ca' | 'credentials' | 'hosts'>,
 ): RegistryClient {
   const { http, mirrors } = args.hosts
   const registries = [

@@ -22,6 +22,8 @@ export interface CopyArguments {
   /** Where counters go at the end; undefined: nowhere. */
   readonly metricsFile: string | undefined
   readonly dryRun: boolean
+  /** Where blobs of targets are remembered; undefined: nowhere. */
+  readonly knownFile: string | undefined
   readonly platforms: readonly string[]
   readonly referrers: boolean
   /** Hosts from which foreign layers may be read; undefined: they are left where they are. */
@@ -72,6 +74,8 @@ docker.io/library/nginx:latest, a target user/app is docker.io/user/app:latest.
   --recheck               look at every part even when the target's tag has the digest already
   --verify stream|target  who holds layers against their digests: kip while they pass, as by default, or the target alone,
                           which takes half the CPU; only for targets known to refuse what lacks its digest
+  --known FILE            remember there which repositories of a target hold which layers; the next run with it mounts what
+                          this one sent, instead of sending it again
   --dry-run               write nothing; tell how many bytes would be sent
   --output text|json      json: one object a line and image, and one for all at the end
   --metrics-file FILE     write what was counted at the registries there at the end, as OpenMetrics text
@@ -102,6 +106,7 @@ const OPTIONS = {
   verify: { type: 'string', default: 'stream' },
   'dry-run': { type: 'boolean', default: false },
   output: { type: 'string', default: 'text' },
+  known: { type: 'string' },
   'metrics-file': { type: 'string' },
   ...HOST_OPTIONS,
   authfile: { type: 'string' },
@@ -146,6 +151,7 @@ export function parseCopyArguments(argv: readonly string[]): CopyArguments {
   for (const option of ['authfile', 'src-authfile', 'dest-authfile', 'from-file'] as const) {
     if (values[option] === '') faults.push(`--${option}: give a file`)
   }
+  const knownFile = writtenFile(values, 'known', faults)
   const metricsFile = writtenFile(values, 'metrics-file', faults)
   const hosts = parseHostArguments(values, faults)
   for (const host of values['foreign-layers'] ?? []) {
@@ -174,6 +180,7 @@ export function parseCopyArguments(argv: readonly string[]): CopyArguments {
     list,
     extra: extra === 'report' || extra === 'delete' ? extra : undefined,
     output: values.output === 'json' ? 'json' : 'text',
+    knownFile,
     metricsFile,
     dryRun: values['dry-run'],
     platforms,
@@ -188,7 +195,7 @@ export function parseCopyArguments(argv: readonly string[]): CopyArguments {
   }
 }
 
-/** Results are on standard output already. */
+/** Of which `-` is no name: standard output has the results. */
 function writtenFile<O extends string>(
   values: Readonly<Partial<Record<O, string>>>,
   option: O,

@@ -60,6 +60,7 @@ export {
   isTag,
   parseReference,
 } from './reference.ts'
+export { BlobPlaces } from './registry/blob-places.ts'
 export {
   createRegistryClient,
   defaultTimeouts,

@@ -83,9 +83,12 @@ async function bring(parts: PlaceBlobParts): Promise<BlobOutcome> {
   const { source, target, blob, verify, known, context, outlook } = parts
   const { endpoint } = target.write
   const holder = source.registry === target.registry ? source.name : known.holder
-  if (holder !== undefined && endpoint.learned.mount !== 'broken') {
-    const session = await mount(target, blob, holder, context)
+  const hint = holder === undefined ? known.hintFor(target.name) : undefined
+  const from = holder ?? hint
+  if (from !== undefined && endpoint.learned.mount !== 'broken') {
+    const session = await mount(target, blob, from, context)
     if (session === undefined) return 'mounted'
+    if (hint !== undefined) known.missed(hint, session === 'failed')
     if (session !== 'failed') {
       let begun = false
       try {

@@ -20,6 +20,7 @@ import type { Traffic } from '../http/traffic.ts'
 import { Transport } from '../http/transport.ts'
 import { isRegistryHost } from '../reference.ts'
 import { BlobLedger } from './blob-ledger.ts'
+import type { BlobPlaces } from './blob-places.ts'
 import { ClientCounts } from './client-counts.ts'
 import { Endpoint } from './endpoint.ts'
 import { failureOfAnswer, failureOfExchange } from './failure.ts'
@@ -71,6 +72,11 @@ export interface RegistryClientOptions {
   readonly timeouts?: Partial<Timeouts> | undefined
   readonly retry?: Partial<RetryOptions> | undefined
   readonly userAgent?: string | undefined
+  /**
+   * Where blobs were seen at targets in earlier runs, which are mounted from there; what this client sees is added. Default:
+   * what the client saw itself, in the last ten minutes.
+   */
+  readonly blobPlaces?: BlobPlaces | undefined
   /** Source of jitter, 0 to 1. Default Math.random. */
   readonly random?: (() => number) | undefined
 }
@@ -163,7 +169,7 @@ export interface Route {
 }
 
 export class Client implements RegistryClient {
-  readonly ledger: BlobLedger = new BlobLedger()
+  readonly ledger: BlobLedger
   readonly counts: ClientCounts = new ClientCounts()
   /** Entries on their way into fallback tags. */
   readonly fallbackTags: SharedWrites<{ readonly digest: string }> = new SharedWrites()
@@ -177,6 +183,7 @@ export class Client implements RegistryClient {
 
   constructor(options: RegistryClientOptions) {
     if (options.ca !== undefined) requireAuthorities(options.ca)
+    this.ledger = new BlobLedger(options.blobPlaces)
     this.#options = options
     this.#timeouts = { ...defaultTimeouts, ...options.timeouts }
     const allowAddress = options.allowAddress ?? defaultAddressPolicy
