@@ -15,7 +15,7 @@ import { guardWrites } from './kube/guarded-client.ts'
 import { withLastWords } from './last-words.ts'
 import { type Parts, serve } from './lifecycle.ts'
 import { LiveSettings } from './live-settings.ts'
-import { createLog, type Logger } from './metrics/log.ts'
+import { createLog, type Logger, standardOutput } from './metrics/log.ts'
 import { createMetrics } from './metrics/metrics.ts'
 import { startStatusServer } from './metrics/status-server.ts'
 import { chooseMode } from './mode.ts'
@@ -41,7 +41,9 @@ export async function run(invocation: Invocation): Promise<number> {
     for (const fault of error.faults) complain(`kip: ${fault}`)
     return 2
   }
-  const log = createLog(loaded.settings.log)
+  const onFault = ({ message }: Error): void =>
+    complain(`kip: the log cannot be written: ${message}`)
+  const log = createLog(loaded.settings.log, standardOutput(onFault))
   return await withLastWords({ log, onCrash, signal }, () => runWith(loaded, log, invocation))
 }
 

@@ -26,17 +26,20 @@ const secretKeys = [
   'privateKey',
 ]
 
+/** What waits for room on a full disk, before lines are lost: some thousand lines. */
+const keptBytes = 1024 * 1024
+
 /**
  * Makes the log: one JSON object a line. Rooms take `log.child({ component: 'mirror' })` and log fields first, then a
  * lower-case message without data in it; `image`, `node`, `namespace` and `err` are the fields that mean the same
  * everywhere. `info` is a change of state, `debug` an item of work.
  *
  * @param settings.level Least severe level that is written.
- * @param destination Default: standard output, written synchronously, so that the last words of a crash are there.
+ * @param destination Default: {@link standardOutput}.
  */
 export function createLog(
   settings: { readonly level: LogLevel },
-  destination?: DestinationStream,
+  destination: DestinationStream = standardOutput(),
 ): Logger {
   return pino(
     {
@@ -50,6 +53,22 @@ export function createLog(
         censor: '[redacted]',
       },
     },
-    destination ?? pino.destination({ fd: 1, sync: true }),
+    destination,
   )
+}
+
+/**
+ * Standard output, written synchronously, so that the last words of a crash are there. Where it cannot be written, as on a
+ * full disk, the program goes on, and the last lines are written when they can be.
+ *
+ * @param onFault Told once of what went wrong. Default: nobody.
+ */
+export function standardOutput(onFault: (error: Error) => void = () => {}): DestinationStream {
+  const output = pino.destination({ fd: 1, sync: true, maxLength: keptBytes })
+  let isTold = false
+  output.on('error', (error: Error) => {
+    if (!isTold) onFault(error)
+    isTold = true
+  })
+  return output
 }

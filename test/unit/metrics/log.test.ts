@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, openSync } from 'node:fs'
 import { describe, it } from 'node:test'
 import { createLog, type LogLevel } from '../../../src/metrics/log.ts'
 
@@ -92,5 +95,28 @@ describe('createLog', () => {
       err.errors.map(({ message }) => message),
       ['one', 'two', 'round'],
     )
+  })
+})
+
+describe('standard output', () => {
+  it('that is on a full disk ends no program, and is told of once', async () => {
+    const module = new URL('../../../src/metrics/log.ts', import.meta.url).href
+    const program = `
+      import { createLog, standardOutput } from ${JSON.stringify(module)}
+      const log = createLog({ level: 'info' }, standardOutput(({ code }) => console.error(code)))
+      for (let line = 0; line < 20_000; line++) log.info({ line, text: 'x'.repeat(1_000) }, 'said')
+      const { rss } = process.memoryUsage()
+      console.error(rss < 400e6 ? 'goes on' : rss)
+    `
+    const flags = ['--input-type=module-typescript', '-e', program]
+    const full = openSync('/dev/full', 'w')
+    const child = spawn(process.execPath, flags, { stdio: ['ignore', full, 'pipe'] })
+    let said = ''
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      said += text
+    })
+    const [code] = await once(child, 'close')
+    closeSync(full)
+    assert.deepEqual([said, code], ['ENOSPC\ngoes on\n', 0])
   })
 })
