@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { describe, it } from 'node:test'
+import { advice } from '../../../src/decide/advice.ts'
 import { type ReasonCode, reasons } from '../../../src/decide/codes.ts'
 import { type DecideInput, type Decision, decide } from '../../../src/decide/decide.ts'
 import type { DecisionSettings } from '../../../src/decide/subject.ts'
@@ -411,7 +412,8 @@ describe('reason codes', () => {
     const explained = [...page.matchAll(/^\| `(\w+)` \|/gm)].map(([, code]) => code)
     assert.deepEqual([...explained].sort(), Object.keys(reasons).sort())
     for (const [code, text] of Object.entries(reasons)) {
-      assert.ok(page.includes(`| \`${code}\` | ${text} |`), `${code}: ${text}`)
+      const row = `| \`${code}\` | ${text} | ${advice[code as ReasonCode]} |`
+      assert.ok(page.includes(`${row}\n`), `${code}: ${text}`)
     }
   })
 })
