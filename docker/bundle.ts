@@ -30,8 +30,8 @@ const COMMONJS_NAMES = [
 ].join(';')
 
 const MAIN = 'src/main.ts'
-/** Commands of kip that run for long: what they need is loaded when they are called. */
-const LONG_COMMANDS = ['run', 'mirror-worker', 'cli/certs']
+/** Commands of kip that run for long, or ask a cluster: what they need is loaded when they are called. */
+const LONG_COMMANDS = ['run', 'mirror-worker', 'cli/certs', 'cli/why']
 
 /** Libraries that a command which people wait for may do without. */
 const SELDOM = { 'version-range': 'semver/classes/range.js' }

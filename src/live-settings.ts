@@ -9,10 +9,11 @@ import { type Clock, sleep, systemClock } from './kube/clock.ts'
 import type { Doubt } from './kube/doubt.ts'
 import { KubeApiError } from './kube/errors.ts'
 import { ObjectWatch } from './kube/object-watch.ts'
-import type { KubeObject, PodSpec, PodTemplateSpec } from './kube/types.ts'
+import type { KubeObject, PodTemplateSpec } from './kube/types.ts'
 import { untilAborted } from './kube/until-aborted.ts'
 import type { Part } from './lifecycle.ts'
 import type { Logger } from './metrics/log.ts'
+import { type EnvSources, type MapSource, sourcesOf } from './state/env-sources.ts'
 
 export interface LiveSettingsOptions {
   readonly client: KubeClient
@@ -24,21 +25,6 @@ export interface LiveSettingsOptions {
   readonly readFile: (path: string) => string
   readonly log: Logger
   readonly clock?: Clock
-}
-
-interface MapSource {
-  readonly name: string
-  readonly prefix: string
-  /** A pod starts without it too. */
-  readonly isOptional: boolean
-}
-
-/** What of a Deployment says where its variables come from. */
-interface EnvSources {
-  /** By precedence, the least first. */
-  readonly maps: readonly MapSource[]
-  /** Variables that are set otherwise, and win. */
-  readonly fixed: ReadonlySet<string>
 }
 
 interface FollowedMap extends MapSource {
@@ -289,18 +275,4 @@ function laterKeys(before: Settings, after: Settings): readonly string[] {
     .filter((key) => before.puller[key] !== after.puller[key])
     .map((key) => `puller.${key}`)
   return [...sections, ...own]
-}
-
-function sourcesOf(spec: PodSpec): EnvSources {
-  const containers = spec.containers ?? []
-  return {
-    maps: containers.flatMap(({ envFrom = [] }) =>
-      envFrom.flatMap(({ prefix = '', configMapRef }) =>
-        configMapRef?.name === undefined
-          ? []
-          : [{ name: configMapRef.name, prefix, isOptional: configMapRef.optional === true }],
-      ),
-    ),
-    fixed: new Set(containers.flatMap(({ env = [] }) => env.map(({ name }) => name))),
-  }
 }

@@ -24,6 +24,11 @@ const commands: Readonly<Record<string, Command>> = {
     brief: true,
     load: async () => (await import('./cli/copy.ts')).copy,
   },
+  why: {
+    summary:
+      'tell why an image is, or is not, copied, held by nodes, named by new pods: kip why IMAGE',
+    load: async () => (await import('./cli/why.ts')).why,
+  },
   certs: {
     summary: "show the webhook's certificate, or issue one by hand: kip certs issue --out FOLDER",
     load: async () => (await import('./cli/certs.ts')).certs,

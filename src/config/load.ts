@@ -17,6 +17,8 @@ export interface LoadOptions {
   readonly env: Readonly<Record<string, string | undefined>>
   /** Reads a text file, and throws as `fs.readFileSync` does. */
   readonly readFile: (path: string) => string
+  /** They are of a program that runs elsewhere, with its files and secrets there: these are not looked into. */
+  readonly areElsewhere?: boolean
 }
 
 export interface Loaded {
@@ -31,7 +33,7 @@ export interface Loaded {
  *
  * @throws ConfigError with every fault there is; no fault and no warning holds a credential.
  */
-export function loadSettings({ argv, env, readFile }: LoadOptions): Loaded {
+export function loadSettings({ argv, env, readFile, areElsewhere = false }: LoadOptions): Loaded {
   const flags = readFlags(argv)
   const environment = readEnvironment(env)
   const file = readConfigFile(flags.configFile ?? environment.configFile, readFile)
@@ -58,8 +60,12 @@ export function loadSettings({ argv, env, readFile }: LoadOptions): Loaded {
   const faults = [
     ...sources.flatMap((source) => source.faults),
     ...schemaFaults,
-    ...faultsOfNamedFiles({ settings: merged, isRefused, nameOf: spelled, readFile }),
-    ...contradictions(merged, isGiven, isRefused),
+    ...(areElsewhere
+      ? []
+      : [
+          ...faultsOfNamedFiles({ settings: merged, isRefused, nameOf: spelled, readFile }),
+          ...contradictions(merged, isGiven, isRefused),
+        ]),
   ]
   if (faults.length > 0) throw new ConfigError(faults)
 

@@ -2,7 +2,7 @@ import type { KubeClient } from '../kube/client.ts'
 import { meetsRequirements, requirementsOf } from '../kube/label-selector.ts'
 import type { Log } from '../kube/log.ts'
 import { Reflector } from '../kube/reflector.ts'
-import type { LabelSelector } from '../kube/types.ts'
+import type { LabelSelector, LabelSelectorRequirement, ObjectMeta } from '../kube/types.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { isIgnored } from './flags.ts'
 
@@ -52,20 +52,13 @@ export function createExclusions({
   log,
   metrics,
 }: ExclusionsOptions): Exclusions {
-  const always = new Set([
-    'kube-system',
-    settings.namespace,
-    ...settings.discovery.ignoreNamespaces,
-  ])
+  const always = excludedByName(settings)
   const listeners = new Set<ExclusionsListener>()
   const requirements = requirementsOf(settings.discovery.namespaceSelector)
   const reflector = new Reflector<Standing>({
     client,
     resource: { group: '', version: 'v1', plural: 'namespaces' },
-    project: ({ metadata }) => {
-      if (isIgnored(metadata)) return 'flagged'
-      return meetsRequirements(requirements, metadata?.labels) ? 'open' : 'unselected'
-    },
+    project: ({ metadata }) => standingOf(metadata, requirements),
     onEvent: ({ key, type, value, previous }) => {
       if (always.has(key) || (type === 'updated' && value === previous)) return
       if (type === 'updated') {
@@ -94,4 +87,29 @@ export function createExclusions({
       return [...new Set([...always, ...flagged])].sort()
     },
   }
+}
+
+/** Whether a namespace that was read is left out, see {@link Exclusions.excluded}. */
+export function isExcluded(
+  namespace: string,
+  metadata: ObjectMeta | undefined,
+  settings: ExclusionsOptions['settings'],
+): boolean {
+  const requirements = requirementsOf(settings.discovery.namespaceSelector)
+  return excludedByName(settings).has(namespace) || standingOf(metadata, requirements) !== 'open'
+}
+
+function excludedByName({
+  namespace,
+  discovery,
+}: ExclusionsOptions['settings']): ReadonlySet<string> {
+  return new Set(['kube-system', namespace, ...discovery.ignoreNamespaces])
+}
+
+function standingOf(
+  metadata: ObjectMeta | undefined,
+  requirements: readonly LabelSelectorRequirement[],
+): Standing {
+  if (isIgnored(metadata)) return 'flagged'
+  return meetsRequirements(requirements, metadata?.labels) ? 'open' : 'unselected'
 }

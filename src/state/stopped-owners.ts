@@ -27,7 +27,8 @@ const ownersLimit = 1_000
 const rememberedMs = 7 * 86_400_000
 const writeTries = 5
 
-const objectName = 'kip-stopped-owners'
+/** Name of the ConfigMap. */
+export const objectName = 'kip-stopped-owners'
 const key = 'owners.json'
 
 export interface StoppedOwnersOptions {
@@ -122,7 +123,7 @@ export function createStoppedOwners(options: StoppedOwnersOptions): StoppedOwner
 }
 
 /** Whatever somebody wrote there: what is no such list says nothing, and stops rewriting for nobody. */
-function readOwners(raw: ConfigMap, log: Log): Known {
+export function readOwners(raw: ConfigMap, log: Log): Known {
   const text = raw.data?.[key]
   if (text === undefined) return none
   try {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { readCertificate } from '../../certs/pem.ts'
+import type { WhyReport } from '../../src/cli/why/report.ts'
 import { testImages } from '../cluster/images/catalogue.ts'
 import { pushTestImages } from '../cluster/images/fill.ts'
 import { tinyImage } from '../cluster/images/tiny.ts'
@@ -202,6 +203,27 @@ function suite(cluster: Cluster): void {
       { timeoutMs: 120_000, everyMs: 1_000 },
     )
     assert.ok((bad.status?.nodes?.failures?.length ?? 0) > 0)
+  })
+
+  it('tells in its own pod, by its own rights, why an image is where it is', async () => {
+    const kip = ['exec', '-n', kipNamespace, 'deployment/kubernetes-image-puller', '--']
+    const why = async (subject: string): Promise<WhyReport> =>
+      JSON.parse(
+        await cluster.kubectl([
+          ...[...kip, '/usr/local/bin/node', '/kip/main.js'],
+          ...['why', subject, '--output', 'json'],
+        ]),
+      )
+    const { images, notes } = await eventually('all is well', () => why(image('nginx')), {
+      timeoutMs: 180_000,
+      everyMs: 1_000,
+    })
+    assert.deepEqual(notes, [])
+    assert.deepEqual(
+      images.map(({ reference, newPods }) => [reference, newPods.map(({ code }) => code)]),
+      [[image('nginx'), ['Rewritten']]],
+    )
+    await assert.rejects(why(image('no-such-image')), /exit code 1/)
   })
 
   it('starts new pods from the verified copy, and leaves flagged namespaces alone', async () => {

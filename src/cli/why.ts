@@ -1,0 +1,62 @@
+import { ConfigError } from '../config/errors.ts'
+import { loadSettings } from '../config/load.ts'
+import { connectCluster } from '../kube/connect.ts'
+import { KubeApiError, KubeConfigError } from '../kube/errors.ts'
+import { UsageError } from './errors.ts'
+import type { Invocation } from './invocation.ts'
+import { parseWhyArguments, type WhyArguments, whyUsage } from './why/arguments.ts'
+import { deployedSettings } from './why/deployed-settings.ts'
+import { reportOn, type WhyReport } from './why/report.ts'
+import { whyText } from './why/text.ts'
+
+/** `kip why`: tells what kip does about an image, or about those of a pod, and why. */
+export async function why(invocation: Invocation): Promise<number> {
+  const { argv, print, complain } = invocation
+  try {
+    const args = parseWhyArguments(argv)
+    if (args.help) {
+      print(whyUsage)
+      return 0
+    }
+    const report = await ask(args, invocation)
+    print(args.output === 'json' ? JSON.stringify(report) : whyText(report))
+    return report.images.every(({ lacks }) => lacks.length === 0) ? 0 : 1
+  } catch (error) {
+    for (const fault of faultsOf(error)) complain(`kip why: ${fault}`)
+    if (error instanceof UsageError) complain('See kip why --help.')
+    return 2
+  }
+}
+
+async function ask(args: WhyArguments, invocation: Invocation): Promise<WhyReport> {
+  const { env, readFile, signal } = invocation
+  const { settings: own } = loadSettings({
+    ...{ argv: args.settings, env, readFile },
+    areElsewhere: true,
+  })
+  const { namespace, kubeconfig } = own
+  const client = await connectCluster({ kubeconfig, env, signal })
+  try {
+    const { deployment, config, subject } = args
+    const place = { namespace, deployment, config }
+    const deployed = await deployedSettings({ client, ...place, readFile, signal })
+    const name = `deployment ${namespace}/${deployment}`
+    return await reportOn({
+      ...{ client, subject, now: Date.now(), signal },
+      settings: deployed ?? own,
+      settingsOf: deployed === undefined ? `your environment: there is no ${name}` : name,
+    })
+  } finally {
+    await client.close()
+  }
+}
+
+/** @throws what is none of the reasons for which nothing can be told */
+function faultsOf(error: unknown): readonly string[] {
+  if (error instanceof UsageError || error instanceof ConfigError) return error.faults
+  if (error instanceof KubeApiError && error.status === 404) {
+    return [`${error.message}; without CachedImages kip knows of no image by itself`]
+  }
+  if (error instanceof KubeApiError || error instanceof KubeConfigError) return [error.message]
+  throw error
+}

@@ -1,0 +1,164 @@
+import type { Settings } from '../../config/settings.ts'
+import { advice } from '../../decide/advice.ts'
+import type { ReasonCode, Verdict } from '../../decide/codes.ts'
+import { decide } from '../../decide/decide.ts'
+import type { Placement, RewriteVerdict } from '../../decide/rewrite.ts'
+import { createMapping } from '../../images/mapping.ts'
+import type { Condition, ImageState, NodeFailure, Usage } from '../../state/cached-image.ts'
+
+/** One answer, and what to do about it where it hinders something. */
+export interface Told {
+  readonly code: string
+  readonly text: string
+  readonly todo?: string
+}
+
+/** What new pods start from, in the namespaces of which it is the same. */
+export interface NewPods extends Told {
+  /** Empty: in those that no rule names. */
+  readonly namespaces: readonly string[]
+  /** The copy that they are pointed at; absent: they keep their own image. */
+  readonly copy?: string
+}
+
+/** All that is told of one image. */
+export interface Explanation {
+  /** Normalised. */
+  readonly reference: string
+  /** Name of the CachedImage; absent: there is none. */
+  readonly object?: string
+  readonly usage?: Pick<Usage, 'wanted' | 'pods' | 'workloads' | 'namespaces' | 'owners'>
+  readonly conditions: readonly (Pick<Condition, 'type' | 'status'> & Told)[]
+  /** Nodes that failed to pull it, at most ten. */
+  readonly failures: readonly NodeFailure[]
+  readonly mirror: Told
+  /** Absent: kip holds nothing on nodes here. */
+  readonly cache?: Told & { readonly references: readonly string[] }
+  readonly newPods: readonly NewPods[]
+  /** What is not as it should be, by condition or reason; empty: nothing. */
+  readonly lacks: readonly string[]
+}
+
+export interface ExplainInput {
+  /** As written. */
+  readonly reference: string
+  readonly image: ImageState | undefined
+  readonly settings: Settings
+  /** Where pods that name it stand; empty: anywhere. */
+  readonly placements: readonly Placement[]
+  /** Milliseconds since the epoch. */
+  readonly now: number
+}
+
+/** What somebody wants to be so: nothing lacks for it. */
+const byWill: ReadonlySet<ReasonCode> = new Set([
+  ...(['NoBackup', 'IsBackup', 'RewriteNever', 'SourceAvailable', 'NotWanted'] as const),
+  ...(['NamespaceExcluded', 'OptedOut', 'StaticPod', 'OwnPod', 'PullPolicyNever'] as const),
+])
+
+/** The reasons behind what a condition says of a source. */
+const sourceReasons: Readonly<Record<string, ReasonCode>> = {
+  Missing: 'SourceMissing',
+  Unreachable: 'SourceUnreachable',
+  Invalid: 'SourceInvalid',
+}
+
+/** Says of one image what kip does about it, and why: the one decision, and what the status says came of it. Pure. */
+export function explain(input: ExplainInput): Explanation {
+  const { image, settings, now } = input
+  const mapping = createMapping(settings.mirror)
+  // Whether kubelets check who uses what is known to the puller, whose word it is then.
+  const kubeletsCheck = image?.nodes?.reason !== 'MaybePrivate'
+  const asked = { reference: input.reference, image, mapping, settings, now, kubeletsCheck }
+  const verdicts = (input.placements.length === 0 ? [{}] : input.placements).map((placement) => ({
+    namespace: placement.namespace,
+    verdict: decide({ ...asked, placement }).rewrite,
+  }))
+  const { mirror, cache } = decide(asked)
+  const holds = settings.puller.enabled
+  return {
+    reference: image?.reference ?? input.reference,
+    ...(image && { object: image.name }),
+    ...(image?.usage && { usage: image.usage }),
+    conditions: (image?.conditions ?? []).map(toldCondition),
+    failures: image?.nodes?.failures ?? [],
+    mirror: told(mirror),
+    ...(holds && {
+      cache: { ...told(cache), references: cache.references.map(({ reference }) => reference) },
+    }),
+    newPods: grouped(verdicts),
+    lacks: isOutside(input) ? [] : lacksOf({ image, verdicts, mirror, ...(holds && { cache }) }),
+  }
+}
+
+/** Whether kip is to know nothing of it: all that name it are left out. */
+function isOutside({ image, placements }: ExplainInput): boolean {
+  const isLeftOut = ({ excluded, optedOut }: Placement): boolean =>
+    excluded === true || optedOut === true
+  return image === undefined && placements.length > 0 && placements.every(isLeftOut)
+}
+
+function told({ act, code, text }: Verdict): Told {
+  return { code, text, ...(!act && { todo: plain(advice[code]) }) }
+}
+
+function toldCondition({ type, status, reason, message }: Condition): Explanation['conditions'][0] {
+  const code = sourceReasons[reason] ?? reason
+  const known = status !== 'True' && Object.hasOwn(advice, code)
+  return {
+    ...{ type, status, code: reason, text: message },
+    ...(known && { todo: plain(advice[code as ReasonCode]) }),
+  }
+}
+
+interface Placed {
+  readonly namespace: string | undefined
+  readonly verdict: RewriteVerdict
+}
+
+function grouped(verdicts: readonly Placed[]): readonly NewPods[] {
+  const groups = Map.groupBy(verdicts, ({ verdict }) => verdict.code)
+  return [...groups.values()].flatMap((group) => {
+    const [first] = group
+    if (first === undefined) return []
+    const { reference: copy } = first.verdict
+    const namespaces = group.flatMap(({ namespace }) => namespace ?? [])
+    return [{ ...told(first.verdict), namespaces, ...(copy !== undefined && { copy }) }]
+  })
+}
+
+function lacksOf({
+  image,
+  verdicts,
+  mirror,
+  cache,
+}: {
+  readonly image: ImageState | undefined
+  readonly verdicts: readonly Placed[]
+  readonly mirror: Verdict
+  readonly cache?: Verdict
+}): readonly string[] {
+  const known = new Set<string>(image?.conditions.map(({ type }) => type))
+  const wrong = (image?.conditions ?? []).flatMap(({ type, status, reason }) =>
+    (status === 'True') === (type === 'Duplicate') ? `${type}: ${reason}` : [],
+  )
+  const pods = verdicts.flatMap(({ verdict: { act, code } }) =>
+    act || byWill.has(code) ? [] : code,
+  )
+  return [
+    ...new Set([
+      ...(image === undefined ? ['UnknownImage'] : []),
+      ...wrong,
+      ...(mirror.act && !known.has('Mirrored') ? ['Mirrored: NotMirrored'] : []),
+      ...(cache?.act && !known.has('Cached') ? ['Cached: not told yet'] : []),
+      ...pods,
+    ]),
+  ]
+}
+
+/** Markdown of `docs/` as plain text: of a link its words and where it leads. */
+function plain(markdown: string): string {
+  return markdown.replace(/\[([^\]]+)\]\(([^)]+)\)/g, (_, words: string, target: string) => {
+    return `${words} (${target.startsWith('../') ? target.slice(3) : `docs/${target}`})`
+  })
+}

@@ -1,0 +1,137 @@
+import { formatReference, parseReference } from '@containers/image-copy'
+import type { Settings } from '../../config/settings.ts'
+import { createMapping } from '../../images/mapping.ts'
+import {
+  isCopyOf,
+  originalKey,
+  originalsAnnotation,
+  readOriginals,
+} from '../../images/originals.ts'
+import { imagesOf } from '../../images/walker.ts'
+import { getObject } from '../../kube/apply.ts'
+import type { KubeClient } from '../../kube/client.ts'
+import { KubeApiError } from '../../kube/errors.ts'
+import type { Pod } from '../../kube/types.ts'
+import { UsageError } from '../errors.ts'
+import { type Explanation, explain } from './explain.ts'
+import { KnownImages } from './known-images.ts'
+import { Placements } from './placements.ts'
+
+/** What `kip why` tells, and prints with `--output json`. */
+export interface WhyReport {
+  /** `NAMESPACE/POD` that was asked about. */
+  readonly pod?: string
+  /** Whose settings count. */
+  readonly settingsOf: string
+  readonly images: readonly (Explanation & {
+    /** Of a pod: container, or `volume/` and the volume, that names the image. */
+    readonly container?: string
+    /** Of a pod: whether it names the copy or its own image. */
+    readonly now?: 'copy' | 'own'
+  })[]
+  /** What could not be read. */
+  readonly notes: readonly string[]
+}
+
+export interface ReportOptions {
+  readonly client: KubeClient
+  readonly settings: Settings
+  readonly settingsOf: string
+  /** An image reference, or a pod as `NAMESPACE/POD`. */
+  readonly subject: string
+  /** Milliseconds since the epoch. */
+  readonly now: number
+  readonly signal: AbortSignal
+}
+
+/**
+ * Tells of an image, or of each image of a pod.
+ *
+ * @throws KubeApiError; UsageError when the subject is neither
+ */
+export async function reportOn(options: ReportOptions): Promise<WhyReport> {
+  const { settingsOf, subject } = options
+  const placements = new Placements(options)
+  const pod = await findPod(options)
+  const images =
+    pod === undefined
+      ? [await imageReport(options, placements)]
+      : await podReport(pod, options, placements)
+  return {
+    ...(pod && { pod: subject }),
+    ...{ settingsOf, images, notes: placements.notes },
+  }
+}
+
+/** Only names of namespace and pod, which a reference with a tag, a digest or a registry's host never is. */
+const podName = /^([a-z0-9](?:[-a-z0-9]*[a-z0-9])?)\/([a-z0-9](?:[-.a-z0-9]*[a-z0-9])?)$/
+
+async function findPod({ client, subject, signal }: ReportOptions): Promise<Pod | undefined> {
+  const [, namespace, name] = podName.exec(subject) ?? []
+  if (namespace === undefined || name === undefined) return undefined
+  const pods = { group: '', version: 'v1', plural: 'pods', namespace }
+  try {
+    return await getObject<Pod>(client, pods, name, { signal })
+  } catch (error) {
+    if (!(error instanceof KubeApiError && error.status === 403)) throw error
+    const fault = `${subject}: you may not read pods in ${namespace}; write an image with its tag`
+    throw new UsageError([fault])
+  }
+}
+
+async function imageReport(
+  { client, settings, subject, now, signal }: ReportOptions,
+  placements: Placements,
+): Promise<Explanation> {
+  const reference = normalised(subject)
+  if (reference === undefined) {
+    throw new UsageError([`${subject}: is no image reference, and no pod as NAMESPACE/POD`])
+  }
+  const image = await new KnownImages({ client, signal }).find(reference)
+  const namespaces = new Set(image?.usage?.owners.map(({ namespace }) => namespace))
+  return explain({
+    // A copy is told of as what it is a copy of.
+    ...{ reference: image?.reference ?? reference, image, settings, now },
+    placements: await Promise.all([...namespaces].map((namespace) => placements.of(namespace))),
+  })
+}
+
+async function podReport(
+  pod: Pod,
+  { client, settings, subject, now, signal }: ReportOptions,
+  placements: Placements,
+): Promise<WhyReport['images']> {
+  const namespace = pod.metadata?.namespace ?? subject.split('/', 1)[0] ?? ''
+  const placement = await placements.ofPod(pod, namespace)
+  const mapping = createMapping(settings.mirror)
+  const images = new KnownImages({ client, signal })
+  const originals = readOriginals(pod.metadata?.annotations?.[originalsAnnotation])
+  return await Promise.all(
+    imagesOf(pod.spec ?? {}).map(async (use) => {
+      const original = originals.get(originalKey(use))
+      const named = normalised(use.reference)
+      const isCopy =
+        original !== undefined &&
+        named !== undefined &&
+        isCopyOf(parseReference(named), original, mapping)
+      const written = isCopy ? original : use.reference
+      const reference = normalised(written) ?? written
+      const image = await images.find(reference)
+      const pullPolicy = use.pullPolicy === undefined ? {} : { pullPolicy: use.pullPolicy }
+      const placed = { ...placement, ...pullPolicy }
+      return {
+        container: originalKey(use),
+        now: isCopy ? ('copy' as const) : ('own' as const),
+        ...explain({ reference, image, settings, now, placements: [placed] }),
+      }
+    }),
+  )
+}
+
+function normalised(written: string): string | undefined {
+  try {
+    return formatReference(parseReference(written))
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,310 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
+import { UsageError } from '../../../src/cli/errors.ts'
+import { parseWhyArguments, whyUsage } from '../../../src/cli/why/arguments.ts'
+import type { WhyReport } from '../../../src/cli/why/report.ts'
+import { why } from '../../../src/cli/why.ts'
+import type { Condition } from '../../../src/state/cached-image.ts'
+import { objectName } from '../../../src/state/naming.ts'
+import { type FakeKube, type FakeObject, startFakeKube } from '../../support/fake-kube.ts'
+import { kubeconfigOf } from '../../support/kubeconfig.ts'
+import { digestOf } from '../../support/pods.ts'
+
+const namespace = 'k8s-image-puller'
+const core = (plural: string, namespace?: string) => ({
+  ...{ group: '', version: 'v1', plural },
+  ...(namespace !== undefined && { namespace }),
+})
+const apps = (plural: string, namespace: string) => ({
+  ...{ group: 'apps', version: 'v1', plural, namespace },
+})
+const cachedImages = { group: 'images.kip', version: 'v1alpha1', plural: 'cachedimages' }
+const digest = digestOf('a')
+const nginx = 'docker.io/library/nginx:1'
+const copy = 'backup.test/docker.io/library/nginx:1'
+const pulled = { desired: 3, cached: 3, pulling: 0, failed: 0, failures: [] }
+
+let kube: FakeKube
+let folder: string
+let kubeconfig: string
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'kip-why-'))
+  kubeconfig = join(folder, 'kubeconfig')
+})
+after(() => rm(folder, { recursive: true }))
+beforeEach(async () => {
+  kube = await startFakeKube()
+  await writeFile(kubeconfig, kubeconfigOf(kube))
+  deploy({ KIP_MIRROR_REGISTRY: 'backup.test' })
+  put(core('namespaces'), { metadata: { name: 'shop' } })
+})
+afterEach(() => kube.stop())
+
+function put(resource: Parameters<FakeKube['put']>[0], object: object): void {
+  kube.put(resource, object as FakeObject)
+}
+
+/** Kip's Deployment and ConfigMap. */
+function deploy(data: Readonly<Record<string, string>>, container: object = {}): void {
+  const envFrom = [{ configMapRef: { name: 'settings' } }]
+  const spec = { template: { spec: { containers: [{ name: 'kip', envFrom, ...container }] } } }
+  const metadata = { name: 'kubernetes-image-puller', namespace }
+  put(apps('deployments', namespace), { metadata, spec })
+  put(core('configmaps', namespace), { metadata: { name: 'settings', namespace }, data })
+}
+
+function condition(type: Condition['type'], status: Condition['status'], reason: string): object {
+  return { type, status, reason, message: 'so it is', lastTransitionTime: '2027-01-01T00:00:00Z' }
+}
+
+/** An image in use that is all well, with what is otherwise. */
+function know(status: object = {}, name: string = objectName(nginx)): void {
+  const owners = [{ kind: 'Deployment', namespace: 'shop', name: 'web' }]
+  const counts = { pods: 2, workloads: 1, namespaces: 1 }
+  put(cachedImages, {
+    metadata: { name, labels: { 'app.kubernetes.io/managed-by': 'kip' } },
+    spec: { reference: nginx },
+    status: {
+      usage: { wanted: ['InUse'], ...counts, owners, firstSeen: '2027-01-01T00:00:00Z' },
+      source: { state: 'Available', digest, checkedAt: '2027-01-01T00:00:00Z' },
+      mirrors: [{ registry: 'backup.test', reference: copy, state: 'Verified', digest }],
+      nodes: pulled,
+      conditions: [
+        condition('Resolved', 'True', 'Available'),
+        condition('Mirrored', 'True', 'Verified'),
+        condition('Cached', 'True', 'OnEveryNode'),
+      ],
+      ...status,
+    },
+  })
+}
+
+/** A pod of a Deployment, in the namespace shop. */
+function run(image: string, annotations: Readonly<Record<string, string>> = {}): void {
+  const owned = (kind: string, name: string): object => ({
+    ownerReferences: [{ apiVersion: 'apps/v1', kind, name, uid: name, controller: true }],
+  })
+  put(apps('replicasets', 'shop'), {
+    metadata: { name: 'web-1', namespace: 'shop', ...owned('Deployment', 'web') },
+  })
+  put(apps('deployments', 'shop'), { metadata: { name: 'web', namespace: 'shop' } })
+  put(core('pods', 'shop'), {
+    metadata: { name: 'web-1-x', namespace: 'shop', annotations, ...owned('ReplicaSet', 'web-1') },
+    spec: { containers: [{ name: 'web', image }] },
+  })
+}
+
+async function ask(...argv: readonly string[]) {
+  const printed: string[] = []
+  const complaints: string[] = []
+  const code = await why({
+    argv: [...argv, '--kubeconfig', kubeconfig],
+    env: {},
+    readFile: () => assert.fail('no file is read'),
+    readInput: () => assert.fail('no input is read'),
+    print: (text) => printed.push(text),
+    complain: (text) => complaints.push(text),
+    program: '',
+    version: '1',
+    onCrash: () => assert.fail('nothing is left uncaught'),
+    signal: new AbortController().signal,
+  })
+  return { code, text: printed.join('\n'), complaints: complaints.join('\n') }
+}
+
+async function report(subject: string): Promise<WhyReport & { readonly code: number }> {
+  const { code, text, complaints } = await ask(subject, '--output', 'json')
+  assert.equal(complaints, '')
+  return { code, ...JSON.parse(text) }
+}
+
+describe('kip why IMAGE', () => {
+  test('tells what stands for it, who uses it, where it is, and what new pods start from', async () => {
+    know()
+    const { code, text } = await ask('nginx:1')
+    assert.equal(code, 0, text)
+    assert.deepEqual(text.split('\n'), [
+      `settings of deployment ${namespace}/kubernetes-image-puller`,
+      '',
+      nginx,
+      `  object    ${objectName(nginx)}`,
+      '  wanted    InUse',
+      '  used by   2 pods and 1 workload in 1 namespace: shop/Deployment/web',
+      '  Cached    True: OnEveryNode: so it is',
+      '  Mirrored  True: Verified: so it is',
+      '  Resolved  True: Available: so it is',
+      '  copying   Mirror: the image is copied to the backup registry',
+      '  holding   CacheBackup: the nodes cache the verified copy',
+      `            as ${copy}@${digest}`,
+      `            as ${nginx}`,
+      '  new pods  in shop: Rewritten: the pod is pointed at the verified copy',
+      `            at ${copy}@${digest}`,
+    ])
+  })
+
+  test('says once for each reason what to do', async () => {
+    const failures = [{ node: 'n1', reason: 'ErrImagePull', message: 'no such host' }]
+    know({
+      source: { state: 'NeedsCredentials', checkedAt: '2027-01-01T00:00:00Z' },
+      mirrors: [],
+      nodes: { ...pulled, cached: 2, failed: 1, failures },
+      conditions: [
+        condition('Resolved', 'False', 'NeedsCredentials'),
+        condition('Cached', 'False', 'ErrImagePull'),
+      ],
+    })
+    const { code, text } = await ask(nginx)
+    assert.equal(code, 1)
+    assert.equal(text.split('-> Nodes hold it with the pull secrets').length, 2, text)
+    assert.match(text, /puller\.privateImages` \(docs\/puller\.md#private-images\) says so/)
+    assert.match(text, /^ {12}n1: ErrImagePull: no such host$/m)
+    const lacks = 'Cached: ErrImagePull, Resolved: NeedsCredentials, NeedsCredentials'
+    assert.match(text, new RegExp(`^  LACKS     ${lacks}$`, 'm'))
+  })
+
+  test('finds what somebody made by hand, and a copy as what it is a copy of', async () => {
+    know({}, 'by-hand')
+    for (const asked of ['nginx:1', copy, `${copy}@${digest}`]) {
+      const { images } = await report(asked)
+      assert.deepEqual([images[0]?.object, images[0]?.reference], ['by-hand', nginx])
+    }
+  })
+
+  test('of an image that is not known says so, and what may leave it out', async () => {
+    const { code, text } = await ask('nginx:2')
+    assert.equal(code, 1)
+    assert.match(text, /object {4}there is no CachedImage for it/)
+    assert.match(text, /-> .*`discovery\.exclude`/)
+  })
+
+  test('goes by the rules for the namespaces of its users, as the webhook does', async () => {
+    const rules = [{ namespaces: ['shop'], rewrite: 'never' }]
+    const secretRef = { valueFrom: { secretKeyRef: { name: 'x', key: 'y' } } }
+    deploy(
+      {
+        KIP_ADMISSION_RULES: JSON.stringify(rules),
+        KIP_REGISTRIES_CA_FILE: '/etc/kip/ca.crt',
+        KIP_MIRROR_USER: 'me',
+      },
+      {
+        args: ['run', '--mirror.registry=backup.test'],
+        env: [{ name: 'KIP_MIRROR_PASSWORD', ...secretRef }],
+      },
+    )
+    know()
+    const { code, images } = await report(nginx)
+    assert.deepEqual(
+      images[0]?.newPods.map(({ code, namespaces }) => [code, namespaces]),
+      [['RewriteNever', ['shop']]],
+    )
+    // Somebody wants it so.
+    assert.equal(code, 0)
+  })
+
+  test('asks for the pull secret of copies by its metadata alone', async () => {
+    deploy({ KIP_MIRROR_REGISTRY: 'backup.test', KIP_MIRROR_PULL_SECRET: 'opens' })
+    know()
+    assert.deepEqual((await report(nginx)).images[0]?.lacks, ['NoPullSecret'])
+    const secret = { name: 'opens', namespace: 'shop' }
+    put(core('secrets', 'shop'), { metadata: secret })
+    assert.deepEqual((await report(nginx)).images[0]?.lacks, [])
+    const asked = kube.requests.filter(({ path }) => path.endsWith('/secrets/opens'))
+    assert.equal(asked.length, 2)
+    for (const { headers } of asked) assert.match(headers.accept ?? '', /as=PartialObjectMetadata/)
+  })
+
+  test('says what the caller may not read', async () => {
+    know()
+    kube.fault = ({ path }) =>
+      path.endsWith('/namespaces/shop') ? { status: 403, reason: 'Forbidden' } : undefined
+    const { code, text } = await ask(nginx)
+    assert.equal(code, 0, text)
+    assert.match(text, /^note: you may not read namespaces shop/m)
+  })
+})
+
+describe('kip why NAMESPACE/POD', () => {
+  test('tells of the original of a pod that names the copy', async () => {
+    know()
+    run(`${copy}@${digest}`, { 'images.kip/original-images': '{"web":"nginx:1"}' })
+    const { code, pod, images } = await report('shop/web-1-x')
+    assert.deepEqual([code, pod], [0, 'shop/web-1-x'])
+    assert.deepEqual(
+      images.map(({ container, reference, now }) => [container, reference, now]),
+      [['web', nginx, 'copy']],
+    )
+    // By the word of the annotation, where the status has none of the copy any more.
+    know({ mirrors: [] })
+    assert.equal((await report('shop/web-1-x')).images[0]?.reference, nginx)
+  })
+
+  test('tells why a new pod of its workload is left alone', async () => {
+    know()
+    run('nginx:1')
+    const codeOf = async () => (await report('shop/web-1-x')).images[0]?.newPods[0]?.code
+    assert.equal(await codeOf(), 'Rewritten')
+    const owners = [{ uid: 'web-1', name: 'x', reason: 'Refused', times: 1, until: '2999-01-01' }]
+    put(core('configmaps', namespace), {
+      metadata: { name: 'kip-stopped-owners', namespace },
+      data: { 'owners.json': JSON.stringify(owners) },
+    })
+    assert.equal(await codeOf(), 'RewriteStopped')
+    const labels = { 'images.kip/ignore': 'true' }
+    put(apps('deployments', 'shop'), { metadata: { name: 'web', namespace: 'shop', labels } })
+    assert.equal(await codeOf(), 'OptedOut')
+    put(core('namespaces'), { metadata: { name: 'shop', labels } })
+    assert.equal(await codeOf(), 'NamespaceExcluded')
+  })
+
+  test('finds nothing lacking where kip is to know nothing', async () => {
+    put(core('namespaces'), {
+      metadata: { name: 'shop', annotations: { 'images.kip/ignore': 'true' } },
+    })
+    run('nginx:1')
+    const { code, images } = await report('shop/web-1-x')
+    assert.deepEqual([code, images[0]?.reference], [0, nginx])
+  })
+
+  test('takes for an image what is no pod', async () => {
+    const { images, pod } = await report('library/nginx')
+    assert.deepEqual([images[0]?.reference, pod], ['docker.io/library/nginx:latest', undefined])
+  })
+})
+
+describe('kip why', () => {
+  test('writes nothing', async () => {
+    know()
+    run('nginx:1')
+    await ask(nginx)
+    await ask('shop/web-1-x')
+    assert.deepEqual([...new Set(kube.requests.map(({ method }) => method))], ['GET'])
+  })
+
+  test('says that it cannot tell, and why, with 2', async () => {
+    deploy({}, { args: ['run', '--config=/etc/kip/kip.yaml'] })
+    const { code, complaints } = await ask(nginx)
+    assert.deepEqual(
+      [code, complaints],
+      [2, 'kip why: kip has settings in /etc/kip/kip.yaml of its pods: give a copy with --config'],
+    )
+    assert.equal((await ask('No:Image:At:All')).code, 2)
+    await kube.stop()
+    assert.equal((await ask(nginx)).code, 2)
+    await kube.start()
+  })
+
+  test('arguments that do not fit are told, all at once', async () => {
+    assert.throws(
+      () => parseWhyArguments(['a', 'b', '--output', 'xml', '--deployment', '']),
+      (error) => error instanceof UsageError && error.faults.length === 3,
+    )
+    const { code, text } = await ask('--help')
+    assert.deepEqual([code, text], [0, whyUsage])
+    const page = await readFile(new URL('../../../docs/why.md', import.meta.url), 'utf8')
+    assert.ok(page.includes(whyUsage), 'docs/why.md has the help')
+  })
+})
