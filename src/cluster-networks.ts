@@ -1,6 +1,6 @@
 import type { KubeClient } from './kube/client.ts'
 import type { Doubt } from './kube/doubt.ts'
-import { KubeApiError } from './kube/errors.ts'
+import { isForbidden, isNotFound } from './kube/errors.ts'
 
 interface ServiceCidrList {
   readonly items?: readonly { readonly spec?: { readonly cidrs?: readonly string[] } }[]
@@ -41,8 +41,8 @@ async function serviceRanges(
     })
     return (list.items ?? []).flatMap((item) => item.spec?.cidrs ?? [])
   } catch (error) {
-    if (error instanceof KubeApiError && error.status === 403) return 'refused'
-    if (error instanceof KubeApiError && error.status === 404) return []
+    if (isForbidden(error)) return 'refused'
+    if (isNotFound(error)) return []
     throw error
   }
 }

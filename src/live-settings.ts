@@ -7,7 +7,7 @@ import { Backoff, reflectorBackoff } from './kube/backoff.ts'
 import type { KubeClient } from './kube/client.ts'
 import { type Clock, sleep, systemClock } from './kube/clock.ts'
 import type { Doubt } from './kube/doubt.ts'
-import { KubeApiError } from './kube/errors.ts'
+import { isForbidden } from './kube/errors.ts'
 import { ObjectWatch } from './kube/object-watch.ts'
 import type { KubeObject, PodTemplateSpec } from './kube/types.ts'
 import { untilAborted } from './kube/until-aborted.ts'
@@ -200,7 +200,7 @@ export class LiveSettings {
     try {
       return await this.#readSources(name, signal)
     } catch (error) {
-      if (error instanceof KubeApiError && error.status === 403) return undefined
+      if (isForbidden(error)) return undefined
       throw error
     }
   }

@@ -3,7 +3,7 @@ import { getObject } from './kube/apply.ts'
 import type { KubeClient } from './kube/client.ts'
 import { type Clock, sleep, systemClock } from './kube/clock.ts'
 import type { Doubt } from './kube/doubt.ts'
-import { KubeApiError } from './kube/errors.ts'
+import { isForbidden, KubeApiError } from './kube/errors.ts'
 import type { Log } from './kube/log.ts'
 import { type ResourcePath, resourcePath } from './kube/resource.ts'
 import { group, plural, version } from './state/cached-image.ts'
@@ -140,7 +140,7 @@ async function mayGet(
     await getObject(client, resource, name, { signal })
     return true
   } catch (error) {
-    if (error instanceof KubeApiError && error.status === 403) return false
+    if (isForbidden(error)) return false
     throw error
   }
 }

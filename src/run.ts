@@ -10,7 +10,7 @@ import type { Settings } from './config/settings.ts'
 import { renderUsage } from './config/usage.ts'
 import { connectCluster } from './kube/connect.ts'
 import { Doubt } from './kube/doubt.ts'
-import { KubeApiError } from './kube/errors.ts'
+import { isPassing } from './kube/errors.ts'
 import { guardWrites } from './kube/guarded-client.ts'
 import { withLastWords } from './last-words.ts'
 import { type Parts, serve } from './lifecycle.ts'
@@ -117,8 +117,7 @@ async function untilAnswered<T>(
       return await ask()
     } catch (error) {
       if (signal.aborted) return undefined
-      const passing = error instanceof KubeApiError && (error.status === 0 || error.status >= 429)
-      if (!passing) throw error
+      if (!isPassing(error)) throw error
       log.warn({ err: error, waitMs }, 'the API server does not answer, trying again')
       await sleep(waitMs, undefined, { signal }).catch(() => undefined)
     }

@@ -7,7 +7,7 @@ import type { Settings } from '../config/settings.ts'
 import { getObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { type Clock, sleep, systemClock } from '../kube/clock.ts'
-import { KubeApiError } from '../kube/errors.ts'
+import { isForbidden } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
 import { Reflector } from '../kube/reflector.ts'
 import type { ResourcePath } from '../kube/resource.ts'
@@ -232,7 +232,7 @@ class ConfigurationKeeper {
       signal.throwIfAborted()
       log.debug({ err }, 'webhook does not serve yet')
       // Who may not look must take it on trust.
-      if (err instanceof KubeApiError && err.status === 403) return true
+      if (isForbidden(err)) return true
     }
     if (this.#clock.now() - this.#askedSince < patienceMs) return false
     log.warn({ service, url }, 'webhook was not seen to serve, it is registered all the same')
@@ -244,7 +244,7 @@ class ConfigurationKeeper {
     const { client } = this.#options
     const role = await getObject<KubeObject>(client, clusterRoles, ownerName, { signal }).catch(
       (error: unknown) => {
-        if (error instanceof KubeApiError && error.status === 403) return undefined
+        if (isForbidden(error)) return undefined
         throw error
       },
     )

@@ -8,7 +8,7 @@ import {
 } from '../../certs/trusted-bundle.ts'
 import { applyObject, deleteObject, getObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
-import { KubeApiError } from '../kube/errors.ts'
+import { isForbidden } from '../kube/errors.ts'
 import { resourcePath } from '../kube/resource.ts'
 import type { MutatingWebhook, MutatingWebhookConfiguration } from '../kube/types.ts'
 
@@ -64,7 +64,7 @@ export async function removeConfiguration(
     if (!isOurs || uid === undefined) return false
     return await deleteObject(client, configurations, name, { uid, signal })
   } catch (error) {
-    if (error instanceof KubeApiError && error.status === 403) return false
+    if (isForbidden(error)) return false
     throw error
   }
 }

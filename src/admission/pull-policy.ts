@@ -1,7 +1,7 @@
 import { getObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
 import type { Doubt } from '../kube/doubt.ts'
-import { KubeApiError } from '../kube/errors.ts'
+import { isForbidden } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
 import type { Pod } from '../kube/types.ts'
 
@@ -51,7 +51,7 @@ async function readPod(
   try {
     return await getObject<Pod>(client, pods, name, { signal })
   } catch (error) {
-    if (error instanceof KubeApiError && error.status === 403) return 'refused'
+    if (isForbidden(error)) return 'refused'
     throw error
   }
 }

@@ -49,6 +49,16 @@ export function isNotFound(error: unknown): error is KubeApiError {
   return error instanceof KubeApiError && error.status === 404
 }
 
+/** kip may not: roles change, so it may later. */
+export function isForbidden(error: unknown): error is KubeApiError {
+  return error instanceof KubeApiError && error.status === 403
+}
+
+/** It may be answered otherwise in a moment: no answer came, or one of a server that is busy or in trouble. */
+export function isPassing(error: unknown): error is KubeApiError {
+  return error instanceof KubeApiError && (error.status === 0 || error.status >= 429)
+}
+
 /** Somebody else wrote first (a stale resourceVersion, or a field that another manager owns). */
 export function isConflict(error: unknown): error is KubeApiError {
   return error instanceof KubeApiError && error.status === 409 && error.reason !== 'AlreadyExists'

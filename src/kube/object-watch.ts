@@ -2,7 +2,7 @@ import { Backoff, reflectorBackoff } from './backoff.ts'
 import type { KubeClient } from './client.ts'
 import { type Clock, sleep } from './clock.ts'
 import type { Project } from './decoder.ts'
-import { isNotFound, KubeApiError, statusError } from './errors.ts'
+import { isForbidden, isNotFound, KubeApiError, statusError } from './errors.ts'
 import { jsonDecoder } from './json-decoder.ts'
 import type { Log } from './log.ts'
 import { type ResourcePath, resourcePath } from './resource.ts'
@@ -57,7 +57,7 @@ export class ObjectWatch<T> {
         await this.#watch(signal)
       } catch (error) {
         if (signal.aborted) return
-        if (error instanceof KubeApiError && error.status === 403) this.#options.onRefused?.()
+        if (isForbidden(error)) this.#options.onRefused?.()
         const isUsual = error instanceof KubeApiError && error.reason === 'Silent'
         const waitMs = isUsual ? 0 : backoff.next()
         const fields = { resource: resourcePath(resource, name), err: error, waitMs }

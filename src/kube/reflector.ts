@@ -1,7 +1,14 @@
 import { Backoff, reflectorBackoff } from './backoff.ts'
 import { type Clock, sleep, systemClock } from './clock.ts'
 import type { Decoder, Projection } from './decoder.ts'
-import { isExpired, isUnreachable, KubeApiError, statusError } from './errors.ts'
+import {
+  isExpired,
+  isForbidden,
+  isNotFound,
+  isUnreachable,
+  KubeApiError,
+  statusError,
+} from './errors.ts'
 import { jsonDecoder } from './json-decoder.ts'
 import { type ListOptions, listPages, listVersion } from './list-pages.ts'
 import { protobufDecoder } from './protobuf-decoder.ts'
@@ -334,5 +341,5 @@ export class Reflector<T> {
 }
 
 function isLacking(error: unknown): error is KubeApiError {
-  return error instanceof KubeApiError && (error.status === 404 || error.status === 403)
+  return isNotFound(error) || isForbidden(error)
 }

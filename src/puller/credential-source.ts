@@ -3,7 +3,7 @@ import type { PullIdentity } from '../discovery/discovery.ts'
 import { getObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
 import type { Clock } from '../kube/clock.ts'
-import { KubeApiError } from '../kube/errors.ts'
+import { isForbidden } from '../kube/errors.ts'
 import { fairShare } from '../state/fair-share.ts'
 import { credentialsFor, type HeldCredential, readPullSecret, type Secret } from './credentials.ts'
 
@@ -95,7 +95,7 @@ export class CredentialSource {
           this.#note(key, await this.#get({ namespace, name }, signal))
         } catch (error) {
           signal.throwIfAborted()
-          if (error instanceof KubeApiError && error.status === 403) {
+          if (isForbidden(error)) {
             isRefused = true
             this.#note(key, undefined)
           } else {

@@ -1,7 +1,7 @@
 import { getObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { type Clock, sleep } from '../kube/clock.ts'
-import { KubeApiError } from '../kube/errors.ts'
+import { isForbidden } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
 import type { KubeObject, OwnerReference } from '../kube/types.ts'
 
@@ -33,7 +33,7 @@ export async function findOwner(
       return undefined
     } catch (error) {
       if (signal.aborted) return undefined
-      if (error instanceof KubeApiError && error.status === 403) {
+      if (isForbidden(error)) {
         log.warn(
           { deployment: name },
           'the Deployment may not be read; no owner for the DaemonSets',

@@ -1,6 +1,6 @@
 import type { KubeClient } from '../kube/client.ts'
 import type { Clock } from '../kube/clock.ts'
-import { KubeApiError } from '../kube/errors.ts'
+import { isForbidden, KubeApiError } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
 import { type ResourcePath, resourcePath } from '../kube/resource.ts'
 import type { Event, KubeList } from '../kube/types.ts'
@@ -89,7 +89,7 @@ export class Refusals {
       return this.#found.get(name) !== before
     } catch (error) {
       if (!(error instanceof KubeApiError)) throw error
-      if (error.status === 403) {
+      if (isForbidden(error)) {
         this.#mayRead = false
         log.info({}, 'Events may not be read; why pods of a DaemonSet are refused is not told')
       } else log.warn({ daemonset: object, err: error }, 'Events were not read, trying again')

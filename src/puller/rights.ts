@@ -1,6 +1,6 @@
 import type { KubeClient } from '../kube/client.ts'
 import { type Clock, sleep } from '../kube/clock.ts'
-import { KubeApiError } from '../kube/errors.ts'
+import { isForbidden, isNotFound, KubeApiError } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
 import { type ResourcePath, resourcePath } from '../kube/resource.ts'
 
@@ -70,7 +70,7 @@ async function mayList(
     await client.request({ method: 'GET', path, query: { limit: '1' }, signal })
     return true
   } catch (error) {
-    if (error instanceof KubeApiError && error.status === 403) return false
+    if (isForbidden(error)) return false
     throw error
   }
 }
@@ -84,8 +84,7 @@ async function hasGroup(client: KubeClient, group: string, signal: AbortSignal):
     await client.request({ method: 'GET', path: `/apis/${group}`, signal })
     return true
   } catch (error) {
-    if (error instanceof KubeApiError && (error.status === 403 || error.status === 404))
-      return false
+    if (isForbidden(error) || isNotFound(error)) return false
     throw error
   }
 }
@@ -126,9 +125,5 @@ async function mayPatch(
 
 /** Whether a write was refused because DaemonSets may not be changed, and not for what it says. */
 export function isPatchForbidden(error: unknown): boolean {
-  return (
-    error instanceof KubeApiError &&
-    error.status === 403 &&
-    error.message.includes('cannot patch resource "daemonsets"')
-  )
+  return isForbidden(error) && error.message.includes('cannot patch resource "daemonsets"')
 }

@@ -1,7 +1,7 @@
 import type { PullIdentity } from '../discovery/discovery.ts'
 import type { KubeClient } from '../kube/client.ts'
 import type { Clock } from '../kube/clock.ts'
-import { KubeApiError } from '../kube/errors.ts'
+import { isForbidden } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
 import {
   type CredentialReading,
@@ -115,7 +115,7 @@ export class UserCredentials {
       this.#take(reading)
     } catch (error) {
       if (signal.aborted) return
-      if (error instanceof KubeApiError && error.status === 403) {
+      if (isForbidden(error)) {
         this.#tell("Secrets of kip's namespace may not be read (component private-images)")
       } else log.warn({ err: error }, 'pull secrets were not read, trying again')
     } finally {

@@ -1,7 +1,7 @@
 import { createObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { type Clock, sleep } from '../kube/clock.ts'
-import { KubeApiError } from '../kube/errors.ts'
+import { isPassing, KubeApiError } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
 import type { DaemonSet } from '../kube/types.ts'
 import { buildDaemonSet, type DaemonSetOptions } from './daemon-set.ts'
@@ -46,9 +46,8 @@ export async function keepsImageVolumes(
       return strategies.volume.members(answer.spec?.template?.spec ?? {}).length === members.length
     } catch (error) {
       if (signal.aborted || !(error instanceof KubeApiError)) return false
-      const passing = error.status === 0 || error.status >= 429
       log.info({ err: error }, 'a dry run with an image volume was not answered')
-      if (!passing) return false
+      if (!isPassing(error)) return false
       await sleep(clock, retryMs, signal).catch(() => undefined)
     }
   }

@@ -9,7 +9,7 @@ import { configurationName, configurations, trustedBundle } from '../../../certs
 import type { Settings } from '../../config/settings.ts'
 import { getObject } from '../../kube/apply.ts'
 import type { KubeClient } from '../../kube/client.ts'
-import { KubeApiError } from '../../kube/errors.ts'
+import { isForbidden } from '../../kube/errors.ts'
 import type { MutatingWebhookConfiguration, Secret } from '../../kube/types.ts'
 
 export interface ShowOptions {
@@ -104,7 +104,7 @@ async function readConfiguration(
     )
     return found ?? 'no'
   } catch (error) {
-    if (error instanceof KubeApiError && error.status === 403) return 'unknown'
+    if (isForbidden(error)) return 'unknown'
     throw error
   }
 }
