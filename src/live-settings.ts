@@ -3,14 +3,14 @@ import { ConfigError } from './config/errors.ts'
 import { loadSettings } from './config/load.ts'
 import type { Settings } from './config/settings.ts'
 import { getObject } from './kube/apply.ts'
-import { Backoff, reflectorBackoff } from './kube/backoff.ts'
 import type { KubeClient } from './kube/client.ts'
-import { type Clock, sleep, systemClock } from './kube/clock.ts'
+import { type Clock, systemClock } from './kube/clock.ts'
 import type { Doubt } from './kube/doubt.ts'
 import { isForbidden } from './kube/errors.ts'
 import { ObjectWatch } from './kube/object-watch.ts'
 import type { KubeObject, PodTemplateSpec } from './kube/types.ts'
 import { untilAborted } from './kube/until-aborted.ts'
+import { untilAnswered } from './kube/until-answered.ts'
 import type { Part } from './lifecycle.ts'
 import type { Logger } from './metrics/log.ts'
 import { type EnvSources, type MapSource, sourcesOf } from './state/env-sources.ts'
@@ -170,29 +170,17 @@ export class LiveSettings {
     const { settings, doubt, log, clock = systemClock } = this.#options
     const { deploymentName } = settings.puller
     if (deploymentName === '') return undefined
-    const backoff = new Backoff({
-      ...reflectorBackoff,
-      random: Math.random,
-      now: () => clock.now(),
-    })
-    while (!signal.aborted) {
-      try {
-        const sources = await doubt.finalAnswer({
-          ask: () => this.#readSourcesIfAllowed(deploymentName, signal),
-          isDoubtful: (sources) => sources === undefined,
-          signal,
-        })
-        if (sources === undefined)
-          log.info({}, 'ConfigMaps may not be read; changes take effect at a restart')
-        return sources
-      } catch (error) {
-        if (signal.aborted) return undefined
-        const waitMs = backoff.next()
-        log.warn({ err: error, waitMs }, 'the ConfigMaps could not be read, trying again')
-        await sleep(clock, waitMs, signal).catch(() => undefined)
-      }
-    }
-    return undefined
+    const ask = (): Promise<EnvSources | undefined> =>
+      doubt.finalAnswer({
+        ask: () => this.#readSourcesIfAllowed(deploymentName, signal),
+        isDoubtful: (sources) => sources === undefined,
+        signal,
+      })
+    const complaint = 'the ConfigMaps could not be read, trying again'
+    const sources = await untilAnswered(ask, { log, clock, complaint }, signal)
+    if (sources === undefined && !signal.aborted)
+      log.info({}, 'ConfigMaps may not be read; changes take effect at a restart')
+    return sources
   }
 
   /** undefined: the Deployment or a ConfigMap may not be read. */

@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Invocation } from './cli/invocation.ts'
 import { isMultiCluster } from './config/checks.ts'
 import { ConfigError } from './config/errors.ts'
@@ -8,10 +7,12 @@ import { standaloneFlag } from './config/flags.ts'
 import { loadSettings } from './config/load.ts'
 import type { Settings } from './config/settings.ts'
 import { renderUsage } from './config/usage.ts'
+import { systemClock } from './kube/clock.ts'
 import { connectCluster } from './kube/connect.ts'
 import { Doubt } from './kube/doubt.ts'
 import { isPassing } from './kube/errors.ts'
 import { guardWrites } from './kube/guarded-client.ts'
+import { untilAnswered } from './kube/until-answered.ts'
 import { withLastWords } from './last-words.ts'
 import { type Parts, serve } from './lifecycle.ts'
 import { LiveSettings } from './live-settings.ts'
@@ -85,7 +86,12 @@ async function runWith(
       ...{ settings, live, client, leaderClient, doubt },
       ...{ log, metrics, identity, invocation },
     }
-    const parts = await untilAnswered(() => assemble(context, signal), log, signal)
+    const complaint = 'the API server does not answer, trying again'
+    const parts = await untilAnswered(
+      () => assemble(context, signal),
+      { log, clock: systemClock, complaint, isPassing },
+      signal,
+    )
     if (parts === undefined) return 0
     waiting = parts.waiting
     await serve(context, { ...parts, everywhere: [...parts.everywhere, settleHeap] }, signal)
@@ -104,25 +110,6 @@ async function assemble(context: Context, signal: AbortSignal): Promise<Parts> {
   return mode === 'cluster'
     ? await clusterParts(context, signal)
     : await aloneParts(context, signal)
-}
-
-/** Tries until the API server answers; undefined when the signal aborts first. Only an answer that is final is thrown. */
-async function untilAnswered<T>(
-  ask: () => Promise<T>,
-  log: Logger,
-  signal: AbortSignal,
-): Promise<T | undefined> {
-  for (let waitMs = 1_000; !signal.aborted; waitMs = Math.min(30_000, waitMs * 2)) {
-    try {
-      return await ask()
-    } catch (error) {
-      if (signal.aborted) return undefined
-      if (!isPassing(error)) throw error
-      log.warn({ err: error, waitMs }, 'the API server does not answer, trying again')
-      await sleep(waitMs, undefined, { signal }).catch(() => undefined)
-    }
-  }
-  return undefined
 }
 
 /** Unique per process, and tells the other replicas where the leader is: `pod_address:port_random`. */

@@ -6,13 +6,14 @@ import { configurationName, configurations, trustedBundle } from '../../certs/tr
 import type { Settings } from '../config/settings.ts'
 import { getObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
-import { type Clock, sleep, systemClock } from '../kube/clock.ts'
+import { type Clock, systemClock } from '../kube/clock.ts'
 import { isForbidden } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
 import { Reflector } from '../kube/reflector.ts'
 import type { ResourcePath } from '../kube/resource.ts'
 import type { KubeObject, MutatingWebhookConfiguration, OwnerReference } from '../kube/types.ts'
 import { untilAborted } from '../kube/until-aborted.ts'
+import { untilAnswered } from '../kube/until-answered.ts'
 import { WorkQueue } from '../kube/work-queue.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { Exclusions } from '../state/exclusions.ts'
@@ -71,11 +72,15 @@ export async function removeWebhookConfiguration(
   { client, log, clock = systemClock }: Pick<KeeperOptions, 'client' | 'log' | 'clock'>,
   signal: AbortSignal,
 ): Promise<void> {
-  await insist('webhook configuration cannot be removed', { log, clock }, signal, async () => {
-    if (await removeConfiguration(client, signal)) {
-      log.info({ configuration: name }, 'webhook configuration removed, it has nothing to do')
-    }
-  })
+  const complaint = 'webhook configuration cannot be removed'
+  const isRemoved = await untilAnswered(
+    () => removeConfiguration(client, signal),
+    { log, clock, complaint, longestMs: retryMs },
+    signal,
+  )
+  if (isRemoved) {
+    log.info({ configuration: name }, 'webhook configuration removed, it has nothing to do')
+  }
 }
 
 class ConfigurationKeeper {
@@ -130,10 +135,13 @@ class ConfigurationKeeper {
     await Promise.race([exclusions.synced, untilAborted(signal)])
     signal.throwIfAborted()
     // A bundle of some seconds ago may lack an authority that a replica serves under already.
-    const tools = { log, clock: this.#clock }
-    await insist('webhook certificate cannot be read', tools, signal, () =>
-      certificates.refresh(signal),
+    const complaint = 'webhook certificate cannot be read'
+    await untilAnswered(
+      () => certificates.refresh(signal),
+      { log, clock: this.#clock, complaint, longestMs: retryMs },
+      signal,
     )
+    signal.throwIfAborted()
     const stops = [
       exclusions.onChange(() => this.#queue.addAfter(name, settleMs)),
       certificates.onChange(() => this.#queue.add(name)),
@@ -253,22 +261,5 @@ class ConfigurationKeeper {
     this.#owner =
       uid === undefined ? undefined : { apiVersion, kind: 'ClusterRole', name: ownerName, uid }
     this.#isOwnerKnown = true
-  }
-}
-
-async function insist(
-  complaint: string,
-  { log, clock }: { readonly log: Log; readonly clock: Clock },
-  signal: AbortSignal,
-  attempt: () => Promise<void>,
-): Promise<void> {
-  for (;;) {
-    try {
-      return await attempt()
-    } catch (err) {
-      signal.throwIfAborted()
-      log.warn({ err }, complaint)
-      await sleep(clock, retryMs, signal)
-    }
   }
 }

@@ -1,12 +1,13 @@
 import { getObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
-import { type Clock, sleep } from '../kube/clock.ts'
+import type { Clock } from '../kube/clock.ts'
 import type { Log } from '../kube/log.ts'
 import { ObjectWatch } from '../kube/object-watch.ts'
 import { Reflector } from '../kube/reflector.ts'
 import type { ResourcePath } from '../kube/resource.ts'
 import type { DaemonSet } from '../kube/types.ts'
 import { untilAborted } from '../kube/until-aborted.ts'
+import { untilAnswered } from '../kube/until-answered.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { type ObservedShard, readDaemonSet } from './daemon-set.ts'
 import { objectNames, type ShardKind, shardName } from './shard.ts'
@@ -62,7 +63,7 @@ export function listedDaemonSets(options: DaemonSetSourceOptions): DaemonSetSour
 /** Numbers of one kind that are looked for beyond the last that was found: shards in between may have gone. */
 const probedBeyond = 2
 const probedKinds: readonly ShardKind[] = ['holding', 'originals', 'fresh', 'apart']
-const retryMs = 5000
+const longestRetryMs = 5_000
 
 /** One watch for each that is there, for who may not list: the puller's names follow from its settings. */
 export function namedDaemonSets(options: DaemonSetSourceOptions): DaemonSetSource {
@@ -124,16 +125,14 @@ class NamedDaemonSets implements DaemonSetSource {
   /** Looks for all that an earlier run may have made. */
   async #probe(signal: AbortSignal): Promise<void> {
     const { log, clock } = this.#options
-    while (!signal.aborted) {
-      try {
+    const complaint = 'the DaemonSets were not read, trying again'
+    await untilAnswered(
+      async () => {
         for (const kind of probedKinds) await this.#probeKind(kind, signal)
-        return
-      } catch (error) {
-        if (signal.aborted) return
-        log.warn({ err: error, waitMs: retryMs }, 'the DaemonSets were not read, trying again')
-        await sleep(clock, retryMs, signal).catch(() => undefined)
-      }
-    }
+      },
+      { log, clock, complaint, longestMs: longestRetryMs },
+      signal,
+    )
   }
 
   async #probeKind(kind: ShardKind, signal: AbortSignal): Promise<void> {

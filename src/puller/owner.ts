@@ -1,9 +1,10 @@
 import { getObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
-import { type Clock, sleep } from '../kube/clock.ts'
+import type { Clock } from '../kube/clock.ts'
 import { isForbidden } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
 import type { KubeObject, OwnerReference } from '../kube/types.ts'
+import { untilAnswered } from '../kube/until-answered.ts'
 
 export interface FindOwnerOptions {
   readonly client: KubeClient
@@ -14,9 +15,6 @@ export interface FindOwnerOptions {
   readonly clock: Clock
 }
 
-const firstRetryMs = 1000
-const lastRetryMs = 60_000
-
 /** The Deployment that the DaemonSets go with. Where kip may not read it, or there is none, they have no owner. */
 export async function findOwner(
   { client, namespace, name, log, clock }: FindOwnerOptions,
@@ -24,28 +22,19 @@ export async function findOwner(
 ): Promise<OwnerReference | undefined> {
   if (name === '') return undefined
   const resource = { group: 'apps', version: 'v1', plural: 'deployments', namespace }
-  for (let waitMs = firstRetryMs; !signal.aborted; waitMs = Math.min(lastRetryMs, waitMs * 2)) {
+  const fields = { deployment: name }
+  const ask = async (): Promise<OwnerReference | undefined> => {
     try {
       const found = await getObject<KubeObject>(client, resource, name, { signal })
       const uid = found?.metadata?.uid
       if (uid !== undefined) return { apiVersion: 'apps/v1', kind: 'Deployment', name, uid }
-      log.warn({ deployment: name }, 'there is no such Deployment; the DaemonSets get no owner')
-      return undefined
+      log.warn(fields, 'there is no such Deployment; the DaemonSets get no owner')
     } catch (error) {
-      if (signal.aborted) return undefined
-      if (isForbidden(error)) {
-        log.warn(
-          { deployment: name },
-          'the Deployment may not be read; no owner for the DaemonSets',
-        )
-        return undefined
-      }
-      log.warn(
-        { deployment: name, err: error, waitMs },
-        'the Deployment was not read, trying again',
-      )
-      await sleep(clock, waitMs, signal).catch(() => undefined)
+      if (!isForbidden(error)) throw error
+      log.warn(fields, 'the Deployment may not be read; no owner for the DaemonSets')
     }
+    return undefined
   }
-  return undefined
+  const complaint = 'the Deployment was not read, trying again'
+  return await untilAnswered(ask, { log, clock, complaint, fields }, signal)
 }

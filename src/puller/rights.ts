@@ -1,8 +1,9 @@
 import type { KubeClient } from '../kube/client.ts'
-import { type Clock, sleep } from '../kube/clock.ts'
+import type { Clock } from '../kube/clock.ts'
 import { isForbidden, isNotFound, KubeApiError } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
 import { type ResourcePath, resourcePath } from '../kube/resource.ts'
+import { untilAnswered } from '../kube/until-answered.ts'
 
 /**
  * What the puller may do in its namespace besides what it cannot do without (`get`, `watch`, `create`, `delete` of
@@ -32,32 +33,24 @@ export interface LearnRightsOptions {
 /** Where nodes are. */
 export const nodesPath: ResourcePath = { group: '', version: 'v1', plural: 'nodes' }
 
-const firstRetryMs = 1000
-const lastRetryMs = 60_000
-
 /** Asks until the server answers; undefined when the signal aborts first. */
 export async function learnRights(
   options: LearnRightsOptions,
   signal: AbortSignal,
 ): Promise<Rights | undefined> {
   const { client, namespace, openShift, log, clock } = options
-  for (let waitMs = firstRetryMs; !signal.aborted; waitMs = Math.min(lastRetryMs, waitMs * 2)) {
-    try {
-      const [patch, list, pods, nodes, assignsUsers] = await Promise.all([
-        mayPatch(client, namespace, signal),
-        mayList(client, { group: 'apps', version: 'v1', plural: 'daemonsets', namespace }, signal),
-        mayList(client, { group: '', version: 'v1', plural: 'pods', namespace }, signal),
-        mayList(client, nodesPath, signal),
-        openShift === 'auto' ? hasGroup(client, sccGroup, signal) : openShift === 'true',
-      ])
-      return { patch, list, pods, nodes, assignsUsers }
-    } catch (error) {
-      if (signal.aborted) return undefined
-      log.warn({ err: error, waitMs }, 'what kip may do was not answered, trying again')
-      await sleep(clock, waitMs, signal).catch(() => undefined)
-    }
+  const ask = async (): Promise<Rights> => {
+    const [patch, list, pods, nodes, assignsUsers] = await Promise.all([
+      mayPatch(client, namespace, signal),
+      mayList(client, { group: 'apps', version: 'v1', plural: 'daemonsets', namespace }, signal),
+      mayList(client, { group: '', version: 'v1', plural: 'pods', namespace }, signal),
+      mayList(client, nodesPath, signal),
+      openShift === 'auto' ? hasGroup(client, sccGroup, signal) : openShift === 'true',
+    ])
+    return { patch, list, pods, nodes, assignsUsers }
   }
-  return undefined
+  const complaint = 'what kip may do was not answered, trying again'
+  return await untilAnswered(ask, { log, clock, complaint }, signal)
 }
 
 async function mayList(
