@@ -1,6 +1,6 @@
 import type { KubeClient } from './kube/client.ts'
 import type { Doubt } from './kube/doubt.ts'
-import { isForbidden, isNotFound } from './kube/errors.ts'
+import { isNotFound } from './kube/errors.ts'
 
 interface ServiceCidrList {
   readonly items?: readonly { readonly spec?: { readonly cidrs?: readonly string[] } }[]
@@ -21,18 +21,11 @@ export async function clusterNetworks(
   const addresses = [env.KUBERNETES_SERVICE_HOST, new URL(client.server).hostname]
     .map((host) => host?.replace(/^\[|\]$/g, ''))
     .filter((host) => host !== undefined && /^[\d.]+$|:/.test(host))
-  const ranges = await doubt.finalAnswer({
-    ask: () => serviceRanges(client, signal),
-    isDoubtful: (ranges) => ranges === 'refused',
-    signal,
-  })
-  return [...new Set([...(addresses as string[]), ...(ranges === 'refused' ? [] : ranges)])]
+  const ranges = await doubt.unlessForbidden(() => serviceRanges(client, signal), [], signal)
+  return [...new Set([...(addresses as string[]), ...ranges])]
 }
 
-async function serviceRanges(
-  client: KubeClient,
-  signal: AbortSignal,
-): Promise<readonly string[] | 'refused'> {
+async function serviceRanges(client: KubeClient, signal: AbortSignal): Promise<readonly string[]> {
   try {
     const list = await client.request<ServiceCidrList>({
       method: 'GET',
@@ -41,7 +34,6 @@ async function serviceRanges(
     })
     return (list.items ?? []).flatMap((item) => item.spec?.cidrs ?? [])
   } catch (error) {
-    if (isForbidden(error)) return 'refused'
     if (isNotFound(error)) return []
     throw error
   }

@@ -6,7 +6,6 @@ import { getObject } from './kube/apply.ts'
 import type { KubeClient } from './kube/client.ts'
 import { type Clock, systemClock } from './kube/clock.ts'
 import type { Doubt } from './kube/doubt.ts'
-import { isForbidden } from './kube/errors.ts'
 import { ObjectWatch } from './kube/object-watch.ts'
 import type { KubeObject, PodTemplateSpec } from './kube/types.ts'
 import { untilAborted } from './kube/until-aborted.ts'
@@ -170,27 +169,14 @@ export class LiveSettings {
     const { settings, doubt, log, clock = systemClock } = this.#options
     const { deploymentName } = settings.puller
     if (deploymentName === '') return undefined
+    const read = (): Promise<EnvSources> => this.#readSources(deploymentName, signal)
     const ask = (): Promise<EnvSources | undefined> =>
-      doubt.finalAnswer({
-        ask: () => this.#readSourcesIfAllowed(deploymentName, signal),
-        isDoubtful: (sources) => sources === undefined,
-        signal,
-      })
+      doubt.unlessForbidden(read, undefined, signal)
     const complaint = 'the ConfigMaps could not be read, trying again'
     const sources = await untilAnswered(ask, { log, clock, complaint }, signal)
     if (sources === undefined && !signal.aborted)
       log.info({}, 'ConfigMaps may not be read; changes take effect at a restart')
     return sources
-  }
-
-  /** undefined: the Deployment or a ConfigMap may not be read. */
-  async #readSourcesIfAllowed(name: string, signal: AbortSignal): Promise<EnvSources | undefined> {
-    try {
-      return await this.#readSources(name, signal)
-    } catch (error) {
-      if (isForbidden(error)) return undefined
-      throw error
-    }
   }
 
   async #readSources(deploymentName: string, signal: AbortSignal): Promise<EnvSources> {

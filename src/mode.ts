@@ -3,7 +3,7 @@ import { getObject } from './kube/apply.ts'
 import type { KubeClient } from './kube/client.ts'
 import { type Clock, sleep, systemClock } from './kube/clock.ts'
 import type { Doubt } from './kube/doubt.ts'
-import { isForbidden, KubeApiError } from './kube/errors.ts'
+import { KubeApiError } from './kube/errors.ts'
 import type { Log } from './kube/log.ts'
 import { type ResourcePath, resourcePath } from './kube/resource.ts'
 import { group, plural, version } from './state/cached-image.ts'
@@ -123,24 +123,6 @@ export async function mayElect(
 ): Promise<boolean> {
   const leases = { group: 'coordination.k8s.io', version: 'v1', plural: 'leases' }
   const resource = { ...leases, namespace: leaderElection.namespace || namespace }
-  return await doubt.finalAnswer({
-    ask: () => mayGet(client, resource, leaderElection.name, signal),
-    isDoubtful: (may) => !may,
-    signal,
-  })
-}
-
-async function mayGet(
-  client: KubeClient,
-  resource: ResourcePath,
-  name: string,
-  signal: AbortSignal,
-): Promise<boolean> {
-  try {
-    await getObject(client, resource, name, { signal })
-    return true
-  } catch (error) {
-    if (isForbidden(error)) return false
-    throw error
-  }
+  const read = () => getObject(client, resource, leaderElection.name, { signal })
+  return await doubt.unlessForbidden(() => read().then(() => true), false, signal)
 }

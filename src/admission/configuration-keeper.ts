@@ -7,7 +7,7 @@ import type { Settings } from '../config/settings.ts'
 import { getObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { type Clock, systemClock } from '../kube/clock.ts'
-import { isForbidden } from '../kube/errors.ts'
+import { isForbidden, unlessForbidden } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
 import { Reflector } from '../kube/reflector.ts'
 import type { ResourcePath } from '../kube/resource.ts'
@@ -250,12 +250,8 @@ class ConfigurationKeeper {
   /** Without an owner (kip outside the cluster, or without the right to look) the configuration has none. */
   async #findOwner(signal: AbortSignal): Promise<void> {
     const { client } = this.#options
-    const role = await getObject<KubeObject>(client, clusterRoles, ownerName, { signal }).catch(
-      (error: unknown) => {
-        if (isForbidden(error)) return undefined
-        throw error
-      },
-    )
+    const reading = getObject<KubeObject>(client, clusterRoles, ownerName, { signal })
+    const role = await unlessForbidden(reading, undefined)
     const uid = role?.metadata?.uid
     const apiVersion = `${clusterRoles.group}/${clusterRoles.version}`
     this.#owner =

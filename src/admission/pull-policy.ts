@@ -1,7 +1,6 @@
 import { getObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
 import type { Doubt } from '../kube/doubt.ts'
-import { isForbidden } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
 import type { Pod } from '../kube/types.ts'
 
@@ -24,12 +23,9 @@ export async function mayChangePullPolicy(
   { client, doubt, pod: { namespace, name }, log }: PullPolicyOptions,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const found = await doubt.finalAnswer({
-    ask: async () => (name === '' ? undefined : await readPod(client, namespace, name, signal)),
-    isDoubtful: (found) => found === 'refused',
-    signal,
-  })
-  const own = found === 'refused' ? undefined : found
+  const pods = { group: '', version: 'v1', plural: 'pods', namespace }
+  const read = () => getObject<Pod>(client, pods, name, { signal })
+  const own = name === '' ? undefined : await doubt.unlessForbidden(read, undefined, signal)
   const { containers = [], initContainers = [] } = own?.spec ?? {}
   const isOff = [...containers, ...initContainers].some(
     ({ imagePullPolicy }) => imagePullPolicy !== undefined && imagePullPolicy !== 'Always',
@@ -39,19 +35,4 @@ export async function mayChangePullPolicy(
     log.warn({ why }, 'pull policies are not changed: AlwaysPullImages may be on')
   }
   return isOff
-}
-
-async function readPod(
-  client: KubeClient,
-  namespace: string,
-  name: string,
-  signal: AbortSignal,
-): Promise<Pod | 'refused' | undefined> {
-  const pods = { group: '', version: 'v1', plural: 'pods', namespace }
-  try {
-    return await getObject<Pod>(client, pods, name, { signal })
-  } catch (error) {
-    if (isForbidden(error)) return 'refused'
-    throw error
-  }
 }

@@ -1,6 +1,6 @@
 import type { KubeClient } from './client.ts'
 import { type Clock, sleep, systemClock } from './clock.ts'
-import { KubeApiError } from './errors.ts'
+import { KubeApiError, unlessForbidden } from './errors.ts'
 
 export interface DoubtOptions {
   readonly client: KubeClient
@@ -57,6 +57,24 @@ export class Doubt {
       wasReady = await isReady(this.#client, signal)
       if (!wasReady) await sleep(this.#clock, askAgainMs, signal)
     }
+  }
+
+  /** What `ask` answers, or `otherwise` where kip may not ask, which is doubted. */
+  async unlessForbidden<T, U>(
+    ask: () => Promise<T>,
+    otherwise: U,
+    signal: AbortSignal,
+  ): Promise<T | U> {
+    const answer = await this.finalAnswer({
+      ask: () =>
+        unlessForbidden(
+          ask().then((value) => ({ value })),
+          undefined,
+        ),
+      isDoubtful: (answer) => answer === undefined,
+      signal,
+    })
+    return answer === undefined ? otherwise : answer.value
   }
 }
 

@@ -54,6 +54,16 @@ export function isForbidden(error: unknown): error is KubeApiError {
   return error instanceof KubeApiError && error.status === 403
 }
 
+/** What is answered, or `otherwise` where kip may not ask. */
+export async function unlessForbidden<T, U>(answer: Promise<T>, otherwise: U): Promise<T | U> {
+  try {
+    return await answer
+  } catch (error) {
+    if (isForbidden(error)) return otherwise
+    throw error
+  }
+}
+
 /** It may be answered otherwise in a moment: no answer came, or one of a server that is busy or in trouble. */
 export function isPassing(error: unknown): error is KubeApiError {
   return error instanceof KubeApiError && (error.status === 0 || error.status >= 429)

@@ -1,6 +1,6 @@
 import type { KubeClient } from '../kube/client.ts'
 import type { Clock } from '../kube/clock.ts'
-import { isForbidden, isNotFound, KubeApiError } from '../kube/errors.ts'
+import { isForbidden, isNotFound, KubeApiError, unlessForbidden } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
 import { type ResourcePath, resourcePath } from '../kube/resource.ts'
 import { untilAnswered } from '../kube/until-answered.ts'
@@ -59,13 +59,9 @@ async function mayList(
   signal: AbortSignal,
 ): Promise<boolean> {
   const path = resourcePath(resource)
-  try {
-    await client.request({ method: 'GET', path, query: { limit: '1' }, signal })
-    return true
-  } catch (error) {
-    if (isForbidden(error)) return false
-    throw error
-  }
+  const listing = client.request({ method: 'GET', path, query: { limit: '1' }, signal })
+  const may = listing.then(() => true)
+  return await unlessForbidden(may, false)
 }
 
 /** The API group that SecurityContextConstraints belong to. */

@@ -9,7 +9,7 @@ import { configurationName, configurations, trustedBundle } from '../../../certs
 import type { Settings } from '../../config/settings.ts'
 import { getObject } from '../../kube/apply.ts'
 import type { KubeClient } from '../../kube/client.ts'
-import { isForbidden } from '../../kube/errors.ts'
+import { unlessForbidden } from '../../kube/errors.ts'
 import type { MutatingWebhookConfiguration, Secret } from '../../kube/types.ts'
 
 export interface ShowOptions {
@@ -95,18 +95,13 @@ async function readConfiguration(
   client: KubeClient,
   signal: AbortSignal,
 ): Promise<MutatingWebhookConfiguration | 'no' | 'unknown'> {
-  try {
-    const found = await getObject<MutatingWebhookConfiguration>(
-      client,
-      configurations,
-      configurationName,
-      { signal },
-    )
-    return found ?? 'no'
-  } catch (error) {
-    if (isForbidden(error)) return 'unknown'
-    throw error
-  }
+  const reading = getObject<MutatingWebhookConfiguration>(
+    client,
+    configurations,
+    configurationName,
+    { signal },
+  )
+  return (await unlessForbidden(reading, 'unknown')) ?? 'no'
 }
 
 const connectTimeoutMs = 10_000
