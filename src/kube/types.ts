@@ -9,7 +9,6 @@ export interface OwnerReference {
   readonly name: string
   readonly uid: string
   readonly controller?: boolean
-  readonly blockOwnerDeletion?: boolean
 }
 
 export interface ObjectMeta {
@@ -39,7 +38,6 @@ export interface KubeObject {
 export interface ListMeta {
   readonly resourceVersion?: string
   readonly continue?: string
-  readonly remainingItemCount?: number
 }
 
 export interface KubeList<T> {
@@ -61,7 +59,6 @@ export interface Status {
     readonly causes?: readonly {
       readonly reason?: string
       readonly message?: string
-      readonly field?: string
     }[]
   }
 }
@@ -89,13 +86,11 @@ export interface ResourceRequirements {
 export interface EnvVar {
   readonly name: string
   readonly value?: string
-  readonly valueFrom?: { readonly fieldRef?: { readonly fieldPath: string } }
 }
 
 export interface VolumeMount {
   readonly name: string
   readonly mountPath: string
-  readonly subPath?: string
   readonly readOnly?: boolean
 }
 
@@ -105,7 +100,6 @@ export interface SecurityContext {
   readonly runAsGroup?: number
   readonly runAsNonRoot?: boolean
   readonly fsGroup?: number
-  readonly privileged?: boolean
   readonly readOnlyRootFilesystem?: boolean
   readonly allowPrivilegeEscalation?: boolean
   readonly capabilities?: { readonly add?: readonly string[]; readonly drop?: readonly string[] }
@@ -134,9 +128,6 @@ export interface Container {
   readonly volumeMounts?: readonly VolumeMount[]
   readonly securityContext?: SecurityContext
   readonly restartPolicy?: string
-  readonly terminationMessagePolicy?: string
-  /** Ephemeral containers only. */
-  readonly targetContainerName?: string
 }
 
 export interface Volume {
@@ -145,7 +136,6 @@ export interface Volume {
   readonly emptyDir?: { readonly medium?: string; readonly sizeLimit?: string }
   readonly secret?: { readonly secretName?: string; readonly optional?: boolean }
   readonly configMap?: { readonly name?: string; readonly optional?: boolean }
-  readonly hostPath?: { readonly path: string; readonly type?: string }
 }
 
 export interface Toleration {
@@ -184,7 +174,6 @@ export interface ContainerState {
     readonly exitCode: number
     readonly reason?: string
     readonly message?: string
-    readonly finishedAt?: string
   }
 }
 
@@ -194,8 +183,6 @@ export interface ContainerStatus {
   readonly imageID?: string
   readonly containerID?: string
   readonly ready?: boolean
-  readonly started?: boolean
-  readonly restartCount?: number
   readonly state?: ContainerState
   readonly lastState?: ContainerState
 }
@@ -211,8 +198,6 @@ export interface PodStatus {
   readonly phase?: string
   readonly reason?: string
   readonly message?: string
-  readonly podIP?: string
-  readonly startTime?: string
   readonly conditions?: readonly PodCondition[]
   readonly containerStatuses?: readonly ContainerStatus[]
   readonly initContainerStatuses?: readonly ContainerStatus[]
@@ -229,13 +214,13 @@ export interface PodTemplateSpec {
   readonly spec?: PodSpec
 }
 
-/** Deployment, StatefulSet, ReplicaSet and ReplicationController, as far as they are alike. */
 /** apps/v1; `data` is the owner's, of StatefulSets and DaemonSets a patch that holds the pod template. */
 export interface ControllerRevision extends KubeObject {
   readonly revision?: number
   readonly data?: { readonly spec?: { readonly template?: PodTemplateSpec } }
 }
 
+/** Deployment, StatefulSet, ReplicaSet and ReplicationController, as far as they are alike. */
 export interface Workload extends KubeObject {
   readonly spec?: {
     readonly replicas?: number
@@ -245,14 +230,8 @@ export interface Workload extends KubeObject {
   readonly status?: {
     readonly observedGeneration?: number
     readonly replicas?: number
-    readonly readyReplicas?: number
   }
 }
-
-export type Deployment = Workload
-export type StatefulSet = Workload
-export type ReplicaSet = Workload
-export type ReplicationController = Workload
 
 export interface DaemonSet extends KubeObject {
   readonly spec?: {
@@ -271,40 +250,14 @@ export interface DaemonSet extends KubeObject {
   readonly status?: {
     readonly observedGeneration?: number
     readonly desiredNumberScheduled?: number
-    readonly currentNumberScheduled?: number
     readonly numberReady?: number
     readonly updatedNumberScheduled?: number
     readonly numberAvailable?: number
-    readonly numberUnavailable?: number
   }
-}
-
-export interface Job extends KubeObject {
-  readonly spec?: { readonly suspend?: boolean; readonly template?: PodTemplateSpec }
-  readonly status?: {
-    readonly completionTime?: string
-    readonly conditions?: readonly { readonly type: string; readonly status: string }[]
-  }
-}
-
-export interface CronJob extends KubeObject {
-  readonly spec?: {
-    readonly suspend?: boolean
-    readonly schedule?: string
-    readonly jobTemplate?: {
-      readonly metadata?: ObjectMeta
-      readonly spec?: { readonly template?: PodTemplateSpec }
-    }
-  }
-}
-
-export interface Namespace extends KubeObject {
-  readonly status?: { readonly phase?: string }
 }
 
 export interface Node extends KubeObject {
   readonly spec?: {
-    readonly unschedulable?: boolean
     readonly taints?: readonly {
       readonly key: string
       readonly value?: string
@@ -328,12 +281,7 @@ export interface Secret extends KubeObject {
   readonly type?: string
   /** Base64. */
   readonly data?: Readonly<Record<string, string>>
-  readonly stringData?: Readonly<Record<string, string>>
   readonly immutable?: boolean
-}
-
-export interface ServiceAccount extends KubeObject {
-  readonly imagePullSecrets?: readonly LocalObjectReference[]
 }
 
 /** coordination.k8s.io/v1; times are MicroTime: RFC 3339 with exactly six digits of a second. */
@@ -389,7 +337,6 @@ export interface ObjectReference {
   readonly name?: string
   readonly uid?: string
   readonly resourceVersion?: string
-  readonly fieldPath?: string
 }
 
 /** events.k8s.io/v1. */
@@ -401,7 +348,6 @@ export interface Event extends KubeObject {
   readonly action?: string
   readonly reason?: string
   readonly regarding?: ObjectReference
-  readonly related?: ObjectReference
   readonly note?: string
   readonly type?: string
 }
