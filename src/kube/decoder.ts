@@ -85,6 +85,6 @@ export function projectObject<T>(raw: KubeObject, projection: Projection<T>): De
 }
 
 /** `namespace/name`, or `name` where there is no namespace. */
-export function objectKey(namespace: string | undefined, name: string): string {
+function objectKey(namespace: string | undefined, name: string): string {
   return namespace === undefined || namespace === '' ? name : `${namespace}/${name}`
 }

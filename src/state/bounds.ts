@@ -8,7 +8,7 @@ import type { Condition, Mirror, Nodes, Source, Usage } from './cached-image.ts'
 const stanzaBytes = Object.freeze({ usage: 2560, source: 2560, mirrors: 3584, nodes: 2048 })
 
 /** Most items of each list of a status, and characters of a message. */
-export const limits = Object.freeze({
+const limits = Object.freeze({
   owners: 10,
   platforms: 32,
   history: 10,

@@ -5,7 +5,7 @@ import { Cluster, makeFolder } from './cluster.ts'
 import { runCommand } from './command.ts'
 import { ClusterError } from './errors.ts'
 import { routeDestinations } from './ipv4.ts'
-import { clusterCgroups, removeCgroups } from './node/cgroups.ts'
+import { removeCgroups } from './node/cgroups.ts'
 import { pauseArchive } from './node/pause-image.ts'
 import type { NodeSettings } from './node/settings.ts'
 import { ensurePackages } from './packages.ts'
@@ -157,15 +157,6 @@ export async function removeLeftovers({ report }: { readonly report: Report }): 
       await downCluster(name, { report: () => undefined })
     })
   }
-}
-
-/** What a cluster has running and lying about; empty for one that is gone. */
-export function remains(state: ClusterState): readonly string[] {
-  const daemons = clusterNames().includes(state.name)
-    ? new Daemons({ folder: clusterFolder(state.name) })
-    : undefined
-  const running = (daemons?.names() ?? []).filter((name) => daemons?.isRunning(name))
-  return [...running.map((name) => `process ${name}`), ...clusterCgroups(state.id)]
 }
 
 /** Folders of programs, and the archive of the pause image; what only nodes need is empty without them. */

@@ -3,9 +3,6 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Cluster } from '../cluster/index.ts'
 
-/** The API server takes a token for a minute longer than it says. */
-export const leewaySeconds = 60
-
 /**
  * A token of a service account as the API server issues them, but for the time that it is good: the shortest that the API
  * server gives is ten minutes.

@@ -63,8 +63,6 @@ export const mediaTypes = {
   },
 } as const
 
-export const linuxAmd64: Platform = { os: 'linux', architecture: 'amd64' }
-
 /** The platform of this machine's nodes. */
 export function hostPlatform(): Platform {
   const names: Partial<Record<string, string>> = { x64: 'amd64', ppc64: 'ppc64le' }
