@@ -1,16 +1,7 @@
-import { Claims } from './claims.ts'
 import { type Clock, systemClock } from './clock.ts'
+import { ContendedLease, type Held } from './contended-lease.ts'
 import { LeaseLostError, LeaseRunningError } from './errors.ts'
-import {
-  freshLease,
-  type Lease,
-  type LeaseApi,
-  placeholderLease,
-  readRecord,
-  releaseLease,
-  versionOf,
-} from './lease.ts'
-import { Observation } from './observation.ts'
+import { readRecord } from './lease.ts'
 import {
   jitterFactor,
   type LeaseElectorOptions,
@@ -20,7 +11,7 @@ import {
   timingOf,
 } from './options.ts'
 import { Pause } from './pause.ts'
-import { sendRequest, statusOf } from './request.ts'
+import { statusOf } from './request.ts'
 
 /** One time of leading, as the guarded work gets it. */
 export interface Term {
@@ -35,13 +26,6 @@ export interface Term {
    * the present one: to be asked right before a write is sent.
    */
   holds(): boolean
-}
-
-/** A write of ours that stands. */
-interface Held {
-  readonly lease: Lease
-  /** When it was sent: others may count from no earlier moment. */
-  readonly sentAt: number
 }
 
 interface Leading {
@@ -59,32 +43,28 @@ interface Leading {
  * that was begun while leading may still reach a server later; give its writes the resourceVersion or `term.token`.
  */
 export class LeaseElector {
-  readonly #api: LeaseApi
   readonly #identity: string
   readonly #timing: Timing
   readonly #clock: Clock
   readonly #random: () => number
-  readonly #onLeader: (identity: string | undefined) => void
   readonly #log: Log
-  readonly #seen: Observation
-  readonly #claims: Claims
+  readonly #lease: ContendedLease
   readonly #pause: Pause
   #leading: Leading | undefined
-  #reported: { readonly identity: string | undefined } | undefined
-  #newestVersion = -1
   #running = false
 
   /** @throws LeaseConfigError */
   constructor(options: LeaseElectorOptions) {
+    const { api, identity, onLeader = () => {} } = options
     this.#timing = timingOf(options)
-    this.#api = options.api
-    this.#identity = options.identity
+    this.#identity = identity
     this.#clock = options.clock ?? systemClock
     this.#random = options.random ?? Math.random
-    this.#onLeader = options.onLeader ?? (() => {})
     this.#log = options.log ?? silent
-    this.#seen = new Observation(this.#timing.leaseDurationMs)
-    this.#claims = new Claims(options.identity, this.#timing.leaseDurationMs, this.#clock)
+    this.#lease = new ContendedLease({
+      ...{ api, identity, onLeader },
+      ...{ timing: this.#timing, clock: this.#clock, log: this.#log },
+    })
     this.#pause = new Pause(this.#clock)
   }
 
@@ -95,7 +75,7 @@ export class LeaseElector {
 
   /** Who held the Lease when it was last seen; undefined: nobody. */
   get leader(): string | undefined {
-    return this.#seen.record?.holder || undefined
+    return this.#lease.leader
   }
 
   /**
@@ -109,12 +89,12 @@ export class LeaseElector {
     if (this.#running) throw new LeaseRunningError(this.#identity)
     this.#running = true
     const end = new AbortController()
-    void this.#watch(end.signal)
+    void this.#lease.watch(() => this.#pause.poke(), end.signal)
     try {
       const held = await this.#acquire(signal)
       if (held !== undefined && !signal.aborted) await this.#lead(held, work, signal)
       // A write that got no answer may stand all the same.
-      else if (this.#claims.mayStand) await this.#release()
+      else if (this.#lease.mayBeOurs) await this.#release()
     } finally {
       end.abort()
       this.#running = false
@@ -152,29 +132,17 @@ export class LeaseElector {
     const pollAt = triedAt + retryPeriodMs * (1 + this.#random() * jitterFactor)
     // Of many candidates that see the Lease become free, and of one that keeps losing the race, none storms the server.
     const soonest = triedAt + (retryPeriodMs / 10) * (1 + this.#random())
-    await this.#pause.until(() => Math.min(pollAt, Math.max(soonest, this.#freeAt())), signal)
-  }
-
-  #freeAt(): number {
-    const { record } = this.#seen
-    // What we ourselves wrote in a term that is over, and whose work has ended, need not run out.
-    if (record !== undefined && this.#claims.isOurs(record)) return this.#clock.now()
-    return this.#seen.freeAt()
+    await this.#pause.until(() => Math.min(pollAt, Math.max(soonest, this.#lease.freeAt())), signal)
   }
 
   async #tryAcquire(signal: AbortSignal): Promise<Held | undefined> {
-    const lease = await this.#read(signal)
+    const lease = await this.#lease.read(signal)
     if (lease === undefined) {
-      const placeholder = placeholderLease(
-        this.#timing.leaseDurationMs,
-        this.#claims.nextTime(),
-        Math.max(0, this.#seen.highestTerm),
-      )
-      this.#see(await this.#send('create', (stop) => this.#api.create(placeholder, stop), signal))
+      await this.#lease.create(signal)
       return undefined
     }
-    if (this.#clock.now() < this.#freeAt()) return undefined
-    return await this.#write(lease, undefined)
+    if (this.#clock.now() < this.#lease.freeAt()) return undefined
+    return await this.#lease.claim(lease, undefined)
   }
 
   async #lead(held: Held, work: (term: Term) => Promise<void>, signal: AbortSignal): Promise<void> {
@@ -239,7 +207,7 @@ export class LeaseElector {
       // A change by another's hand is looked at soon, not at the next renewal.
       const soonest = this.#clock.now() + retryPeriodMs / 10
       await this.#pause.until(
-        () => (this.#isDisturbed() ? Math.min(soonest, nextAt) : nextAt),
+        () => (this.#lease.isAsWritten ? nextAt : Math.min(soonest, nextAt)),
         over,
       )
       if (over.aborted) return
@@ -259,29 +227,23 @@ export class LeaseElector {
     }
   }
 
-  /** What was seen last of the Lease is not what we wrote. */
-  #isDisturbed(): boolean {
-    const { record } = this.#seen
-    return record === undefined || !this.#claims.isOurs(record)
-  }
-
   async #renew(leading: Leading, over: AbortSignal): Promise<Held | undefined> {
     const { lease } = leading.held
     const term = readRecord(lease)
     try {
-      return await this.#write(lease, term, over)
+      return await this.#lease.claim(lease, term, over)
     } catch (error) {
       if (over.aborted) throw error
       this.#log.debug(this.#fields(error), 'the Lease is not as we left it, reading it')
     }
-    const current = await this.#read(over)
-    if (current === undefined) return await this.#write(undefined, term, over, lease)
+    const current = await this.#lease.read(over)
+    if (current === undefined) return await this.#lease.claim(undefined, term, over, lease)
     const record = readRecord(current)
-    if (record.holder !== '' && !this.#claims.isOurs(record)) {
+    if (record.holder !== '' && !this.#lease.isOurs(record)) {
       leading.lose(`${record.holder} holds the Lease`)
       return undefined
     }
-    return await this.#write(current, term, over)
+    return await this.#lease.claim(current, term, over)
   }
 
   /** Gives the Lease up, if what is stored says that it is ours. */
@@ -291,13 +253,8 @@ export class LeaseElector {
     let failure: unknown
     while (this.#clock.now() < deadline) {
       try {
-        const lease = await this.#read()
-        if (lease === undefined || !this.#claims.isOurs(readRecord(lease))) return
-        const body = releaseLease(lease, this.#claims.nextTime())
-        const released = await this.#send('update', (signal) => this.#api.update(body, signal))
-        this.#see(released)
-        this.#claims.forget()
-        this.#log.info({ identity: this.#identity }, 'the Lease is released')
+        if (await this.#lease.release())
+          this.#log.info({ identity: this.#identity }, 'the Lease is released')
         return
       } catch (error) {
         failure = error
@@ -308,83 +265,6 @@ export class LeaseElector {
       }
     }
     this.#log.warn(this.#fields(failure), 'the Lease could not be released, it will run out')
-  }
-
-  async #read(signal?: AbortSignal): Promise<Lease | undefined> {
-    const lease = await this.#send('get', (stop) => this.#api.get(stop), signal)
-    this.#see(lease)
-    return lease
-  }
-
-  /**
-   * Writes our claim over `base`, or creates the Lease.
-   *
-   * @param term - the term that goes on; undefined: a new one begins
-   * @param gone - a Lease that was deleted under us, whose labels a new one gets
-   */
-  async #write(
-    base: Lease | undefined,
-    term: { readonly acquireTime: string; readonly transitions: number } | undefined,
-    signal?: AbortSignal,
-    gone?: Lease,
-  ): Promise<Held> {
-    const template = base ?? (gone === undefined ? undefined : freshLease(gone))
-    const claim = this.#claims.make(template, term, this.#seen.highestTerm + 1)
-    const sentAt = this.#clock.now()
-    try {
-      const lease =
-        base === undefined
-          ? await this.#send('create', (stop) => this.#api.create(claim.lease, stop), signal)
-          : await this.#send('update', (stop) => this.#api.update(claim.lease, stop), signal)
-      claim.stands()
-      this.#see(lease)
-      return { lease, sentAt }
-    } catch (error) {
-      const status = statusOf(error)
-      if (status !== undefined && status >= 400 && status < 500) claim.refused()
-      throw error
-    }
-  }
-
-  #send<T>(
-    verb: string,
-    send: (signal: AbortSignal) => Promise<T>,
-    signal?: AbortSignal,
-  ): Promise<T> {
-    return sendRequest(verb, send, {
-      clock: this.#clock,
-      timeoutMs: this.#timing.requestTimeoutMs,
-      signal,
-    })
-  }
-
-  async #watch(signal: AbortSignal): Promise<void> {
-    if (this.#api.watch === undefined) return
-    try {
-      await this.#api.watch((lease) => {
-        if (signal.aborted) return
-        // A watch may lag behind what was read since; versions of one kind are ordered numbers.
-        if (lease !== undefined && versionOf(lease) < this.#newestVersion) return
-        this.#see(lease)
-        this.#pause.poke()
-      }, signal)
-    } catch (error) {
-      if (!signal.aborted)
-        this.#log.warn(this.#fields(error), 'no watch on the Lease, polling alone')
-    }
-  }
-
-  #see(lease: Lease | undefined): void {
-    this.#seen.see(lease, this.#clock.now())
-    if (lease !== undefined) this.#newestVersion = versionOf(lease)
-    const identity = this.leader
-    if (this.#reported !== undefined && this.#reported.identity === identity) return
-    this.#reported = { identity }
-    try {
-      this.#onLeader(identity)
-    } catch (error) {
-      this.#log.warn(this.#fields(error), 'onLeader threw')
-    }
   }
 
   #fields(error: unknown): object {

@@ -68,8 +68,8 @@ describe('never two leaders', () => {
       name: 'release by what was seen last, not by what is stored (client-go)',
       changes: [
         {
-          file: 'elector.ts',
-          from: 'if (lease === undefined || !this.#claims.isOurs(readRecord(lease))) return',
+          file: 'contended-lease.ts',
+          from: 'if (lease === undefined || !this.isOurs(readRecord(lease))) return',
           to: 'if (lease === undefined) return',
         },
       ],
@@ -78,7 +78,7 @@ describe('never two leaders', () => {
       name: 'a term counted from the answer, not from the request (client-go)',
       changes: [
         {
-          file: 'elector.ts',
+          file: 'contended-lease.ts',
           from: 'return { lease, sentAt }',
           to: 'return { lease, sentAt: this.#clock.now() }',
         },
@@ -100,7 +100,7 @@ describe('never two leaders', () => {
         {
           file: 'elector.ts',
           from: 'if (lease === undefined) {',
-          to: 'if (lease === undefined) return await this.#write(undefined, undefined)\n    if (lease === undefined) {',
+          to: 'if (lease === undefined) return await this.#lease.claim(undefined, undefined)\n    if (lease === undefined) {',
         },
       ],
     },
