@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Remembered } from '../../../src/image-copy/src/registry/remembered.ts'
+import { Remembered } from '../../../src/image-copy/src/remembered.ts'
 
 const head = { digest: undefined, mediaType: '', size: 1 }
 

@@ -1,4 +1,5 @@
 import type { StopSignal } from '../abortable.ts'
+import { Remembered } from '../remembered.ts'
 import type { Token, TokenQuestion } from './token-client.ts'
 
 /** A token for all who ask the same as the same identity. */
@@ -17,12 +18,10 @@ export interface SharedTokensOptions {
   readonly now: () => number
 }
 
-const maxTokens = 4096
-
 /** Tokens by realm, service, scopes and identity: renewed before they end, and asked for once however many requests wait. */
 export class SharedTokens {
   readonly #options: SharedTokensOptions
-  readonly #tokens = new Map<string, SharedToken>()
+  readonly #tokens = new Remembered<SharedToken>()
 
   constructor(options: SharedTokensOptions) {
     this.#options = options
@@ -44,17 +43,14 @@ export class SharedTokens {
 
   /** Forgets a token that was turned down, and none that has taken its place since. */
   drop(token: SharedToken): void {
-    if (this.#tokens.get(token.key) === token) this.#tokens.delete(token.key)
+    if (this.#tokens.get(token.key) === token) this.#tokens.set(token.key, undefined)
   }
 
   #ask(key: string, question: TokenQuestion, signal: StopSignal): SharedToken {
     const pending = this.#options.fetchToken(question, signal)
     const expiresAt = Number.POSITIVE_INFINITY
     const token: SharedToken = { key, pending, value: undefined, stopped: false, expiresAt }
-    this.#tokens.delete(key)
     this.#tokens.set(key, token)
-    const oldest = this.#tokens.keys().next().value
-    if (this.#tokens.size > maxTokens && oldest !== undefined) this.#tokens.delete(oldest)
     // Before anybody can wait for it: who does finds it settled here.
     pending.then(
       ({ value, lifeMs }) => {

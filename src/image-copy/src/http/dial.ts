@@ -8,6 +8,7 @@ import {
 import type { DuplexOptions } from 'node:stream'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import { Stop, type StopSignal } from '../abortable.ts'
+import { Remembered } from '../remembered.ts'
 import type { AllowAddress, DialPurpose } from './address.ts'
 import { AddressRefusedError, DialError } from './dial-errors.ts'
 import { hostOf, type Origin, originKey, type ProxyServer } from './origin.ts'
@@ -60,7 +61,7 @@ const maxSessions = 256
 /** Makes sockets, and is the one place where an address is judged before it is dialled. */
 export class Dialer {
   readonly #options: DialerOptions
-  readonly #sessions = new Map<string, Buffer>()
+  readonly #sessions = new Remembered<Buffer>(maxSessions)
 
   constructor(options: DialerOptions) {
     this.#options = options
@@ -186,13 +187,7 @@ export class Dialer {
   }
 
   async #secured(socket: TLSSocket, origin: Origin, signal: StopSignal): Promise<void> {
-    const key = originKey(origin)
-    socket.on('session', (session) => {
-      this.#sessions.delete(key)
-      this.#sessions.set(key, session)
-      const oldest = this.#sessions.keys().next().value
-      if (this.#sessions.size > maxSessions && oldest !== undefined) this.#sessions.delete(oldest)
-    })
+    socket.on('session', (session) => this.#sessions.set(originKey(origin), session))
     await settled(socket, 'secureConnect', origin, signal)
     if (socket.alpnProtocol !== false && socket.alpnProtocol !== 'http/1.1') {
       socket.destroy()

@@ -12,13 +12,13 @@ import type { HeaderFields } from '../http/header-fields.ts'
 import type { Origin } from '../http/origin.ts'
 import type { ResponseHead } from '../http/response-parser.ts'
 import type { Transport, TransportPeer } from '../http/transport.ts'
+import { Remembered } from '../remembered.ts'
 import type { Context } from './context.ts'
 import { failureOfAnswer, failureOfExchange } from './failure.ts'
 import type { HostCounts } from './host-counts.ts'
 import type { ManifestHead } from './manifests.ts'
 import { readRateLimit } from './rate-limit.ts'
 import { reads, redirects, requireRedirect } from './redirect.ts'
-import { Remembered } from './remembered.ts'
 import type {
   Learned,
   OpenAnswer,

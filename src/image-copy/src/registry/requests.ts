@@ -1,6 +1,6 @@
 import type { Answer, BodySink, Exchange, Reading } from '../http/exchange.ts'
 import type { ResponseHead } from '../http/response-parser.ts'
-import type { Remembered } from './remembered.ts'
+import type { Remembered } from '../remembered.ts'
 import type { Resource } from './resource.ts'
 
 /** Time limits of requests, in milliseconds. */
