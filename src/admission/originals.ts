@@ -1,7 +1,8 @@
 import { parseReference } from '@containers/image-copy'
 import type { Mapping } from '../images/mapping.ts'
-import { isCopyOf, originalKey, readOriginals } from '../images/originals.ts'
+import { isCopyOf, originalKey } from '../images/originals.ts'
 import type { ImageUse } from '../images/walker.ts'
+import { readTexts } from '../kube/annotations.ts'
 
 /** An image of a pod and what becomes of it. */
 export interface WrittenUse {
@@ -24,7 +25,7 @@ export function originalsOf(
   written: string | undefined,
   mapping: Mapping,
 ): string | undefined {
-  const given = readOriginals(written)
+  const given = readTexts(written)
   const originals = new Map<string, string>()
   for (const { use, copy } of uses) {
     const key = originalKey(use)

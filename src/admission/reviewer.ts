@@ -5,8 +5,9 @@ import { rewritesAnything } from '../decide/policy.ts'
 import { decideRewrite, type RewriteVerdict } from '../decide/rewrite.ts'
 import { type DecisionSettings, subjectOf } from '../decide/subject.ts'
 import type { Mapping } from '../images/mapping.ts'
-import { originalKey, originalsAnnotation, readOriginals } from '../images/originals.ts'
+import { originalKey, originalsAnnotation } from '../images/originals.ts'
 import type { ImageUse } from '../images/walker.ts'
+import { readTexts } from '../kube/annotations.ts'
 import type { ObjectMeta, OwnerReference, Pod } from '../kube/types.ts'
 import { ignoreFlag, isIgnored } from '../state/flags.ts'
 import type { ImageStore } from '../state/store.ts'
@@ -147,7 +148,7 @@ export function left(outcome: Outcome): Verdict {
 
 /** Whether a copy that kip put there, and gave another policy, has `Always` again. */
 function wasPutBack({ metadata }: Pod, images: readonly ImageOutcome[]): boolean {
-  const originals = readOriginals(metadata?.annotations?.[originalsAnnotation])
+  const originals = readTexts(metadata?.annotations?.[originalsAnnotation])
   return images.some(
     ({ use, code }) =>
       code === 'IsBackup' && use.pullPolicy === 'Always' && originals.has(originalKey(use)),

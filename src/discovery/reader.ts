@@ -2,15 +2,10 @@ import { formatReference, type ImageReference, parseReference } from '@container
 import { type Demand, demandOf } from '../images/demand.ts'
 import type { ImageFilter } from '../images/filter.ts'
 import type { Mapping } from '../images/mapping.ts'
-import {
-  isCopyOf,
-  originalKey,
-  originalsAnnotation,
-  placeOf,
-  readOriginals,
-} from '../images/originals.ts'
+import { isCopyOf, originalKey, originalsAnnotation, placeOf } from '../images/originals.ts'
 import { podTemplateOf, type WorkloadKind, workloadKinds } from '../images/templates.ts'
 import { type ImageUse, imagesOf } from '../images/walker.ts'
+import { readTexts } from '../kube/annotations.ts'
 import type { ControllerRevision, KubeObject, PodSpec, Workload } from '../kube/types.ts'
 import { ignoreFlag, isIgnoredWorkload } from '../state/flags.ts'
 
@@ -131,7 +126,7 @@ export function createReader(options: ReaderOptions): Reader {
     if (known !== undefined) return known
     const references = new Set<string>()
     const invalid = new Set<string>()
-    const originals = readOriginals(annotation)
+    const originals = readTexts(annotation)
     let copies = false
     let asksStore = false
     for (const use of uses) {

@@ -13,22 +13,6 @@ export function originalKey({ place, name }: Pick<ImageUse, 'place' | 'name'>): 
   return place === 'volume' ? `volume/${name}` : name
 }
 
-/** Reads the annotation; what does not belong there is left out. */
-export function readOriginals(annotation: string | undefined): ReadonlyMap<string, string> {
-  if (annotation === undefined) return new Map()
-  try {
-    const parsed: unknown = JSON.parse(annotation)
-    if (typeof parsed !== 'object' || parsed === null) return new Map()
-    return new Map(
-      Object.entries(parsed).filter(
-        (entry): entry is [string, string] => typeof entry[1] === 'string',
-      ),
-    )
-  } catch {
-    return new Map()
-  }
-}
-
 /**
  * Whether a reference names the very copy of what it is claimed to be a copy of.
  *

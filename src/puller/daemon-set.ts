@@ -1,7 +1,8 @@
 import type { PullerSettings } from '../config/settings.ts'
+import { readTexts } from '../kube/annotations.ts'
 import type { DaemonSet, OwnerReference } from '../kube/types.ts'
 import { type Cramped, isForCramped, notCramped } from './cramped.ts'
-import { contentHash, noted, readNoted, wordsOf } from './notes.ts'
+import { contentHash, noted, wordsOf } from './notes.ts'
 import { formatPlacing, parsePlacing } from './placing.ts'
 import { buildPodTemplate, movedAnnotation, templateAnnotation } from './pod-template.ts'
 import {
@@ -216,8 +217,8 @@ export function readDaemonSet(daemonSet: DaemonSet, base: string): ObservedShard
   const surge = spec?.updateStrategy?.rollingUpdate?.maxSurge
   const first = wordsOf(metadata?.annotations?.[firstAnnotation])
   const without = wordsOf(metadata?.annotations?.[withoutAnnotation])
-  const digests = readNoted(metadata?.annotations?.[digestsAnnotation])
-  const moves = readNoted(template.metadata?.annotations?.[movedAnnotation])
+  const digests = readTexts(metadata?.annotations?.[digestsAnnotation])
+  const moves = readTexts(template.metadata?.annotations?.[movedAnnotation])
   const named = strategyOfTemplate(template)?.members(template.spec ?? {}) ?? []
   const members: readonly Member[] = named.map((member) => {
     const digest = digests.get(member.container)

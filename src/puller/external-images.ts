@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { containerName } from './container-names.ts'
 import type { Wanted } from './wanted.ts'
 
@@ -46,9 +45,4 @@ export function externalImages(wanted: Iterable<Wanted>): ExternalImages {
 export function referencesIn(text: string): ReadonlySet<string> {
   const items = text.split(';').map((item) => item.trim().split('='))
   return new Set(items.flatMap(([, reference]) => (reference === undefined ? [] : [reference])))
-}
-
-/** Sixteen hex digits that stand for a text. */
-export function hashOf(text: string): string {
-  return createHash('sha256').update(text).digest('hex').slice(0, 16)
 }

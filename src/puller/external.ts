@@ -6,8 +6,9 @@ import { ObjectWatch } from '../kube/object-watch.ts'
 import type { ResourcePath } from '../kube/resource.ts'
 import type { KubeObject, PodTemplateSpec } from '../kube/types.ts'
 import { untilAborted } from '../kube/until-aborted.ts'
-import { type ExternalImages, externalImages, hashOf, referencesIn } from './external-images.ts'
+import { type ExternalImages, externalImages, referencesIn } from './external-images.ts'
 import type { Puller, PullerOptions } from './puller.ts'
+import { shortHash } from './short-hash.ts'
 import { wantedSet } from './wanted.ts'
 
 type ConfigMap = KubeObject & { readonly data?: Readonly<Record<string, string>> | null }
@@ -121,7 +122,7 @@ class Term {
     const { [imagesAnnotation]: known, [beforeAnnotation]: first } = map.metadata?.annotations ?? {}
     const held = referencesIn(before)
     const added = [...images.references].filter((reference) => !held.has(reference))
-    const due = added.length > 0 ? hashOf(images.text) : (known ?? '')
+    const due = added.length > 0 ? shortHash(images.text, 16) : (known ?? '')
     if (before === images.text) return due
     const name = settings.puller.externalConfigMap
     const object = {

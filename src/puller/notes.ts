@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto'
 import type { Member } from './shard.ts'
+import { shortHash } from './short-hash.ts'
 
 /** Something of each member, by container, as an annotation; nothing where none has it. */
 export function noted(
@@ -14,19 +14,6 @@ export function noted(
   return values.length === 0 ? {} : { [annotation]: JSON.stringify(Object.fromEntries(values)) }
 }
 
-/** Whoever may edit the DaemonSet may have written anything there. */
-export function readNoted(text: string | undefined): ReadonlyMap<string, string> {
-  try {
-    const value: unknown = JSON.parse(text ?? '{}')
-    const entries = Object.entries(typeof value === 'object' ? (value ?? {}) : {})
-    return new Map(
-      entries.filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
-    )
-  } catch {
-    return new Map()
-  }
-}
-
 /** An annotation as the words that it is a list of. */
 export function wordsOf(text = ''): readonly string[] {
   return text.split(' ').filter((word) => word !== '')
@@ -39,5 +26,5 @@ export function contentHash(value: unknown): string {
       ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)))
       : item,
   )
-  return createHash('sha256').update(text).digest('hex').slice(0, 16)
+  return shortHash(text, 16)
 }
