@@ -11,7 +11,7 @@ import { WorkQueue } from '../kube/work-queue.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { StoppedOwners, StopReason } from '../state/stopped-owners.ts'
 import { LoopDetector, lostPodOf, type PodOwner } from './loop-detector.ts'
-import { type FailureEvent, failedCreate, type Refusal, refusalOf } from './refusals.ts'
+import { failedCreate, type Refusal, refusalOf } from './refusals.ts'
 import type { Reviewer } from './reviewer.ts'
 
 export interface LoopBreakerOptions {
@@ -151,7 +151,7 @@ export function createLoopBreaker(options: LoopBreakerOptions): LoopBreaker {
         client,
         resource: { group: 'events.k8s.io', version: 'v1', plural: 'events' },
         fieldSelector: `reason=${failedCreate}`,
-        project: (raw) => refusalOf(raw as FailureEvent, options.registry),
+        project: (raw) => refusalOf(raw, options.registry),
         onEvent: ({ type, value, previous }) => {
           if (type !== 'deleted') refused(value, previous)
         },

@@ -1,22 +1,5 @@
-import type { KubeObject } from '../kube/types.ts'
+import type { Event } from '../kube/types.ts'
 import type { PodOwner } from './loop-detector.ts'
-
-/** An events.k8s.io/v1 Event, as far as kip reads it; those of older recorders have the deprecated fields. */
-export interface FailureEvent extends KubeObject {
-  readonly reason?: string
-  readonly note?: string
-  readonly regarding?: {
-    readonly apiVersion?: string
-    readonly kind?: string
-    readonly namespace?: string
-    readonly name?: string
-    readonly uid?: string
-  }
-  readonly eventTime?: string | null
-  readonly series?: { readonly count?: number; readonly lastObservedTime?: string } | null
-  readonly deprecatedCount?: number
-  readonly deprecatedLastTimestamp?: string | null
-}
 
 /** Pods of an owner that an admission policy refused. */
 export interface Refusal {
@@ -36,7 +19,7 @@ export const failedCreate = 'FailedCreate'
  *
  * @param registry The backup: `host[:port][/path]`.
  */
-export function refusalOf(event: FailureEvent, registry: string): Refusal | undefined {
+export function refusalOf(event: Event, registry: string): Refusal | undefined {
   const { reason, note = '', regarding = {}, series } = event
   const { apiVersion = '', kind = '', namespace = '', name = '', uid = '' } = regarding
   if (reason !== failedCreate || uid === '' || !/\bdenied\b/i.test(note)) return undefined

@@ -339,10 +339,12 @@ export interface ObjectReference {
   readonly resourceVersion?: string
 }
 
-/** events.k8s.io/v1. */
+/** events.k8s.io/v1; those of older recorders have the deprecated fields. */
 export interface Event extends KubeObject {
-  readonly eventTime?: string
-  readonly series?: { readonly count: number; readonly lastObservedTime: string }
+  readonly eventTime?: string | null
+  readonly series?: { readonly count?: number; readonly lastObservedTime?: string } | null
+  readonly deprecatedCount?: number
+  readonly deprecatedLastTimestamp?: string | null
   readonly reportingController?: string
   readonly reportingInstance?: string
   readonly action?: string

@@ -105,14 +105,9 @@ function lacksPods(shard: ObservedShard): boolean {
   return observedGeneration >= generation && updated < desired
 }
 
-/** As the DaemonSet controller records them, with the times of core/v1. */
-interface ControllerEvent extends Event {
-  readonly deprecatedLastTimestamp?: string | null
-}
-
 /** What the last refusal says; undefined when pods were made after it. */
-function lastRefusal(events: readonly ControllerEvent[]): string | undefined {
-  const newest = (reason: string): ControllerEvent | undefined =>
+function lastRefusal(events: readonly Event[]): string | undefined {
+  const newest = (reason: string): Event | undefined =>
     events.filter((event) => event.reason === reason).toSorted((a, b) => timeOf(b) - timeOf(a))[0]
   const refusal = newest(refused)
   const success = newest(made)
@@ -122,7 +117,7 @@ function lastRefusal(events: readonly ControllerEvent[]): string | undefined {
   return refusal.note ?? ''
 }
 
-function timeOf({ series, deprecatedLastTimestamp, eventTime, metadata }: ControllerEvent): number {
+function timeOf({ series, deprecatedLastTimestamp, eventTime, metadata }: Event): number {
   const text =
     series?.lastObservedTime ?? deprecatedLastTimestamp ?? eventTime ?? metadata?.creationTimestamp
   return Date.parse(text ?? '') || 0
