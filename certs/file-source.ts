@@ -1,21 +1,13 @@
 import { readFile } from 'node:fs/promises'
-import { type Clock, sleep, systemClock } from '../src/kube/clock.ts'
-import type { Log } from '../src/kube/log.ts'
-import type { Metrics } from '../src/metrics/metrics.ts'
 import { CertificateError } from './errors.ts'
-import { HeldIdentity } from './held-identity.ts'
 import type { ServingIdentity } from './identity.ts'
 import { checkPair, readCertificates } from './pem.ts'
+import { PolledSource, type PolledSourceOptions } from './polled-source.ts'
 import type { CertificateSource } from './source.ts'
 
-export interface FileSourceOptions {
+export interface FileSourceOptions extends Omit<PolledSourceOptions, 'read' | 'trusted'> {
   /** Folder with `tls.crt`, `tls.key` and, unless the system's authorities signed it, `ca.crt`. */
   readonly folder: string
-  readonly log: Log
-  readonly metrics: Metrics
-  /** How often the files are read. Default 10 000. */
-  readonly pollMs?: number
-  readonly clock?: Clock
 }
 
 /**
@@ -25,31 +17,8 @@ export interface FileSourceOptions {
  * a watch on the files does not see.
  */
 export function createFileSource(options: FileSourceOptions): CertificateSource {
-  const { folder, clock = systemClock, pollMs = 10_000 } = options
-  const held = new HeldIdentity(options.log, options.metrics)
-
-  async function refresh(signal: AbortSignal): Promise<void> {
-    try {
-      held.accept(await readFolder(folder, signal))
-    } catch (error) {
-      if (!signal.aborted) held.fail(error)
-      throw error
-    }
-  }
-
-  return {
-    loaded: held.loaded,
-    current: () => held.current(),
-    onChange: (listener) => held.onChange(listener),
-    trusted: () => {},
-    refresh,
-    async run(signal) {
-      while (!signal.aborted) {
-        await refresh(signal).catch(() => {}) // held.fail() told of it
-        await sleep(clock, pollMs, signal).catch(() => {}) // aborted
-      }
-    },
-  }
+  const { folder, ...polling } = options
+  return new PolledSource({ ...polling, read: (signal) => readFolder(folder, signal) })
 }
 
 /** Reads a folder with `tls.crt`, `tls.key` and maybe `ca.crt`. @throws CertificateError naming the file */

@@ -1,16 +1,16 @@
 import { createObject, getObject, updateObject } from '../src/kube/apply.ts'
 import type { KubeClient } from '../src/kube/client.ts'
-import { type Clock, sleep, systemClock } from '../src/kube/clock.ts'
+import { type Clock, systemClock } from '../src/kube/clock.ts'
 import { isAlreadyExists, isConflict, isNotFound } from '../src/kube/errors.ts'
 import type { Log } from '../src/kube/log.ts'
 import type { ResourcePath } from '../src/kube/resource.ts'
 import type { Secret } from '../src/kube/types.ts'
 import type { Metrics } from '../src/metrics/metrics.ts'
 import { CertificateError } from './errors.ts'
-import { HeldIdentity } from './held-identity.ts'
 import type { ServingIdentity, StoredIdentity } from './identity.ts'
 import { defaultLifetimes, type Lifetimes } from './lifetimes.ts'
 import { holds } from './pem.ts'
+import { PolledSource } from './polled-source.ts'
 import { advanceIdentity } from './rotation.ts'
 import { readSecret, secretOf, servingOf } from './secret.ts'
 import type { CertificateSource } from './source.ts'
@@ -49,45 +49,12 @@ const maxAttempts = 5
  * One that somebody else filled (without the key of an authority) is served and left alone.
  */
 export function createSecretSource(options: SecretSourceOptions): CertificateSource {
-  const { clock = systemClock, pollMs = 10_000, lifetimes = defaultLifetimes } = options
+  const { log, metrics, pollMs, clock = systemClock, lifetimes = defaultLifetimes } = options
   if (!(lifetimes.replaceAt > 0 && lifetimes.replaceAt < 2 / 3)) {
     throw new RangeError('lifetimes.replaceAt must lie between 0 and 2/3')
   }
-  const held = new HeldIdentity(options.log, options.metrics)
-  const ensure = createEnsurer(options, clock, lifetimes)
-
-  async function read(signal: AbortSignal): Promise<void> {
-    try {
-      held.accept(await ensure.identity(signal))
-    } catch (error) {
-      if (!signal.aborted) held.fail(error)
-      throw error
-    }
-  }
-
-  /** One after the other: a read that began earlier must not undo what a later one found. */
-  let last: Promise<void> = Promise.resolve()
-  function refresh(signal: AbortSignal): Promise<void> {
-    last = last.then(
-      () => read(signal),
-      () => read(signal),
-    )
-    return last
-  }
-
-  return {
-    loaded: held.loaded,
-    current: () => held.current(),
-    onChange: (listener) => held.onChange(listener),
-    trusted: (bundle) => ensure.trusted(bundle),
-    refresh,
-    async run(signal) {
-      while (!signal.aborted) {
-        await refresh(signal).catch(() => {}) // held.fail() told of it
-        await sleep(clock, pollMs, signal).catch(() => {}) // aborted
-      }
-    },
-  }
+  const { identity: read, trusted } = createEnsurer(options, clock, lifetimes)
+  return new PolledSource({ read, trusted, log, metrics, pollMs, clock })
 }
 
 /** Names that clients may call the webhook by: those of its Service, and the host of the URL where one is set. */

@@ -110,7 +110,7 @@ export async function admissionParts(
   return {
     everywhere: [
       workloads.run,
-      certificates.run,
+      (signal) => certificates.run(signal),
       serve,
       ...(pullSecret ? [pullSecret.run] : []),
       ...(stopped ? [stopped.run] : []),

@@ -1,11 +1,28 @@
+import { type Clock, sleep, systemClock } from '../src/kube/clock.ts'
 import type { Log } from '../src/kube/log.ts'
 import type { Metrics } from '../src/metrics/metrics.ts'
 import type { ServingIdentity } from './identity.ts'
 import { endOf } from './secret.ts'
+import type { CertificateSource } from './source.ts'
 
-/** What every source has: the last good identity, who wants to know of a new one, and what is counted. */
-export class HeldIdentity {
+export interface PolledSourceOptions {
+  readonly read: (signal: AbortSignal) => Promise<ServingIdentity>
+  /** See {@link CertificateSource.trusted}. Default: nobody has to know. */
+  readonly trusted?: (bundle: string) => void
+  readonly log: Log
+  readonly metrics: Metrics
+  /** How often the identity is read. Default 10 000, as long as controller-runtime's certificate watcher waits. */
+  readonly pollMs?: number | undefined
+  readonly clock?: Clock | undefined
+}
+
+/** What every source is: the identity is read again and again, and the last good one is held. */
+export class PolledSource implements CertificateSource {
   readonly loaded: Promise<void>
+  readonly trusted: (bundle: string) => void
+  readonly #read: PolledSourceOptions['read']
+  readonly #pollMs: number
+  readonly #clock: Clock
   readonly #listeners = new Set<(identity: ServingIdentity) => void>()
   readonly #log: Log
   readonly #reads
@@ -13,8 +30,14 @@ export class HeldIdentity {
   #current: ServingIdentity | undefined
   #markLoaded: () => void = () => {}
   #failing = false
+  #last: Promise<void> = Promise.resolve()
 
-  constructor(log: Log, metrics: Metrics) {
+  constructor(options: PolledSourceOptions) {
+    const { read, trusted = () => {}, log, metrics, pollMs = 10_000, clock = systemClock } = options
+    this.#read = read
+    this.trusted = trusted
+    this.#pollMs = pollMs
+    this.#clock = clock
     this.#log = log
     this.loaded = new Promise((resolve) => {
       this.#markLoaded = resolve
@@ -39,8 +62,31 @@ export class HeldIdentity {
     return () => this.#listeners.delete(listener)
   }
 
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.refresh(signal).catch(() => {}) // it was told of
+      await sleep(this.#clock, this.#pollMs, signal).catch(() => {}) // aborted
+    }
+  }
+
+  /** One after the other: a read that began earlier must not undo what a later one found. */
+  refresh(signal: AbortSignal): Promise<void> {
+    const read = (): Promise<void> => this.#readOnce(signal)
+    this.#last = this.#last.then(read, read)
+    return this.#last
+  }
+
+  async #readOnce(signal: AbortSignal): Promise<void> {
+    try {
+      this.#accept(await this.#read(signal))
+    } catch (error) {
+      if (!signal.aborted) this.#fail(error)
+      throw error
+    }
+  }
+
   /** Takes an identity that was read; tells of it only when it is another one. */
-  accept(identity: ServingIdentity): void {
+  #accept(identity: ServingIdentity): void {
     this.#reads.inc({ result: 'ok' })
     this.#failing = false
     const before = this.#current
@@ -61,7 +107,7 @@ export class HeldIdentity {
   }
 
   /** Counts a failed read; the log hears of the first in a row, the rest would only repeat it every few seconds. */
-  fail(err: unknown): void {
+  #fail(err: unknown): void {
     this.#reads.inc({ result: 'error' })
     const fields = { err, serving: this.#current !== undefined }
     if (this.#failing) this.#log.debug(fields, 'webhook certificate still cannot be read')
