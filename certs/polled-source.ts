@@ -1,4 +1,5 @@
 import { type Clock, sleep, systemClock } from '../src/kube/clock.ts'
+import { Listeners } from '../src/kube/listeners.ts'
 import type { Log } from '../src/kube/log.ts'
 import type { Metrics } from '../src/metrics/metrics.ts'
 import type { ServingIdentity } from './identity.ts'
@@ -23,7 +24,7 @@ export class PolledSource implements CertificateSource {
   readonly #read: PolledSourceOptions['read']
   readonly #pollMs: number
   readonly #clock: Clock
-  readonly #listeners = new Set<(identity: ServingIdentity) => void>()
+  readonly #changes = new Listeners<[identity: ServingIdentity]>()
   readonly #log: Log
   readonly #reads
   readonly #end
@@ -58,8 +59,7 @@ export class PolledSource implements CertificateSource {
   }
 
   onChange(listener: (identity: ServingIdentity) => void): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
+    return this.#changes.add(listener)
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -103,7 +103,7 @@ export class PolledSource implements CertificateSource {
     this.#end.set(end / 1000)
     this.#log.info({ notAfter: new Date(end).toISOString() }, 'webhook certificate loaded')
     this.#markLoaded()
-    for (const listener of this.#listeners) listener(identity)
+    this.#changes.tell(identity)
   }
 
   /** Counts a failed read; the log hears of the first in a row, the rest would only repeat it every few seconds. */

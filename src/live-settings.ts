@@ -6,6 +6,7 @@ import { getObject } from './kube/apply.ts'
 import type { KubeClient } from './kube/client.ts'
 import { type Clock, systemClock } from './kube/clock.ts'
 import type { Doubt } from './kube/doubt.ts'
+import { Listeners } from './kube/listeners.ts'
 import { ObjectWatch } from './kube/object-watch.ts'
 import type { KubeObject, PodTemplateSpec } from './kube/types.ts'
 import { untilAborted } from './kube/until-aborted.ts'
@@ -51,7 +52,7 @@ const firstReadMs = 60_000
  */
 export class LiveSettings {
   readonly #options: LiveSettingsOptions
-  readonly #listeners = new Set<() => void>()
+  readonly #changes = new Listeners()
   /** Variables that came from ConfigMaps. */
   readonly #given = new Set<string>()
   /** Resolves when the ConfigMaps were read for the first time, or are not waited for any longer. */
@@ -97,11 +98,11 @@ export class LiveSettings {
         const onChange = (): void => {
           if (!isDeepStrictEqual(select(begun), select(this.#current))) round.abort()
         }
-        this.#listeners.add(onChange)
+        const stop = this.#changes.add(onChange)
         try {
           await make(begun)(AbortSignal.any([signal, round.signal]))
         } finally {
-          this.#listeners.delete(onChange)
+          stop()
         }
         if (!round.signal.aborted) return
       }
@@ -236,7 +237,7 @@ export class LiveSettings {
     if (isDeepStrictEqual(puller, this.#current.puller)) return
     this.#current = { ...initial, puller }
     log.info({ images: puller.images.length }, 'settings of the puller changed')
-    for (const listener of [...this.#listeners]) listener()
+    this.#changes.tell()
   }
 }
 

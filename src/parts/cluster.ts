@@ -6,11 +6,12 @@ import { decide } from '../decide/decide.ts'
 import { createDiscovery } from '../discovery/discovery.ts'
 import { createMapping, type Mapping } from '../images/mapping.ts'
 import { createEventRecorder } from '../kube/events.ts'
+import { Listeners } from '../kube/listeners.ts'
 import type { Pod } from '../kube/types.ts'
 import { untilAborted } from '../kube/until-aborted.ts'
 import type { Part, Parts } from '../lifecycle.ts'
 import { type RegistryCounts, registryFamily } from '../metrics/registry-metrics.ts'
-import { runMirror } from '../mirror/mirror.ts'
+import { type MirrorOptions, runMirror } from '../mirror/mirror.ts'
 import { keepMirrorProcess } from '../mirror/process.ts'
 import { asksUsers } from '../puller/where-rules.ts'
 import { createRegistries, keepTelling } from '../registries.ts'
@@ -51,8 +52,8 @@ export async function clusterParts(context: Context, signal: AbortSignal): Promi
     log: component('events'),
   })
   let seeLeaving: ((pod: Pod) => void) | undefined
-  const onUnpulled = new Set<(reference: string) => void>()
-  const onDemands = new Set<() => void>()
+  const unpulled = new Listeners<[reference: string]>()
+  const demandsChanged = new Listeners()
   const discovery = createDiscovery({
     client,
     store,
@@ -63,14 +64,10 @@ export async function clusterParts(context: Context, signal: AbortSignal): Promi
     metrics,
     events,
     onLeaving: (pod) => seeLeaving?.(pod),
-    onUnpulled: (reference) => {
-      for (const listener of onUnpulled) listener(reference)
-    },
+    onUnpulled: unpulled.tell,
     demands: {
       isAsked: () => asksUsers(live.view().puller),
-      onChange: () => {
-        for (const listener of onDemands) listener()
-      },
+      onChange: demandsChanged.tell,
     },
   })
   const resolve: Part = async (signal) => {
@@ -87,11 +84,11 @@ export async function clusterParts(context: Context, signal: AbortSignal): Promi
       (settings) => {
         const resolver = createResolver({ store, registry, settings, log, metrics })
         return async (signal) => {
-          onUnpulled.add(resolver.hasten)
+          const stop = unpulled.add(resolver.hasten)
           try {
             await resolver.run(signal)
           } finally {
-            onUnpulled.delete(resolver.hasten)
+            stop()
           }
         }
       },
@@ -127,16 +124,15 @@ export async function clusterParts(context: Context, signal: AbortSignal): Promi
           nodesBefore: (reference) => discovery.nodesBefore(reference),
           demands: {
             of: (reference) => discovery.demandsOf(reference),
-            onChange: (listener) => {
-              onDemands.add(listener)
-              return () => onDemands.delete(listener)
-            },
+            onChange: demandsChanged.add,
           },
         }),
       ),
     )
   if (settings.mirror.registry !== '')
-    leading.push(mirrorPart(context, { store, mapping, authorities, onUnpulled, counts }))
+    leading.push(
+      mirrorPart(context, { store, mapping, authorities, onUnpulled: unpulled.add, counts }),
+    )
   if (!settings.admission.enabled) {
     const log = component('admission')
     leading.push((signal) => removeWebhookConfiguration({ client: leaderClient, log }, signal))
@@ -172,7 +168,7 @@ function mirrorPart(
     readonly store: ImageStore
     readonly mapping: Mapping
     readonly authorities: () => string
-    readonly onUnpulled: Set<(reference: string) => void>
+    readonly onUnpulled: MirrorOptions['onUnpulled']
     readonly counts: () => RegistryCounts
   },
 ): Part {
@@ -190,10 +186,7 @@ function mirrorPart(
             { program, env, settings, authorities, identity, log: own, counts, ...hooks },
             signal,
           ),
-        onUnpulled: (listener) => {
-          onUnpulled.add(listener)
-          return () => onUnpulled.delete(listener)
-        },
+        onUnpulled,
         log: own,
         metrics,
         now: Date.now,

@@ -2,6 +2,7 @@ import { applyObject, createObject, deleteObject, getObject } from '../kube/appl
 import type { KubeClient } from '../kube/client.ts'
 import type { Clock } from '../kube/clock.ts'
 import { isAlreadyExists, isConflict, isNotFound } from '../kube/errors.ts'
+import { Listeners } from '../kube/listeners.ts'
 import type { Log } from '../kube/log.ts'
 import { Reflector } from '../kube/reflector.ts'
 import type { KubeObject } from '../kube/types.ts'
@@ -47,10 +48,8 @@ export interface ClusterStore extends ImageStore {
  */
 export function createClusterStore(options: ClusterStoreOptions): ClusterStore {
   const { client, log, metrics, clock, now = Date.now } = options
-  const listeners = new Set<(reference: string) => void>()
-  const index = new ImageIndex((reference) => {
-    for (const listener of listeners) listener(reference)
-  })
+  const changes = new Listeners<[reference: string]>()
+  const index = new ImageIndex(changes.tell)
   const writes = metrics.counter(
     'kip_state_writes_total',
     'Writes of CachedImage objects, by field manager and result.',
@@ -189,10 +188,7 @@ export function createClusterStore(options: ClusterStoreOptions): ClusterStore {
     synced: reflector.synced,
     get: (reference) => index.get(reference),
     list: () => index.list(),
-    onChange(listener) {
-      listeners.add(listener)
-      return () => listeners.delete(listener)
-    },
+    onChange: changes.add,
     async putUsage(reference, usage, signal) {
       const image = index.get(reference) ?? (await create(reference, signal))
       await write(image, 'kip-discovery', signal, (current) => withUsage(current, usage))

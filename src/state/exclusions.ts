@@ -1,5 +1,6 @@
 import type { KubeClient } from '../kube/client.ts'
 import { meetsRequirements, requirementsOf } from '../kube/label-selector.ts'
+import { Listeners } from '../kube/listeners.ts'
 import type { Log } from '../kube/log.ts'
 import { Reflector } from '../kube/reflector.ts'
 import type { LabelSelector, LabelSelectorRequirement, ObjectMeta } from '../kube/types.ts'
@@ -53,7 +54,7 @@ export function createExclusions({
   metrics,
 }: ExclusionsOptions): Exclusions {
   const always = excludedByName(settings)
-  const listeners = new Set<ExclusionsListener>()
+  const changes = new Listeners<Parameters<ExclusionsListener>>()
   const requirements = requirementsOf(settings.discovery.namespaceSelector)
   const reflector = new Reflector<Standing>({
     client,
@@ -64,7 +65,7 @@ export function createExclusions({
       if (type === 'updated') {
         log.info({ namespace: key, standing: value }, 'standing of a namespace changed')
       }
-      for (const listener of listeners) listener(key, type === 'deleted')
+      changes.tell(key, type === 'deleted')
     },
     log,
     ...(metrics && { metrics: metrics.reflector('exclusions/namespaces') }),
@@ -76,10 +77,7 @@ export function createExclusions({
     run: (signal) => reflector.run(signal),
     synced: reflector.synced,
     excluded,
-    onChange(listener) {
-      listeners.add(listener)
-      return () => listeners.delete(listener)
-    },
+    onChange: changes.add,
     names: () => {
       const flagged = [...reflector.entries()].flatMap(([name, standing]) =>
         standing === 'flagged' ? [name] : [],

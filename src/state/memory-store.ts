@@ -1,3 +1,4 @@
+import { Listeners } from '../kube/listeners.ts'
 import type { ImageState } from './cached-image.ts'
 import { objectName } from './naming.ts'
 import { timestamp, withMirror, withNodes, withSource, withUsage } from './stanzas.ts'
@@ -14,17 +15,13 @@ export interface MemoryStoreOptions {
  */
 export function createMemoryStore({ now = Date.now }: MemoryStoreOptions = {}): ImageStore {
   const images = new Map<string, ImageState>()
-  const listeners = new Set<(reference: string) => void>()
+  const changes = new Listeners<[reference: string]>()
   let version = 0
-
-  const notify = (reference: string): void => {
-    for (const listener of listeners) listener(reference)
-  }
 
   const put = (image: ImageState): ImageState => {
     const stored = { ...image, resourceVersion: String(++version) }
     images.set(image.reference, stored)
-    notify(image.reference)
+    changes.tell(image.reference)
     return stored
   }
 
@@ -45,10 +42,7 @@ export function createMemoryStore({ now = Date.now }: MemoryStoreOptions = {}): 
     synced: Promise.resolve(),
     get: (reference) => images.get(reference),
     list: () => images.values(),
-    onChange(listener) {
-      listeners.add(listener)
-      return () => listeners.delete(listener)
-    },
+    onChange: changes.add,
     async putUsage(reference, usage, signal) {
       signal.throwIfAborted()
       const current = images.get(reference) ?? {
@@ -70,7 +64,7 @@ export function createMemoryStore({ now = Date.now }: MemoryStoreOptions = {}): 
       if (current.resourceVersion !== image.resourceVersion)
         throw new ConflictError(image.reference)
       images.delete(image.reference)
-      notify(image.reference)
+      changes.tell(image.reference)
     },
     async putSource(image, source, signal) {
       await write(image, signal, (current) => withSource(current, source, now()))

@@ -1,13 +1,9 @@
 import { formatReference, parseReference } from '@containers/image-copy'
 import type { Settings } from '../../config/settings.ts'
 import { createMapping } from '../../images/mapping.ts'
-import {
-  isCopyOf,
-  originalKey,
-  originalsAnnotation,
-  readOriginals,
-} from '../../images/originals.ts'
+import { isCopyOf, originalKey, originalsAnnotation } from '../../images/originals.ts'
 import { imagesOf } from '../../images/walker.ts'
+import { readTexts } from '../../kube/annotations.ts'
 import { getObject } from '../../kube/apply.ts'
 import type { KubeClient } from '../../kube/client.ts'
 import { KubeApiError } from '../../kube/errors.ts'
@@ -105,7 +101,7 @@ async function podReport(
   const placement = await placements.ofPod(pod, namespace)
   const mapping = createMapping(settings.mirror)
   const images = new KnownImages({ client, signal })
-  const originals = readOriginals(pod.metadata?.annotations?.[originalsAnnotation])
+  const originals = readTexts(pod.metadata?.annotations?.[originalsAnnotation])
   return await Promise.all(
     imagesOf(pod.spec ?? {}).map(async (use) => {
       const original = originals.get(originalKey(use))
