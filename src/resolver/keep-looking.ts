@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from '../kube/clock.ts'
 import type { Log } from '../kube/log.ts'
+import { untilAborted } from '../kube/until-aborted.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { type ImageState, isWanted } from '../state/cached-image.ts'
 import { changedSince } from '../state/changed-since.ts'
@@ -92,16 +93,11 @@ class Term {
     const { store } = this.#options
     const stop = store.onChange((reference) => this.#consider(reference))
     this.#options.onHints?.((reference) => this.#hasten(reference))
-    const ended = Promise.withResolvers<void>()
-    const onAbort = (): void => ended.resolve()
-    this.#signal.addEventListener('abort', onAbort)
-    if (this.#signal.aborted) ended.resolve()
     try {
       for (const { reference } of store.list()) this.#consider(reference)
-      await ended.promise
+      await untilAborted(this.#signal)
     } finally {
       stop()
-      this.#signal.removeEventListener('abort', onAbort)
       await this.#lanes.ended()
     }
   }
