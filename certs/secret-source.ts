@@ -3,7 +3,7 @@ import type { KubeClient } from '../src/kube/client.ts'
 import { type Clock, systemClock } from '../src/kube/clock.ts'
 import { isAlreadyExists, isConflict, isNotFound } from '../src/kube/errors.ts'
 import type { Log } from '../src/kube/log.ts'
-import type { ResourcePath } from '../src/kube/resource.ts'
+import { resourceOf } from '../src/kube/resource.ts'
 import type { Secret } from '../src/kube/types.ts'
 import type { Metrics } from '../src/metrics/metrics.ts'
 import { CertificateError } from './errors.ts'
@@ -82,7 +82,7 @@ interface Ensurer {
 function createEnsurer(options: SecretSourceOptions, clock: Clock, lifetimes: Lifetimes): Ensurer {
   const { client, namespace, name = secretName, names, log, now = Date.now } = options
   const place = { namespace, name }
-  const secrets: ResourcePath = { group: '', version: 'v1', plural: 'secrets', namespace }
+  const secrets = resourceOf('secrets', namespace)
   /** When the next authority was first read back, on {@link clock}; at most one authority is next at a time. */
   let trust: { readonly certificate: string; readonly at: number } | undefined
   let last: StoredIdentity | undefined

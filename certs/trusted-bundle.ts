@@ -1,4 +1,4 @@
-import type { ResourcePath } from '../src/kube/resource.ts'
+import { type ResourcePath, resourceOf } from '../src/kube/resource.ts'
 import type { MutatingWebhookConfiguration } from '../src/kube/types.ts'
 
 /** Name of the configuration in which API servers look up whom to trust; one kip a cluster registers its webhook. */
@@ -7,11 +7,7 @@ export const configurationName = 'kip'
 export const webhookName = 'rewrite.images.kip'
 
 /** Where webhook configurations are. */
-export const configurations: ResourcePath = {
-  group: 'admissionregistration.k8s.io',
-  version: 'v1',
-  plural: 'mutatingwebhookconfigurations',
-}
+export const configurations: ResourcePath = resourceOf('mutatingwebhookconfigurations')
 
 /** PEM bundle by which API servers check kip's webhook; empty: none. */
 export function trustedBundle({ webhooks = [] }: MutatingWebhookConfiguration): string {

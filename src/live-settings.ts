@@ -8,6 +8,7 @@ import { type Clock, systemClock } from './kube/clock.ts'
 import type { Doubt } from './kube/doubt.ts'
 import { Listeners } from './kube/listeners.ts'
 import { ObjectWatch } from './kube/object-watch.ts'
+import { resourceOf } from './kube/resource.ts'
 import type { KubeObject, PodTemplateSpec } from './kube/types.ts'
 import { untilAborted } from './kube/until-aborted.ts'
 import { untilAnswered } from './kube/until-answered.ts'
@@ -134,7 +135,7 @@ export class LiveSettings {
   async #watch({ maps, fixed }: EnvSources, begin: () => void, signal: AbortSignal): Promise<void> {
     const { client, settings, log, clock = systemClock } = this.#options
     const { namespace } = settings
-    const resource = { group: '', version: 'v1', plural: 'configmaps', namespace }
+    const resource = resourceOf('configmaps', namespace)
     let isRead = false
     let isRefused = false
     const onChange = (): void => {
@@ -183,10 +184,10 @@ export class LiveSettings {
   async #readSources(deploymentName: string, signal: AbortSignal): Promise<EnvSources> {
     const { client, settings } = this.#options
     const { namespace } = settings
-    const deployments = { group: 'apps', version: 'v1', plural: 'deployments', namespace }
+    const deployments = resourceOf('deployments', namespace)
     const found = await getObject<Deployment>(client, deployments, deploymentName, { signal })
     const sources = sourcesOf(found?.spec?.template?.spec ?? {})
-    const maps = { group: '', version: 'v1', plural: 'configmaps', namespace }
+    const maps = resourceOf('configmaps', namespace)
     for (const { name, prefix } of sources.maps) {
       const map = await getObject<ConfigMap>(client, maps, name, { signal })
       for (const key of Object.keys(map?.data ?? {})) {

@@ -5,7 +5,7 @@ import { type Clock, sleep, systemClock } from './kube/clock.ts'
 import type { Doubt } from './kube/doubt.ts'
 import { KubeApiError } from './kube/errors.ts'
 import type { Log } from './kube/log.ts'
-import { type ResourcePath, resourcePath } from './kube/resource.ts'
+import { type ResourcePath, resourceOf, resourcePath } from './kube/resource.ts'
 import { group, plural, version } from './state/cached-image.ts'
 
 /** `cluster`: all parts, state in CachedImages. `alone`: the puller holds the static IMAGES and nothing else. */
@@ -83,7 +83,7 @@ async function whatIsLackingForGood(
 async function whatIsLacking(client: KubeClient, signal: AbortSignal): Promise<Lack | undefined> {
   const images = await refusal(client, { group, version, plural }, signal)
   if (images === 403) return { text: mayNotList('CachedImages'), mayCome: false }
-  const pods = await refusal(client, { group: '', version: 'v1', plural: 'pods' }, signal)
+  const pods = await refusal(client, resourceOf('pods'), signal)
   if (images === 404) {
     return { text: 'the resource CachedImages is not installed', mayCome: pods === undefined }
   }
@@ -121,8 +121,7 @@ export async function mayElect(
   signal: AbortSignal,
   doubt: Doubt,
 ): Promise<boolean> {
-  const leases = { group: 'coordination.k8s.io', version: 'v1', plural: 'leases' }
-  const resource = { ...leases, namespace: leaderElection.namespace || namespace }
-  const read = () => getObject(client, resource, leaderElection.name, { signal })
+  const leases = resourceOf('leases', leaderElection.namespace || namespace)
+  const read = () => getObject(client, leases, leaderElection.name, { signal })
   return await doubt.unlessForbidden(() => read().then(() => true), false, signal)
 }

@@ -10,7 +10,7 @@ import { type Clock, systemClock } from '../kube/clock.ts'
 import { isForbidden, unlessForbidden } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
 import { Reflector } from '../kube/reflector.ts'
-import type { ResourcePath } from '../kube/resource.ts'
+import { resourceOf } from '../kube/resource.ts'
 import type { KubeObject, MutatingWebhookConfiguration, OwnerReference } from '../kube/types.ts'
 import { untilAborted } from '../kube/until-aborted.ts'
 import { untilAnswered } from '../kube/until-answered.ts'
@@ -33,11 +33,7 @@ export interface KeeperOptions {
   readonly clock?: Clock
 }
 
-const clusterRoles: ResourcePath = {
-  group: 'rbac.authorization.k8s.io',
-  version: 'v1',
-  plural: 'clusterroles',
-}
+const clusterRoles = resourceOf('clusterroles')
 /** The role that kip's rights come from: whoever uninstalls kip takes it away, and the configuration with it. */
 const ownerName = 'kip-admission'
 

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { connect } from 'node:tls'
 import type { KubeClient } from '../kube/client.ts'
-import { resourcePath } from '../kube/resource.ts'
+import { resourceOf, resourcePath } from '../kube/resource.ts'
 import type { KubeList, KubeObject } from '../kube/types.ts'
 
 interface EndpointSlice extends KubeObject {
@@ -23,12 +23,7 @@ export async function hasReadyEndpoint(
   const { namespace, name } = service
   const slices = await client.request<KubeList<EndpointSlice>>({
     method: 'GET',
-    path: resourcePath({
-      group: 'discovery.k8s.io',
-      version: 'v1',
-      plural: 'endpointslices',
-      namespace,
-    }),
+    path: resourcePath(resourceOf('endpointslices', namespace)),
     query: { labelSelector: `kubernetes.io/service-name=${name}` },
     signal,
   })

@@ -5,6 +5,7 @@ import { type Clock, systemClock } from '../kube/clock.ts'
 import type { EventRecorder } from '../kube/events.ts'
 import type { Log } from '../kube/log.ts'
 import { Reflector } from '../kube/reflector.ts'
+import { resourceOf } from '../kube/resource.ts'
 import type { KubeObject, Pod } from '../kube/types.ts'
 import { untilAborted } from '../kube/until-aborted.ts'
 import { WorkQueue } from '../kube/work-queue.ts'
@@ -149,7 +150,7 @@ export function createLoopBreaker(options: LoopBreakerOptions): LoopBreaker {
       queue = new WorkQueue({ log, clock, baseDelayMs: 1_000, maxDelayMs: 60_000 })
       const refusals = new Reflector<Refusal>({
         client,
-        resource: { group: 'events.k8s.io', version: 'v1', plural: 'events' },
+        resource: resourceOf('events'),
         fieldSelector: `reason=${failedCreate}`,
         project: (raw) => refusalOf(raw, options.registry),
         onEvent: ({ type, value, previous }) => {

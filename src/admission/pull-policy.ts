@@ -2,6 +2,7 @@ import { getObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
 import type { Doubt } from '../kube/doubt.ts'
 import type { Log } from '../kube/log.ts'
+import { resourceOf } from '../kube/resource.ts'
 import type { Pod } from '../kube/types.ts'
 
 export interface PullPolicyOptions {
@@ -23,7 +24,7 @@ export async function mayChangePullPolicy(
   { client, doubt, pod: { namespace, name }, log }: PullPolicyOptions,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const pods = { group: '', version: 'v1', plural: 'pods', namespace }
+  const pods = resourceOf('pods', namespace)
   const read = () => getObject<Pod>(client, pods, name, { signal })
   const own = name === '' ? undefined : await doubt.unlessForbidden(read, undefined, signal)
   const { containers = [], initContainers = [] } = own?.spec ?? {}

@@ -4,7 +4,7 @@ import { type Clock, systemClock } from './clock.ts'
 import { isAlreadyExists, isNotFound } from './errors.ts'
 import type { Log } from './log.ts'
 import { microTime } from './micro-time.ts'
-import { resourcePath } from './resource.ts'
+import { resourceOf, resourcePath } from './resource.ts'
 import type { Event, KubeObject, ObjectReference } from './types.ts'
 
 /** An event to be told on an object. */
@@ -204,12 +204,7 @@ class SeriesRecorder implements EventRecorder {
   }
 
   async #send(series: Series, first: boolean): Promise<void> {
-    const resource = {
-      group: 'events.k8s.io',
-      version: 'v1',
-      plural: 'events',
-      namespace: series.namespace,
-    }
+    const resource = resourceOf('events', series.namespace)
     series.written = series.count
     const tail = { count: series.count, lastObservedTime: microTime(series.lastDate) }
     const signal = this.#stop.signal

@@ -3,7 +3,7 @@ import type { KubeClient } from './client.ts'
 import type { Log } from './log.ts'
 import { Reflector } from './reflector.ts'
 import type { ReflectorMetrics } from './reflector-options.ts'
-import type { ResourcePath } from './resource.ts'
+import { resourceOf } from './resource.ts'
 import type { Lease } from './types.ts'
 
 /** What an elector asks of the API server; `lease-lock` takes this shape. */
@@ -40,12 +40,7 @@ export function leaseApi(
 ): LeaseApi {
   const { timeoutMs } = options
   const timing = timeoutMs === undefined ? {} : { timeoutMs }
-  const resource: ResourcePath = {
-    group: 'coordination.k8s.io',
-    version: 'v1',
-    plural: 'leases',
-    namespace,
-  }
+  const resource = resourceOf('leases', namespace)
   const named = (lease: Lease): Lease => ({
     ...lease,
     apiVersion: 'coordination.k8s.io/v1',

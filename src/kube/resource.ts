@@ -9,6 +9,29 @@ export interface ResourcePath {
   readonly namespace?: string
 }
 
+/** Groups of the kinds that are the API server's own and that kip asks for by name; all are `v1`. */
+const groups = {
+  clusterroles: 'rbac.authorization.k8s.io',
+  configmaps: '',
+  daemonsets: 'apps',
+  deployments: 'apps',
+  endpointslices: 'discovery.k8s.io',
+  events: 'events.k8s.io',
+  leases: 'coordination.k8s.io',
+  mutatingwebhookconfigurations: 'admissionregistration.k8s.io',
+  namespaces: '',
+  nodes: '',
+  pods: '',
+  secrets: '',
+  selfsubjectaccessreviews: 'authorization.k8s.io',
+} as const
+
+/** Where objects of a kind are. @param namespace - absent: cluster-scoped, or all namespaces */
+export function resourceOf(plural: keyof typeof groups, namespace?: string): ResourcePath {
+  const resource = { group: groups[plural], version: 'v1', plural }
+  return namespace === undefined ? resource : { ...resource, namespace }
+}
+
 /**
  * URL path of a resource, of one object of it, or of a subresource.
  *

@@ -3,6 +3,7 @@ import type { KubeClient } from '../kube/client.ts'
 import type { Clock } from '../kube/clock.ts'
 import type { Log } from '../kube/log.ts'
 import { Reflector } from '../kube/reflector.ts'
+import { resourceOf } from '../kube/resource.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { podsFromCounts } from './counts.ts'
 import { type ObservedShard, partLabel, pullerLabel } from './daemon-set.ts'
@@ -10,7 +11,7 @@ import { type DaemonSetSource, listedDaemonSets, namedDaemonSets } from './daemo
 import { type Generations, mergeGenerations } from './generations.ts'
 import { type NodeView, projectNode } from './node-view.ts'
 import { createPodProjection, type PodView } from './pod-view.ts'
-import { nodesPath, type Rights } from './rights.ts'
+import type { Rights } from './rights.ts'
 import { labelValue } from './shard.ts'
 
 export interface ClusterViewOptions {
@@ -61,7 +62,7 @@ export class ClusterView {
     if (rights.nodes && rights.list) {
       this.#nodes = new Reflector<NodeView>({
         client,
-        resource: nodesPath,
+        resource: resourceOf('nodes'),
         project: projectNode,
         onEvent: ({ type, value, previous }) => {
           // A kubelet reports again and again what is of no concern here.
@@ -75,7 +76,7 @@ export class ClusterView {
     if (!rights.pods) return
     this.#pods = new Reflector<PodView>({
       client,
-      resource: { group: '', version: 'v1', plural: 'pods', namespace },
+      resource: resourceOf('pods', namespace),
       labelSelector: `${partLabel}=puller,${pullerLabel}=${labelValue(base)}`,
       project: createPodProjection(),
       onEvent: onChange,

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { createObject, deleteObject, getObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
+import { resourceOf } from '../kube/resource.ts'
 import { credentialsFor, readPullSecret, type Secret } from './credentials.ts'
 import { type ObservedShard, partLabel, pullerLabel, shardLabel } from './daemon-set.ts'
 import { labelValue } from './shard.ts'
@@ -161,7 +162,7 @@ export class CredentialCopies {
   }
 
   get #resource() {
-    return { group: '', version: 'v1', plural: 'secrets', namespace: this.#options.namespace }
+    return resourceOf('secrets', this.#options.namespace)
   }
 }
 

@@ -4,6 +4,7 @@ import { getObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
 import type { Clock } from '../kube/clock.ts'
 import { isForbidden } from '../kube/errors.ts'
+import { resourceOf } from '../kube/resource.ts'
 import { fairShare } from '../state/fair-share.ts'
 import { credentialsFor, type HeldCredential, readPullSecret, type Secret } from './credentials.ts'
 
@@ -123,7 +124,7 @@ export class CredentialSource {
   }
 
   async #get({ namespace, name }: SecretName, signal: AbortSignal): Promise<Secret | undefined> {
-    const resource = { group: '', version: 'v1', plural: 'secrets', namespace }
+    const resource = resourceOf('secrets', namespace)
     return await getObject<Secret>(this.#client, resource, name, { signal })
   }
 

@@ -4,7 +4,7 @@ import type { Clock } from '../kube/clock.ts'
 import type { Log } from '../kube/log.ts'
 import { ObjectWatch } from '../kube/object-watch.ts'
 import { Reflector } from '../kube/reflector.ts'
-import type { ResourcePath } from '../kube/resource.ts'
+import { resourceOf } from '../kube/resource.ts'
 import type { DaemonSet } from '../kube/types.ts'
 import { untilAborted } from '../kube/until-aborted.ts'
 import { untilAnswered } from '../kube/until-answered.ts'
@@ -34,17 +34,12 @@ export interface DaemonSetSourceOptions {
   readonly onChange: () => void
 }
 
-/** Where the DaemonSets of a namespace are. */
-export function daemonSetsIn(namespace: string): ResourcePath {
-  return { group: 'apps', version: 'v1', plural: 'daemonsets', namespace }
-}
-
 /** All of the namespace, for who may list: a name that somebody else has is known before it is in the way. */
 export function listedDaemonSets(options: DaemonSetSourceOptions): DaemonSetSource {
   const { client, namespace, base, log, metrics, clock, onChange } = options
   const reflector = new Reflector<ObservedShard | string>({
     client,
-    resource: daemonSetsIn(namespace),
+    resource: resourceOf('daemonsets', namespace),
     project: (raw) => readDaemonSet(raw, base) ?? raw.metadata?.name,
     onEvent: onChange,
     log,
@@ -111,7 +106,7 @@ class NamedDaemonSets implements DaemonSetSource {
     const { client, namespace, base, log, clock, onChange } = this.#options
     const watch = new ObjectWatch<ObservedShard | string>({
       client,
-      resource: daemonSetsIn(namespace),
+      resource: resourceOf('daemonsets', namespace),
       name,
       project: (raw) => readDaemonSet(raw, base) ?? raw.metadata?.name,
       onChange,
@@ -137,7 +132,7 @@ class NamedDaemonSets implements DaemonSetSource {
 
   async #probeKind(kind: ShardKind, signal: AbortSignal): Promise<void> {
     const { client, namespace, base } = this.#options
-    const resource = daemonSetsIn(namespace)
+    const resource = resourceOf('daemonsets', namespace)
     let last = 0
     for (let index = 1; index <= last + probedBeyond; index++) {
       const names = objectNames(shardName(base, kind, index))

@@ -3,7 +3,7 @@ import { applyObject, getObject } from '../kube/apply.ts'
 import { type Clock, sleep, systemClock } from '../kube/clock.ts'
 import { KubeApiError } from '../kube/errors.ts'
 import { ObjectWatch } from '../kube/object-watch.ts'
-import type { ResourcePath } from '../kube/resource.ts'
+import { resourceOf } from '../kube/resource.ts'
 import type { KubeObject, PodTemplateSpec } from '../kube/types.ts'
 import { untilAborted } from '../kube/until-aborted.ts'
 import { type ExternalImages, externalImages, referencesIn } from './external-images.ts'
@@ -59,7 +59,7 @@ class Term {
     const stopListening = store.onChange(() => this.#wakeUp.resolve())
     const map = new ObjectWatch<ConfigMap>({
       client,
-      resource: this.#resource('', 'configmaps'),
+      resource: resourceOf('configmaps', this.#namespace),
       name: settings.puller.externalConfigMap,
       project: (raw) => raw,
       onChange: () => this.#wakeUp.resolve(),
@@ -138,7 +138,12 @@ class Term {
       data: { IMAGES: images.text },
     }
     const write = { fieldManager, force: true, signal }
-    await applyObject(client, this.#resource('', 'configmaps'), object as KubeObject, write)
+    await applyObject(
+      client,
+      resourceOf('configmaps', this.#namespace),
+      object as KubeObject,
+      write,
+    )
     log.info(
       { configMap: name, images: images.references.size, added: added.slice(0, 10) },
       'IMAGES of KIP written',
@@ -151,7 +156,7 @@ class Term {
     const { client, settings, log } = this.#options
     if (due === '') return Number.POSITIVE_INFINITY
     const name = settings.puller.externalDeployment
-    const resource = this.#resource('apps', 'deployments')
+    const resource = resourceOf('deployments', this.#namespace)
     const found = await getObject<Deployment>(client, resource, name, { signal })
     if (found === undefined) {
       log.warn({ deployment: `${this.#namespace}/${name}` }, 'there is no such Deployment of KIP')
@@ -184,10 +189,6 @@ class Term {
         { count: leftOut.length, images: leftOut.slice(0, 10) },
         'more images than a variable holds; these are left out',
       )
-  }
-
-  #resource(group: string, plural: string): ResourcePath {
-    return { group, version: 'v1', plural, namespace: this.#namespace }
   }
 }
 

@@ -3,6 +3,7 @@ import type { KubeClient } from '../kube/client.ts'
 import type { Clock } from '../kube/clock.ts'
 import { isForbidden } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
+import { resourceOf } from '../kube/resource.ts'
 import type { KubeObject, OwnerReference } from '../kube/types.ts'
 import { untilAnswered } from '../kube/until-answered.ts'
 
@@ -21,7 +22,7 @@ export async function findOwner(
   signal: AbortSignal,
 ): Promise<OwnerReference | undefined> {
   if (name === '') return undefined
-  const resource = { group: 'apps', version: 'v1', plural: 'deployments', namespace }
+  const resource = resourceOf('deployments', namespace)
   const fields = { deployment: name }
   const ask = async (): Promise<OwnerReference | undefined> => {
     try {

@@ -2,7 +2,7 @@ import type { KubeClient } from '../kube/client.ts'
 import type { Clock } from '../kube/clock.ts'
 import { isForbidden, KubeApiError } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
-import { type ResourcePath, resourcePath } from '../kube/resource.ts'
+import { type ResourcePath, resourceOf, resourcePath } from '../kube/resource.ts'
 import type { Event, KubeList } from '../kube/types.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import { isMissing } from './placement.ts'
@@ -42,7 +42,7 @@ export class Refusals {
   constructor(options: RefusalsOptions) {
     const { namespace } = options
     this.#options = options
-    this.#events = { group: 'events.k8s.io', version: 'v1', plural: 'events', namespace }
+    this.#events = resourceOf('events', namespace)
   }
 
   /** Why pods are refused, in words of kip's own, by the names of the shards. */

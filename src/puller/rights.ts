@@ -2,7 +2,7 @@ import type { KubeClient } from '../kube/client.ts'
 import type { Clock } from '../kube/clock.ts'
 import { isForbidden, isNotFound, KubeApiError, unlessForbidden } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
-import { type ResourcePath, resourcePath } from '../kube/resource.ts'
+import { type ResourcePath, resourceOf, resourcePath } from '../kube/resource.ts'
 import { untilAnswered } from '../kube/until-answered.ts'
 
 /**
@@ -30,9 +30,6 @@ export interface LearnRightsOptions {
   readonly clock: Clock
 }
 
-/** Where nodes are. */
-export const nodesPath: ResourcePath = { group: '', version: 'v1', plural: 'nodes' }
-
 /** Asks until the server answers; undefined when the signal aborts first. */
 export async function learnRights(
   options: LearnRightsOptions,
@@ -42,9 +39,9 @@ export async function learnRights(
   const ask = async (): Promise<Rights> => {
     const [patch, list, pods, nodes, assignsUsers] = await Promise.all([
       mayPatch(client, namespace, signal),
-      mayList(client, { group: 'apps', version: 'v1', plural: 'daemonsets', namespace }, signal),
-      mayList(client, { group: '', version: 'v1', plural: 'pods', namespace }, signal),
-      mayList(client, nodesPath, signal),
+      mayList(client, resourceOf('daemonsets', namespace), signal),
+      mayList(client, resourceOf('pods', namespace), signal),
+      mayList(client, resourceOf('nodes'), signal),
       openShift === 'auto' ? hasGroup(client, sccGroup, signal) : openShift === 'true',
     ])
     return { patch, list, pods, nodes, assignsUsers }
@@ -88,11 +85,7 @@ async function mayPatch(
   try {
     const answer = await client.request<{ readonly status?: { readonly allowed?: boolean } }>({
       method: 'POST',
-      path: resourcePath({
-        group: 'authorization.k8s.io',
-        version: 'v1',
-        plural: 'selfsubjectaccessreviews',
-      }),
+      path: resourcePath(resourceOf('selfsubjectaccessreviews')),
       body: {
         apiVersion: 'authorization.k8s.io/v1',
         kind: 'SelfSubjectAccessReview',

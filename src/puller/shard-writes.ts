@@ -3,13 +3,13 @@ import type { KubeClient } from '../kube/client.ts'
 import type { Clock } from '../kube/clock.ts'
 import type { KubeApiError } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
+import { resourceOf } from '../kube/resource.ts'
 import type { DaemonSet } from '../kube/types.ts'
 import { type Alterations, alteredMembers } from './altered-images.ts'
 import { Attempts } from './attempts.ts'
 import type { Blueprints } from './blueprints.ts'
 import type { ClusterView } from './cluster-view.ts'
 import { buildDaemonSet, type ObservedShard, readDaemonSet } from './daemon-set.ts'
-import { daemonSetsIn } from './daemon-set-source.ts'
 import { type Generations, superseded } from './generations.ts'
 import { isMissing } from './placement.ts'
 import type { Change } from './plan.ts'
@@ -251,7 +251,7 @@ export class ShardWrites {
   async #delete(observed: ObservedShard, signal: AbortSignal): Promise<void> {
     const { client, namespace, view } = this.#options
     const { object, uid, resourceVersion } = observed
-    await deleteObject(client, daemonSetsIn(namespace), object, {
+    await deleteObject(client, resourceOf('daemonsets', namespace), object, {
       uid,
       resourceVersion,
       propagationPolicy: 'Background',

@@ -1,14 +1,13 @@
 import { getObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
 import type { Log } from '../kube/log.ts'
-import { resourcePath } from '../kube/resource.ts'
+import { resourceOf, resourcePath } from '../kube/resource.ts'
 import type { Node } from '../kube/types.ts'
 import type { Attempts } from './attempts.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import { type Ground, reaches } from './ground.ts'
 import { isBeingSetUp, type NodeView, startupTaint } from './node-view.ts'
 import { isMissing } from './placement.ts'
-import { nodesPath } from './rights.ts'
 import type { Survey } from './survey.ts'
 
 export interface GateInput {
@@ -101,13 +100,13 @@ export async function releaseNodes(
 
 /** Takes the taint off, and nothing that somebody else put on meanwhile. */
 async function releaseNode(client: KubeClient, name: string, signal: AbortSignal): Promise<void> {
-  const node = await getObject<Node>(client, nodesPath, name, { signal })
+  const node = await getObject<Node>(client, resourceOf('nodes'), name, { signal })
   const taints = node?.spec?.taints ?? []
   const left = taints.filter(({ key }) => key !== startupTaint)
   if (node === undefined || left.length === taints.length) return
   await client.request({
     method: 'PATCH',
-    path: resourcePath(nodesPath, name),
+    path: resourcePath(resourceOf('nodes'), name),
     contentType: 'application/merge-patch+json',
     body: {
       metadata: { resourceVersion: node.metadata?.resourceVersion },

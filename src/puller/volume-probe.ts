@@ -3,9 +3,9 @@ import type { KubeClient } from '../kube/client.ts'
 import { type Clock, sleep } from '../kube/clock.ts'
 import { isPassing, KubeApiError } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
+import { resourceOf } from '../kube/resource.ts'
 import type { DaemonSet } from '../kube/types.ts'
 import { buildDaemonSet, type DaemonSetOptions } from './daemon-set.ts'
-import { daemonSetsIn } from './daemon-set-source.ts'
 import { strategies } from './strategies/strategies.ts'
 
 export interface ProbeVolumesOptions {
@@ -39,7 +39,7 @@ export async function keepsImageVolumes(
     try {
       const answer = await createObject<DaemonSet>(
         client,
-        daemonSetsIn(building.namespace),
+        resourceOf('daemonsets', building.namespace),
         wanted,
         { dryRun: true, signal },
       )

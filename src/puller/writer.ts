@@ -1,9 +1,9 @@
 import { applyObject, createObject, getObject } from '../kube/apply.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { isAlreadyExists, isConflict } from '../kube/errors.ts'
+import { resourceOf } from '../kube/resource.ts'
 import type { DaemonSet } from '../kube/types.ts'
 import { fingerprintAnnotation, type ObservedShard } from './daemon-set.ts'
-import { daemonSetsIn } from './daemon-set-source.ts'
 import { objectNames } from './shard.ts'
 
 /** Who owns the fields of the DaemonSets. */
@@ -36,7 +36,7 @@ export interface ShardWriter {
  * was created has its fields from another kind of write, and would keep those that an apply no longer names.
  */
 export function applyingWriter(client: KubeClient, namespace: string): ShardWriter {
-  const resource = daemonSetsIn(namespace)
+  const resource = resourceOf('daemonsets', namespace)
   return {
     async write({ name, observed, isTaken, build }, signal) {
       // One that is gone is made when its namesake is; the namesake's going is an event.
@@ -76,7 +76,7 @@ export function succeedingWriter(
       if (object === undefined) return undefined
       const wanted = build(object, (observed?.revision ?? 0) + 1)
       try {
-        return await createObject<DaemonSet>(client, daemonSetsIn(namespace), wanted, {
+        return await createObject<DaemonSet>(client, resourceOf('daemonsets', namespace), wanted, {
           fieldManager,
           signal,
         })

@@ -3,6 +3,7 @@ import { meetsRequirements, requirementsOf } from '../kube/label-selector.ts'
 import { Listeners } from '../kube/listeners.ts'
 import type { Log } from '../kube/log.ts'
 import { Reflector } from '../kube/reflector.ts'
+import { resourceOf } from '../kube/resource.ts'
 import type { LabelSelector, LabelSelectorRequirement, ObjectMeta } from '../kube/types.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { isIgnored } from './flags.ts'
@@ -58,7 +59,7 @@ export function createExclusions({
   const requirements = requirementsOf(settings.discovery.namespaceSelector)
   const reflector = new Reflector<Standing>({
     client,
-    resource: { group: '', version: 'v1', plural: 'namespaces' },
+    resource: resourceOf('namespaces'),
     project: ({ metadata }) => standingOf(metadata, requirements),
     onEvent: ({ key, type, value, previous }) => {
       if (always.has(key) || (type === 'updated' && value === previous)) return

@@ -1,6 +1,7 @@
 import type { KubeClient } from '../kube/client.ts'
 import type { Log } from '../kube/log.ts'
 import { Reflector } from '../kube/reflector.ts'
+import { resourceOf } from '../kube/resource.ts'
 
 export interface PullSecretsOptions {
   readonly client: KubeClient
@@ -29,7 +30,7 @@ export interface PullSecrets {
 export function createPullSecrets({ client, name, log }: PullSecretsOptions): PullSecrets {
   const reflector = new Reflector<true>({
     client,
-    resource: { group: '', version: 'v1', plural: 'secrets' },
+    resource: resourceOf('secrets'),
     fieldSelector: `metadata.name=${name}`,
     metadataOnly: true,
     // One that is being deleted goes before the pod's image is pulled.

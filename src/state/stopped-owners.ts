@@ -3,7 +3,7 @@ import type { KubeClient } from '../kube/client.ts'
 import { KubeApiError } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
 import { Reflector } from '../kube/reflector.ts'
-import { type ResourcePath, resourcePath } from '../kube/resource.ts'
+import { resourceOf, resourcePath } from '../kube/resource.ts'
 import type { KubeObject } from '../kube/types.ts'
 
 /** `Recreated`: its pods were deleted soon after each rewrite; `Refused`: a policy does not let rewritten ones be. */
@@ -68,7 +68,7 @@ const none: Known = new Map()
 /** Follows, and writes, the ConfigMap of stopped owners. */
 export function createStoppedOwners(options: StoppedOwnersOptions): StoppedOwners {
   const { client, namespace, log, now = Date.now } = options
-  const resource: ResourcePath = { group: '', version: 'v1', plural: 'configmaps', namespace }
+  const resource = resourceOf('configmaps', namespace)
   const reflector = new Reflector<Known>({
     client,
     resource,

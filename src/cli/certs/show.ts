@@ -10,6 +10,7 @@ import type { Settings } from '../../config/settings.ts'
 import { getObject } from '../../kube/apply.ts'
 import type { KubeClient } from '../../kube/client.ts'
 import { unlessForbidden } from '../../kube/errors.ts'
+import { resourceOf } from '../../kube/resource.ts'
 import type { MutatingWebhookConfiguration, Secret } from '../../kube/types.ts'
 
 export interface ShowOptions {
@@ -80,7 +81,7 @@ async function readIdentity(
     return { identity: await readFolder(folder, signal), place: `folder ${folder}` }
   }
   const place = `secret ${namespace}/${secretName}`
-  const secrets = { group: '', version: 'v1', plural: 'secrets', namespace }
+  const secrets = resourceOf('secrets', namespace)
   const secret = await getObject<Secret>(client, secrets, secretName, { signal })
   const content = secret && readSecret(secret, { provided: certificate === 'secret' })
   if (content?.kind === 'provided') return { identity: content.identity, place }
