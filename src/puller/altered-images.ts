@@ -26,18 +26,18 @@ export function alteredInPods(
   pods: Iterable<PodView>,
 ): Alterations {
   const members = membersByTemplate(shards)
-  // Pods of one template that name the same share their list, and no others do.
-  const lists = new Map<readonly string[], readonly Member[]>()
-  for (const { shard, template, images } of pods) {
-    const own = members.get(`${shard} ${template}`)
-    // Of a pod without a template it is not known what it was to name.
-    if (own !== undefined && template !== '') lists.set(images, own)
-  }
+  // Pods of one template that name the same share their lists, and no others do.
+  const lists = new Map<readonly string[], PodView>()
+  for (const pod of pods) lists.set(pod.images, pod)
   const altered = new Map<string, string>()
-  for (const [images, own] of lists) {
-    const named = new Set(images)
-    for (const [place, { reference }] of own.entries()) {
-      if (!named.has(reference)) altered.set(reference, images[place] ?? '')
+  for (const { shard, template, images, containers } of lists.values()) {
+    // Of a pod without a template it is not known what it was to name.
+    const own = template === '' ? undefined : members.get(`${shard} ${template}`)
+    if (own === undefined) continue
+    const named = new Map(containers.map((container, place) => [container, images[place]]))
+    for (const [container, reference] of own) {
+      const becomes = named.get(container) ?? ''
+      if (becomes !== reference) altered.set(reference, becomes)
     }
   }
   return altered
@@ -54,28 +54,27 @@ export interface AlteredNow {
 /**
  * Tells which member of its shard a pod of the present template names something else in place of. Pure.
  *
- * @returns a function that gives undefined where a pod names what it is to, or something that came besides; then it does not
- *   show which of the others stands for which, and none is blamed for another
+ * @returns a function that gives undefined where a pod names what it is to
  */
 export function replacedMembers(
   shards: readonly ObservedShard[],
 ): (pod: PodView, place: number) => string | undefined {
   const members = membersByTemplate(shards)
-  return ({ shard, template, images }, place) => {
-    const own = members.get(`${shard} ${template}`)
-    if (own === undefined || own.length !== images.length) return undefined
-    const meant = own[place]?.reference
-    if (meant === undefined || images.includes(meant)) return undefined
-    return own.some(({ reference }) => reference === images[place]) === true ? undefined : meant
+  return ({ shard, template, images, containers }, place) => {
+    const meant = members.get(`${shard} ${template}`)?.get(containers[place] ?? '')
+    return meant === images[place] ? undefined : meant
   }
 }
 
-/** By shard label and template. */
+/** By shard label and template: what each container is to pull. */
 function membersByTemplate(
   shards: readonly ObservedShard[],
-): ReadonlyMap<string, readonly Member[]> {
+): ReadonlyMap<string, ReadonlyMap<string, string>> {
   return new Map(
-    shards.map((shard) => [`${labelValue(shard.name)} ${shard.template}`, shard.members]),
+    shards.map(({ name, template, members }) => [
+      `${labelValue(name)} ${template}`,
+      new Map(members.map(({ container, reference }) => [container, reference])),
+    ]),
   )
 }
 

@@ -14,6 +14,7 @@ export function podsFromCounts(shard: ObservedShard): readonly PodView[] {
   const { desired, ready, updated, observedGeneration, generation } = shard
   if (shard.deleting || shard.uid === '' || observedGeneration < generation) return []
   const images = shard.members.map(({ reference }) => reference)
+  const containers = shard.members.map(({ container }) => container)
   // The controller counts one pod a node, the same one for `ready` and `updated`.
   const sure = Math.max(0, updated + ready - desired)
   return Array.from({ length: desired }, (_, index): PodView => {
@@ -29,6 +30,7 @@ export function podsFromCounts(shard: ObservedShard): readonly PodView[] {
       lost: false,
       // What the old template held is not told.
       images: isNew ? images : [],
+      containers: isNew ? containers : [],
       verdicts: isNew ? images.map(() => verdict) : [],
       failures: new Map(),
     }

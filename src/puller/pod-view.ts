@@ -19,8 +19,10 @@ export interface PodView extends PodReport {
   readonly refused?: boolean
 }
 
+type Lists = Pick<PodReport, 'images' | 'containers'>
+
 /**
- * Makes the projection of pods. References are shared between the pods of one template, of which there is one on every
+ * Makes the projection of pods. References and names are shared between the pods of one template, of which there is one on every
  * node.
  *
  * @returns a function that gives undefined for pods that say nothing: not bound to a node, on their way out, or not made
@@ -28,15 +30,16 @@ export interface PodView extends PodReport {
  */
 export function createPodProjection(): (pod: Pod) => PodView | undefined {
   // Two templates a shard are alive at a time; older ones are forgotten. Admission may have pods of one differ.
-  const shared = new Map<string, readonly string[]>()
-  const share = (made: string, images: readonly string[]): readonly string[] => {
-    const key = `${made} ${images.join(' ')}`
+  const shared = new Map<string, Lists>()
+  const share = (made: string, { images, containers }: Lists): Lists => {
+    const key = [made, ...images, ...containers].join(' ')
     const known = shared.get(key)
     if (known !== undefined) return known
-    shared.set(key, images)
+    const lists = { images, containers }
+    shared.set(key, lists)
     const [oldest] = shared.keys()
     if (shared.size > 64 && oldest !== undefined) shared.delete(oldest)
-    return images
+    return lists
   }
   return (pod) => {
     const { metadata, spec, status } = pod
@@ -58,7 +61,7 @@ export function createPodProjection(): (pod: Pod) => PodView | undefined {
       ready,
       lost: !ready && hasCondition(pod, 'ContainersReady'),
       ...(refused && { refused }),
-      images: share(`${shard}/${template}`, report.images),
+      ...share(`${shard}/${template}`, report),
       verdicts: report.verdicts,
       failures: clipped(report.failures),
       ...(report.blocked === undefined ? {} : { blocked: report.blocked }),
@@ -66,7 +69,10 @@ export function createPodProjection(): (pod: Pod) => PodView | undefined {
   }
 }
 
-const nothing: PodReport = Object.freeze({ images: [], verdicts: [], failures: new Map() })
+const nothing: PodReport = Object.freeze({
+  ...{ images: [], containers: [], verdicts: [] },
+  failures: new Map(),
+})
 
 function hasCondition(pod: Pod, type: string): boolean {
   return (pod.status?.conditions ?? []).some(

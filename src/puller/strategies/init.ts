@@ -1,4 +1,4 @@
-import { copySleep, holder, isOwn, reportContainers, sleeper, sleepVolume } from './parts.ts'
+import { copySleep, holder, isOfImage, reportContainers, sleeper, sleepVolume } from './parts.ts'
 import type { Strategy } from './strategy.ts'
 
 /**
@@ -27,12 +27,12 @@ export const init: Strategy = Object.freeze<Strategy>({
   }),
   members: (spec) =>
     (spec.initContainers ?? [])
-      .filter((container) => !isOwn(container))
+      .filter(isOfImage)
       .map(({ name, image = '' }) => ({ container: name, reference: image })),
   report: (pod) =>
     reportContainers(
       pod,
-      (pod.spec?.initContainers ?? []).filter((container) => !isOwn(container)),
+      (pod.spec?.initContainers ?? []).filter(isOfImage),
       pod.status?.initContainerStatuses ?? [],
     ),
 })

@@ -171,8 +171,15 @@ export function reportContainers(
     images.push(image)
     verdicts.push(verdict)
   }
+  const names = containers.map(({ name }) => name)
   const blocked = blockage(pod)
-  return { images, verdicts, failures, ...(blocked === undefined ? {} : { blocked }) }
+  return {
+    images,
+    containers: names,
+    verdicts,
+    failures,
+    ...(blocked === undefined ? {} : { blocked }),
+  }
 }
 
 function blockage(pod: Pod): Failure | undefined {
@@ -196,7 +203,10 @@ function failureOf(status: ContainerStatus | undefined): Failure {
   }
 }
 
-/** Whether a container is one of kip's own, not of an image. */
-export function isOwn(container: Container): boolean {
-  return container.name === copyContainer || container.name === holderContainer
+/**
+ * Whether a container is an image's: it runs the sleep program out of the volume, and is none of those that kip has besides. What
+ * other admission webhooks put beside them, as service meshes and security agents do, is theirs.
+ */
+export function isOfImage({ name, command }: Container): boolean {
+  return command?.[0] === program && name !== copyContainer && name !== holderContainer
 }

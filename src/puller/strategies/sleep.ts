@@ -2,7 +2,7 @@ import {
   copySleep,
   foreverOf,
   imageResources,
-  isOwn,
+  isOfImage,
   reportContainers,
   sleeper,
   sleepVolume,
@@ -40,12 +40,12 @@ function beside(perImage: boolean): Strategy {
     }),
     members: (spec) =>
       (spec.containers ?? [])
-        .filter((container) => !isOwn(container))
+        .filter(isOfImage)
         .map(({ name, image = '' }) => ({ container: name, reference: image })),
     report: (pod) =>
       reportContainers(
         pod,
-        (pod.spec?.containers ?? []).filter((container) => !isOwn(container)),
+        (pod.spec?.containers ?? []).filter(isOfImage),
         pod.status?.containerStatuses ?? [],
       ),
   })

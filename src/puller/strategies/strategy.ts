@@ -28,6 +28,8 @@ export type PodParts = Required<Pick<PodSpec, 'initContainers' | 'containers' | 
 export interface PodReport {
   /** References in the pod's own order. */
   readonly images: readonly string[]
+  /** Names of the containers that pull them, at the same places. */
+  readonly containers: readonly string[]
   /** Of the image at the same place. */
   readonly verdicts: readonly Verdict[]
   /** Of the images that failed, by place. */

@@ -1,4 +1,11 @@
-import type { Container, ContainerStatus, Pod, PodSpec, Volume } from '../../kube/types.ts'
+import type {
+  Container,
+  ContainerStatus,
+  Pod,
+  PodSpec,
+  Volume,
+  VolumeMount,
+} from '../../kube/types.ts'
 import { holderContainer } from '../container-names.ts'
 import { type Verdict, verdictOf } from '../verdict.ts'
 import { isNamed } from './image-naming.ts'
@@ -65,17 +72,25 @@ function volumes(
   })
 }
 
+const mountRoot = '/i/'
+
 /** An image's mount is read-only in any case; to say so costs 32 bytes of etcd an image and node. */
 function mountOf(name: string, index: number) {
-  return { name, mountPath: `/i/${index}` }
+  return { name, mountPath: `${mountRoot}${index}` }
+}
+
+/** The mounts of images. Other admission webhooks may add volumes to every container, of images too; those are theirs. */
+function mountsOf({ volumeMounts = [] }: Container): readonly VolumeMount[] {
+  return volumeMounts.filter(({ mountPath }) => mountPath.startsWith(mountRoot))
 }
 
 type ImageVolume = Volume & { readonly image: { readonly reference: string } }
 
 /** A server that knows no image volumes drops them and stores an empty directory: what is not in the spec is not held. */
-function imageVolumes(spec: PodSpec): readonly ImageVolume[] {
-  return (spec.volumes ?? []).filter(
-    (one): one is ImageVolume => typeof one.image?.reference === 'string',
+function imageVolumes({ containers = [], volumes = [] }: PodSpec): readonly ImageVolume[] {
+  const mounted = new Set(containers.flatMap(mountsOf).map(({ name }) => name))
+  return volumes.filter(
+    (one): one is ImageVolume => typeof one.image?.reference === 'string' && mounted.has(one.name),
   )
 }
 
@@ -85,9 +100,10 @@ function report(pod: Pod): PodReport {
   const statuses = new Map((pod.status?.containerStatuses ?? []).map((one) => [one.name, one]))
   const holders = new Map<string, Container>()
   for (const container of spec.containers ?? []) {
-    for (const { name } of container.volumeMounts ?? []) holders.set(name, container)
+    for (const { name } of mountsOf(container)) holders.set(name, container)
   }
   const images: string[] = []
+  const containers: string[] = []
   const verdicts: Verdict[] = []
   const failures = new Map<number, Failure>()
   for (const { name, image } of imageVolumes(spec)) {
@@ -96,10 +112,11 @@ function report(pod: Pod): PodReport {
     const failure = holder === undefined ? undefined : failureOf(image.reference, holder, status)
     if (failure !== undefined) failures.set(images.length, failure)
     images.push(image.reference)
+    containers.push(name)
     verdicts.push(failure === undefined ? heldBy(status) : 'failed')
   }
   const blocked = blockage(spec, statuses)
-  return { images, verdicts, failures, ...(blocked === undefined ? {} : { blocked }) }
+  return { images, containers, verdicts, failures, ...(blocked === undefined ? {} : { blocked }) }
 }
 
 function heldBy(status: ContainerStatus | undefined): Verdict {
@@ -117,7 +134,7 @@ function failureOf(
 ): Failure | undefined {
   if (status?.state?.waiting === undefined) return undefined
   const { reason = 'Unknown', message = '' } = status.state.waiting
-  const alone = (holder.volumeMounts ?? []).length === 1
+  const alone = mountsOf(holder).length === 1
   switch (verdictOf(status)) {
     case 'failed':
       // A holder's own image is pulled by the same words.
@@ -136,13 +153,16 @@ function blockage(
   spec: PodSpec,
   statuses: ReadonlyMap<string, ContainerStatus>,
 ): Failure | undefined {
-  for (const { name, image = '', volumeMounts = [] } of spec.containers ?? []) {
+  for (const container of spec.containers ?? []) {
+    const { name, image = '' } = container
+    const mounts = mountsOf(container).length
+    if (mounts === 0) continue
     const status = statuses.get(name)
     const { reason = 'Unknown', message = '' } = status?.state?.waiting ?? {}
     const verdict = verdictOf(status)
     if (verdict === 'failed' && isNamed(message, image)) return { reason, message }
     const ran = status?.lastState?.terminated !== undefined
-    if (verdict === 'unstartable' && (ran || volumeMounts.length > 1)) return { reason, message }
+    if (verdict === 'unstartable' && (ran || mounts > 1)) return { reason, message }
   }
   return undefined
 }

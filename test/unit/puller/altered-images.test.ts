@@ -223,23 +223,21 @@ describe('an image whose reference another mutator changes', () => {
     const shard = readDaemonSet(object, pullerSettings.daemonSetName)
     assert.ok(shard)
     const meantAt = replacedMembers([shard])
-    const replaced = (images: readonly string[], template = shard.template) =>
-      images.map((_, place) =>
-        meantAt(
-          {
-            ...{ name: 'p', shard: 'kip', node: 'n1', template, ready: true, lost: false },
-            ...{ images, verdicts: [], failures: new Map() },
-          },
-          place,
-        ),
-      )
+    const replaced = (images: Readonly<Record<string, string>>, template = shard.template) => {
+      const lists = { images: Object.values(images), containers: Object.keys(images) }
+      const pod = {
+        ...{ name: 'p', shard: 'kip', node: 'n1', template, ready: true, lost: false },
+        ...{ ...lists, verdicts: [], failures: new Map() },
+      }
+      return lists.images.map((_, place) => meantAt(pod, place))
+    }
     const none = undefined
-    assert.deepEqual(replaced(['a', 'b', 'c']), [none, none, none])
-    assert.deepEqual(replaced(['a', 'x', 'c']), [none, 'b', none])
-    assert.deepEqual(replaced(['mesh', 'a', 'b', 'c']), [none, none, none, none])
-    // Both came to pass: which stands for which does not show.
-    assert.deepEqual(replaced(['mesh', 'x', 'y', 'c']), [none, none, none, none])
-    assert.deepEqual(replaced(['a', 'x', 'c'], 'old'), [none, none, none])
+    const well = { a: 'a', b: 'b', c: 'c' }
+    assert.deepEqual(replaced(well), [none, none, none])
+    assert.deepEqual(replaced({ ...well, b: 'x' }), [none, 'b', none])
+    assert.deepEqual(replaced({ mesh: 'mesh', ...well }), [none, none, none, none])
+    assert.deepEqual(replaced({ mesh: 'mesh', a: 'x', b: 'y', c: 'c' }), [none, 'a', 'b', none])
+    assert.deepEqual(replaced({ ...well, b: 'x' }, 'old'), [none, none, none])
   })
 
   it('is tried again after ten minutes, and four times as late each time, up to a day', () => {

@@ -115,7 +115,7 @@ function look(
   const pods = verdicts.map(
     (verdict, index): PodView => ({
       ...{ name: `kip-${index}`, shard: 'kip', node: `n${index}`, template: 't', lost: false },
-      ...{ ready: false, images: [reference], verdicts: [verdict] },
+      ...{ ready: false, images: [reference], containers: ['a'], verdicts: [verdict] },
       failures: new Map(verdict === 'failed' ? [[0, failure]] : []),
       ...(isBlocked && { blocked: failure }),
     }),

@@ -19,6 +19,7 @@ function pod(node: string, verdict: Verdict, failure?: Failure, blocked?: Failur
     ready: verdict === 'started',
     lost: false,
     images: [image],
+    containers: ['a'],
     verdicts: [verdict],
     failures: new Map(failure === undefined ? [] : [[0, failure]]),
     ...(blocked === undefined ? {} : { blocked }),

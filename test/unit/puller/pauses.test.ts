@@ -23,7 +23,7 @@ const read = (paused: boolean): ObservedShard =>
 const refusedOn = (...nodes: readonly string[]): readonly PodView[] =>
   nodes.map((node, index) => ({
     ...{ name: `p${index}`, shard: 'kip-fresh', node, template: '', ready: false, lost: false },
-    ...{ refused: true, images: [], verdicts: [], failures: new Map() },
+    ...{ refused: true, images: [], containers: [], verdicts: [], failures: new Map() },
   }))
 const refused = refusedOn('n1', 'n1', 'n1')
 const nobody = refusedOn()

@@ -49,6 +49,7 @@ function releases(ready: readonly string[], more: Partial<GateInput> = {}): read
     ready: true,
     lost: false,
     images: ['r.test/1:1'],
+    containers: ['1'],
     verdicts: ['started' as const],
     failures: new Map(),
   }))

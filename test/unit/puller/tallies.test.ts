@@ -37,7 +37,7 @@ const podOf = fc
     )
     return {
       ...{ name: 'p', shard: `list${list}`, node, template: 't', ready: true, lost: false },
-      ...{ images, verdicts: own, failures: new Map(failures) },
+      ...{ images, containers: images, verdicts: own, failures: new Map(failures) },
     }
   })
 
@@ -105,7 +105,7 @@ describe('tallyPods', () => {
   it('counts what fails in the place of an image against it, though an older pod holds it', () => {
     const pod = {
       ...{ name: 'p', shard: 'list0', node: 'n0', ready: false, lost: false, template: 'new' },
-      ...{ images: ['a', 'x', 'c'], failures: new Map() },
+      ...{ images: ['a', 'x', 'c'], containers: ['a', 'b', 'c'], failures: new Map() },
     }
     const pods = (verdict: Verdict): readonly PodView[] => [
       { ...pod, template: 'old', images: ['a', 'b', 'c'], verdicts: ['started', 'started'] },
