@@ -9,12 +9,19 @@ import { type Alterations, alteredMembers } from './altered-images.ts'
 import { Attempts } from './attempts.ts'
 import type { Blueprints } from './blueprints.ts'
 import type { ClusterView } from './cluster-view.ts'
-import { buildDaemonSet, type ObservedShard, readDaemonSet } from './daemon-set.ts'
+import {
+  buildDaemonSet,
+  fingerprintAnnotation,
+  fingerprintOf,
+  type ObservedShard,
+  readDaemonSet,
+} from './daemon-set.ts'
 import { type Generations, superseded } from './generations.ts'
 import { isMissing } from './placement.ts'
 import type { Change } from './plan.ts'
 import type { PrivateChange } from './private-images.ts'
 import type { PullerMetrics } from './puller-metrics.ts'
+import { RepeatedWrites } from './repeated-writes.ts'
 import { isPatchForbidden } from './rights.ts'
 import type { Shard } from './shard.ts'
 import { applyingWriter, type ShardWriter, succeedingWriter } from './writer.ts'
@@ -42,6 +49,13 @@ const repairIntervalMs = 30_000
 
 const done = Number.POSITIVE_INFINITY
 
+/** A shard as it is to be, and what that was computed from. */
+interface Writable {
+  readonly name: string
+  readonly shard: Shard
+  readonly observed?: ObservedShard | undefined
+}
+
 /**
  * All writes of DaemonSets: each backs off by itself when it is refused, and gives the milliseconds after which it is to
  * be tried again.
@@ -49,6 +63,7 @@ const done = Number.POSITIVE_INFINITY
 export class ShardWrites {
   readonly #options: ShardWritesOptions
   readonly #attempts: Attempts
+  readonly #repeated: RepeatedWrites
   /** Generations that kip made or found in order, and when. */
   readonly #repaired = new Map<string, { readonly generation: number; readonly at: number }>()
   /** Since when a shard's newest DaemonSet is waited for, by its uid. */
@@ -65,6 +80,7 @@ export class ShardWrites {
     this.#mayPatch = options.mayPatch
     this.#applying = applyingWriter(client, namespace)
     this.#succession = succeedingWriter(client, namespace, (object) => view.expect(object))
+    this.#repeated = new RepeatedWrites({ log, clock })
     this.#attempts = new Attempts({
       log,
       clock,
@@ -89,10 +105,16 @@ export class ShardWrites {
   }
 
   async carryOut(change: Change, signal: AbortSignal): Promise<number> {
+    const { action, name } = change
+    const waitMs = action === 'delete' ? 0 : this.#repeated.waitMs(name, this.#content(change))
+    if (waitMs > 0) return waitMs
     return await this.#attempts.try(change.name, () => this.#write(change, signal))
   }
 
   async carryOutPrivate(change: PrivateChange, signal: AbortSignal): Promise<number> {
+    const { action, name } = change
+    const waitMs = action === 'delete' ? 0 : this.#repeated.waitMs(name, privateContent(change))
+    if (waitMs > 0) return waitMs
     return await this.#attempts.try(change.name, () => this.#writePrivate(change, signal))
   }
 
@@ -102,25 +124,41 @@ export class ShardWrites {
    * ({@link Blueprints.fingerprint}).
    */
   async repair(shard: ObservedShard, signal: AbortSignal): Promise<number> {
-    return await this.#repair(shard, () => this.#put(shard.name, shard, shard, signal))
+    const kept: Writable = { name: shard.name, shard, observed: shard }
+    return await this.#repair(
+      shard,
+      () => this.#content(kept),
+      () => this.#put(kept, signal),
+    )
   }
 
   /** The same of a shard of private images. */
   async repairPrivate(kept: PrivateChange, signal: AbortSignal): Promise<number> {
     const { observed } = kept
     if (observed === undefined) return done
-    return await this.#repair(observed, () => this.#putPrivate(kept, signal))
+    return await this.#repair(
+      observed,
+      () => privateContent(kept),
+      () => this.#putPrivate(kept, signal),
+    )
   }
 
-  async #repair(shard: ObservedShard, put: () => Promise<DaemonSet | undefined>): Promise<number> {
+  /** @param content what the write says, for one that turns a pause */
+  async #repair(
+    shard: ObservedShard,
+    content: () => string,
+    put: () => Promise<DaemonSet | undefined>,
+  ): Promise<number> {
     const { clock, log } = this.#options
     const { name, generation } = shard
     if (isMissing(shard) || shard.deleting || !this.#isChangedInPlace(shard)) return done
     const known = this.#repaired.get(name)
     const isTurned = this.#paused.has(name) !== (shard.paused === true)
     if (known?.generation === generation && !isTurned) return done
-    const waitMs = (known?.at ?? Number.NEGATIVE_INFINITY) + repairIntervalMs - clock.now()
-    if (waitMs > 0 && !isTurned) return waitMs
+    const waitMs = isTurned
+      ? this.#repeated.waitMs(name, content())
+      : (known?.at ?? Number.NEGATIVE_INFINITY) + repairIntervalMs - clock.now()
+    if (waitMs > 0) return waitMs
     return await this.#attempts.try(name, async () => {
       const after = await put()
       if (after === undefined || after.metadata?.generation === generation) return
@@ -166,7 +204,7 @@ export class ShardWrites {
       if (observed === undefined) return
       for (const older of view.shards()?.older.get(name) ?? []) await this.#delete(older, signal)
       await this.#delete(observed, signal)
-    } else if ((await this.#put(name, shard, observed, signal)) === undefined) return
+    } else if ((await this.#put(change, signal)) === undefined) return
     metrics.written(action)
     log.info(
       {
@@ -202,24 +240,20 @@ export class ShardWrites {
     const { uid = '', generation = 0 } = written.metadata ?? {}
     view.wrote(name, uid, generation)
     this.#repaired.set(name, { generation, at: clock.now() })
+    this.#repeated.note(name, privateContent(change, uid))
     this.#tellTurned(name, observed, this.#paused.has(name))
     // The first one belongs to a DaemonSet that was not there before.
     if (observed === undefined) await copy(uid, signal)
     return written
   }
 
-  async #put(
-    name: string,
-    shard: Shard,
-    observed: ObservedShard | undefined,
-    signal: AbortSignal,
-  ): Promise<DaemonSet | undefined> {
+  async #put(writable: Writable, signal: AbortSignal): Promise<DaemonSet | undefined> {
     const { view, blueprints, clock, onVolumesLost, onAltered } = this.#options
+    const { name, shard, observed } = writable
     const inPlace = observed === undefined ? this.#mayPatch : this.#isChangedInPlace(observed)
     const writer = inPlace ? this.#applying : this.#succession
     const building = blueprints.current
-    const isPaused = this.#paused.has(name) || (observed === undefined && this.#pausesNew)
-    const paused = inPlace && isPaused
+    const paused = this.#isToPause(name, observed)
     const written = await writer.write(
       {
         name,
@@ -234,11 +268,24 @@ export class ShardWrites {
     const { name: object = '', uid = '', generation = 0 } = written.metadata ?? {}
     view.wrote(object, uid, generation)
     this.#repaired.set(name, { generation, at: clock.now() })
+    this.#repeated.note(name, this.#content(writable, uid))
     if (inPlace) this.#tellTurned(name, observed, paused)
     const stored = readDaemonSet(written, building.settings.daemonSetName)?.members ?? []
     if (building.strategy === 'volume' && stored.length < shard.members.length) onVolumesLost()
     onAltered(alteredMembers(shard.members, stored))
     return written
+  }
+
+  #isToPause(name: string, observed: ObservedShard | undefined): boolean {
+    const inPlace = observed === undefined ? this.#mayPatch : this.#isChangedInPlace(observed)
+    return inPlace && (this.#paused.has(name) || (observed === undefined && this.#pausesNew))
+  }
+
+  /** What a write says of an object; of each in a row of successors the same. */
+  #content({ name, shard, observed }: Writable, uid = observed?.uid): string {
+    const paused = this.#isToPause(name, observed)
+    const { current } = this.#options.blueprints
+    return `${uid}/${fingerprintOf({ ...shard, object: name, revision: 0, paused }, current)}`
   }
 
   #tellTurned(name: string, observed: ObservedShard | undefined, paused: boolean): void {
@@ -272,4 +319,9 @@ export class ShardWrites {
     this.#options.log.info({}, 'DaemonSets may not be changed in place; changes make successors')
     return true
   }
+}
+
+/** What a write says of an object. */
+function privateContent({ name, build, observed }: PrivateChange, uid = observed?.uid): string {
+  return `${uid}/${build(name).metadata?.annotations?.[fingerprintAnnotation]}`
 }

@@ -13,7 +13,7 @@ import type { ImageStore } from '../../../src/state/store.ts'
 import { type FakeKube, startFakeKube } from '../../support/fake-kube.ts'
 import { silentLog } from '../../support/silent-log.ts'
 import { waitUntil } from '../../support/wait-until.ts'
-import { connect, daemonSets, fastClock } from './cluster-bridge.ts'
+import { connect, daemonSets, fastClock, mutated } from './cluster-bridge.ts'
 import { pullerSettings } from './driver.ts'
 import { SimulatedCluster } from './simulated-cluster.ts'
 
@@ -286,21 +286,4 @@ function admission(isAltered: (pod: string) => boolean, becomes: string): (pod: 
 
 function alter(json: string, becomes: string): string {
   return json.replaceAll(`"image":"${altered}"`, `"image":"${becomes}"`)
-}
-
-/** A mutating webhook on the way to the API server. */
-function mutated(client: KubeClient, admit: (json: string) => string): KubeClient {
-  return {
-    server: client.server,
-    namespace: client.namespace,
-    request: (request) =>
-      client.request(
-        request.body === undefined
-          ? request
-          : { ...request, body: JSON.parse(admit(JSON.stringify(request.body))) },
-      ),
-    raw: (request) => client.raw(request),
-    stream: (request, sink) => client.stream(request, sink),
-    close: () => client.close(),
-  }
 }

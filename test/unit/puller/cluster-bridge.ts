@@ -1,3 +1,4 @@
+import type { KubeClient } from '../../../src/kube/client.ts'
 import type { DaemonSet, Pod, PodTemplateSpec } from '../../../src/kube/types.ts'
 import type { FakeKube, FakeObject } from '../../support/fake-kube.ts'
 import { fastClock as clockInHurry } from '../../support/fast-clock.ts'
@@ -60,5 +61,26 @@ export function refuse(kube: FakeKube, template: PodTemplateSpec | undefined, no
       spec: { ...template?.spec, nodeName: node },
       status: { phase: 'Failed', reason: 'Evicted' },
     } as FakeObject)
+  }
+}
+
+/**
+ * A mutating webhook on the way to the API server.
+ *
+ * @param admit what it makes of objects that are written, as JSON
+ */
+export function mutated(client: KubeClient, admit: (json: string) => string): KubeClient {
+  return {
+    server: client.server,
+    namespace: client.namespace,
+    request: (request) =>
+      client.request(
+        request.body === undefined
+          ? request
+          : { ...request, body: JSON.parse(admit(JSON.stringify(request.body))) },
+      ),
+    raw: (request) => client.raw(request),
+    stream: (request, sink) => client.stream(request, sink),
+    close: () => client.close(),
   }
 }
