@@ -6,7 +6,7 @@ import { isResident, type Where } from './shard.ts'
 
 /**
  * Tags that moved: a shard whose pods ask the registry whatever is there (those that hold do not) has the nodes pull what
- * they are now; then their holding shards follow, and it goes. It is made when nothing is on its way, and makes way for what
+ * they are now; then their holding shards follow, and it goes. It is made when nothing but what fails is on its way, and makes way for what
  * finds no room: the registry may keep it waiting for long.
  */
 export function refreshTags(draft: Draft, where: Where): void {
@@ -16,8 +16,8 @@ export function refreshTags(draft: Draft, where: Where): void {
   const moved = sorted(draft.wantedAt(where).filter((item) => hasMoved(scene, item)))
   const most = draft.capacity('refresh', where)
   if (shard === undefined) {
-    const busy = draft.ofKind('fresh', where).length > 0 || draft.changes.length > 0
-    if (moved.length === 0 || busy || !draft.fits('refresh', where)) return
+    if (moved.length === 0 || draft.changes.length > 0 || isArriving(draft, where)) return
+    if (!draft.fits('refresh', where)) return
     draft.create('refresh', where, moved.slice(0, most))
     return
   }
@@ -42,4 +42,13 @@ export function refreshTags(draft: Draft, where: Where): void {
   const late = moved.filter(({ reference, digest }) => asked.get(reference) !== digest)
   if (late.length === 0 || following || !isChangeable(scene, shard)) return
   draft.write(shard, named([], moved.slice(0, most)), shard)
+}
+
+/** Whether anything is on its way there; what fails may be so for ever, and keeps no tag from being followed. */
+function isArriving(draft: Draft, where: Where): boolean {
+  const members = draft.ofKind('fresh', where).flatMap((shard) => shard.members)
+  return members.some(({ reference }) => {
+    const item = draft.scene.wanted.get(reference)
+    return item !== undefined && (draft.isPlace(item, 'fresh') || draft.isPlace(item, 'proven'))
+  })
 }

@@ -451,6 +451,27 @@ describe('a tag that moves', () => {
     })
   }
 
+  it('is followed while more images fail than are set apart', () => {
+    const bad = images(210, 'r.test/bad')
+    const driver = start(1, ...bad)
+    const { cluster } = driver
+    driver.settings = { ...pullerSettings, podsPerNode: 4 }
+    cluster.behave = (reference) => (bad.includes(reference) ? 'missing' : 'good')
+    const at = (digest: string): void => {
+      cluster.registry.set(tag, digest)
+      driver.wanted = want(...bad, { reference: tag, bestEffort: false, digest })
+    }
+    at('one')
+    driver.run(60)
+    assert.deepEqual(cluster.members('kip'), [tag])
+    assert.ok(cluster.members('kip-fresh-2').length > 0)
+    at('two')
+    driver.run(40)
+    assert.ok(cluster.digestsOn('n1', tag).includes('two'))
+    assert.deepEqual(cluster.members('kip-refresh'), [])
+    assert.ok(!cluster.losses.includes(`n1 ${tag}`))
+  })
+
   it('stays as it was while its registry is down, and is followed as often as it moves', () => {
     const driver = start(2, tag)
     const { cluster } = driver
