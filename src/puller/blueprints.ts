@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { PullerSettings } from '../config/settings.ts'
+import type { PullerSettings, Settings } from '../config/settings.ts'
+import type { Mapping } from '../images/mapping.ts'
 import type { OwnerReference } from '../kube/types.ts'
 import { type Cramped, notCramped } from './cramped.ts'
 import { type DaemonSetOptions, fingerprintOf, type ObservedShard } from './daemon-set.ts'
@@ -51,4 +52,16 @@ export class Blueprints {
     this.#fingerprints.set(shard.name, { key, fingerprint })
     return fingerprint
   }
+}
+
+/** What users' pods pull copies with, for the nodes that pull them before. */
+export function copySecrets({
+  settings,
+  mapping,
+}: {
+  readonly settings: Settings
+  readonly mapping: Mapping
+}): readonly string[] {
+  const { pullSecret } = settings.mirror
+  return mapping.registry === '' || pullSecret === '' ? [] : [pullSecret]
 }

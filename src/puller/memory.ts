@@ -94,6 +94,11 @@ export function remember(
   }
 }
 
+/** The memory after a change was accepted. */
+export function countWritten(before: Memory, bytes: number, now: number): Memory {
+  return bytes === 0 ? before : { ...before, written: [...before.written, { at: now, bytes }] }
+}
+
 /** The times of those that are, as they were, and now for those that have come. */
 export function since(
   before: ReadonlyMap<string, number>,

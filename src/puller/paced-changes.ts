@@ -17,6 +17,15 @@ export interface PaceInput<C> {
   readonly wake: (at: number) => void
 }
 
+export interface Paced<C> {
+  /** Those that may be written now. */
+  readonly changes: readonly C[]
+  /** What was written before and counts still. */
+  readonly written: readonly Written[]
+  /** What each change makes the API server store, in bytes; for the caller to count once it is accepted. */
+  readonly bytes: ReadonlyMap<C, number>
+}
+
 /**
  * The changes that may be written now: the others wait until what was written before them is compacted away. One that
  * exceeds the budget by itself is written when nothing else was. Pure.
@@ -24,24 +33,24 @@ export interface PaceInput<C> {
 export function paced<C extends Pick<Change, 'shard'>>(
   changes: readonly C[],
   { written, strategy, nodesAt, now, rolls, isUrgent, wake }: PaceInput<C>,
-): { readonly changes: readonly C[]; readonly written: readonly Written[] } {
+): Paced<C> {
   const { writtenBytes, windowMs } = etcdBudget
   const counted = written.filter(({ at }) => now < at + windowMs)
-  const allowed: C[] = []
+  let before = counted.reduce((sum, { bytes }) => sum + bytes, 0)
+  const allowed = new Map<C, number>()
   for (const change of changes) {
     const { kind, members, where = '' } = change.shard
     const bytes = rolls(change) ? rolledBytes(kind, strategy, members.length, nodesAt(where)) : 0
-    const before = counted.reduce((sum, one) => sum + one.bytes, 0)
     const isForGood = isResident(kind) || kind === 'private'
     const most = isForGood ? residentShare * writtenBytes : writtenBytes
     if (bytes > 0 && before > 0 && before + bytes > most && !isUrgent(change)) {
       wake((counted[0]?.at ?? now) + windowMs)
       continue
     }
-    if (bytes > 0) counted.push({ at: now, bytes })
-    allowed.push(change)
+    before += bytes
+    allowed.set(change, bytes)
   }
-  return { changes: allowed, written: counted }
+  return { changes: [...allowed.keys()], written: counted, bytes: allowed }
 }
 
 /**

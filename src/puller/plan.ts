@@ -48,6 +48,8 @@ export interface PlanInput extends DraftInput {
 
 export interface Plan {
   readonly changes: readonly Change[]
+  /** What each of them makes the API server store, in bytes: to be remembered once it is accepted (`countWritten`). */
+  readonly bytes: ReadonlyMap<Change, number>
   readonly memory: Memory
   readonly seen: Survey
   readonly places: ReadonlyMap<string, Place>
@@ -154,7 +156,7 @@ export function plan(input: PlanInput): Plan {
   changeResidents(draft, promoted)
   for (const where of wheres) letIn(draft, where)
   for (const where of wheres) refreshTags(draft, where)
-  const { changes, written } = paced(draft.changes, {
+  const { changes, written, bytes } = paced(draft.changes, {
     written: memory.written,
     strategy,
     nodesAt,
@@ -165,6 +167,7 @@ export function plan(input: PlanInput): Plan {
   })
   return {
     changes,
+    bytes,
     memory: { ...memory, provenSince, idleSince, ejections: draft.ejections, written },
     seen,
     places,

@@ -11,12 +11,12 @@ import type { Nodes } from '../state/cached-image.ts'
 import type { ImageStore } from '../state/store.ts'
 import { type Alterations, AlteredImages } from './altered-images.ts'
 import { firstRetryMs } from './attempts.ts'
-import { Blueprints } from './blueprints.ts'
+import { Blueprints, copySecrets } from './blueprints.ts'
 import { ClusterView } from './cluster-view.ts'
 import { overBudget } from './disk-budget.ts'
 import { type Ground, groundOf } from './ground.ts'
 import { standingOf } from './image-standing.ts'
-import { blank, type Memory } from './memory.ts'
+import { blank, countWritten, type Memory } from './memory.ts'
 import { refusesPods } from './node-view.ts'
 import type { Pace } from './pace.ts'
 import { paced } from './paced-changes.ts'
@@ -275,7 +275,9 @@ export class Term {
       nextMs = Math.min(nextMs, ms)
     }
     if (this.#wanted.recheckAt !== undefined) after(this.#wanted.recheckAt - epoch)
-    for (const change of next.changes) after(await this.#writes.carryOut(change, signal))
+    for (const change of next.changes) {
+      after(this.#count(next.bytes.get(change), await this.#writes.carryOut(change, signal)))
+    }
     const missing = generations.shards.filter(isMissing).map(({ name }) => name)
     after(await this.#keepPrivate(beside, scene, new Set(missing), signal))
     const changed = new Set(next.changes.map(({ name }) => name))
@@ -306,7 +308,7 @@ export class Term {
       nextMs = Math.min(nextMs, ms)
     }
     for (const change of changes) {
-      const { changes: allowed, written } = paced([change], {
+      const { changes: allowed, bytes } = paced([change], {
         written: this.#memory.written,
         strategy: scene.strategy,
         nodesAt: () => scene.nodeCount,
@@ -316,16 +318,20 @@ export class Term {
         wake: (at) => after(at - now),
       })
       if (allowed.length === 0) continue
-      const retryMs = await this.#writes.carryOutPrivate(change, signal)
-      // What was refused is not stored.
-      if (retryMs === Number.POSITIVE_INFINITY) this.#memory = { ...this.#memory, written }
-      after(retryMs)
+      after(this.#count(bytes.get(change), await this.#writes.carryOutPrivate(change, signal)))
     }
     for (const one of kept) after(await this.#writes.repairPrivate(one, signal))
     if (changes.length === 0 && !isGathering && scene.shards.length > 0) {
       after(await this.#writes.try('credentials', () => this.#private.tidy(scene, signal)))
     }
     return nextMs
+  }
+
+  /** Counts what a change has made the API server store; what was refused is not stored. */
+  #count(bytes = 0, retryMs: number): number {
+    const isDone = retryMs === Number.POSITIVE_INFINITY
+    if (isDone) this.#memory = countWritten(this.#memory, bytes, this.#options.clock.now())
+    return retryMs
   }
 
   /** Nodes where a roll-out is to bring an image, by any of the names that it is held under. */
@@ -388,10 +394,4 @@ export class Term {
     pullerMetrics.observe(next.places, next.seen, waiting.union(next.beyond).union(out))
     this.#reporter.report({ ...next, waiting }, { taken, out, altered, refusals })
   }
-}
-
-/** What users' pods pull copies with, for the nodes that pull them before. */
-function copySecrets({ settings, mapping }: Pick<TermOptions, 'settings' | 'mapping'>) {
-  const { pullSecret } = settings.mirror
-  return mapping.registry === '' || pullSecret === '' ? [] : [pullSecret]
 }

@@ -8,7 +8,7 @@ import {
   readDaemonSet,
 } from '../../../src/puller/daemon-set.ts'
 import { groundOf } from '../../../src/puller/ground.ts'
-import { blank } from '../../../src/puller/memory.ts'
+import { blank, countWritten } from '../../../src/puller/memory.ts'
 import { defaultPace, type Pace } from '../../../src/puller/pace.ts'
 import { type Change, type Plan, plan } from '../../../src/puller/plan.ts'
 import { createPodProjection } from '../../../src/puller/pod-view.ts'
@@ -171,6 +171,7 @@ export class Driver {
         this.cluster.delete(change.name)
         this.#applied.delete(change.name)
       } else this.cluster.apply(buildDaemonSet(change.shard, options))
+      this.#memory = countWritten(this.#memory, next.bytes.get(change) ?? 0, this.seconds * 1000)
     }
     this.last = next
     this.cluster.tick()

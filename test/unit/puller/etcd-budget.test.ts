@@ -89,10 +89,9 @@ describe('what the puller stores in etcd', () => {
       assert.equal(wakeAt, 400 + etcdBudget.windowMs)
       const later = at(wakeAt, [change('kip', 'holding', large)], [{ at: 400 }])
       assert.deepEqual(later.names, ['kip'])
-      assert.deepEqual(
-        later.written.map((one) => one.at),
-        [wakeAt],
-      )
+      assert.deepEqual(later.written, [])
+      const bytes = rolledBytes('holding', 'volume', large, 1000)
+      assert.deepEqual([...later.bytes.values()], [bytes])
     })
 
     it('but not what is urgent, and what makes no pods anew; what is new or fails for the rest', () => {
@@ -142,6 +141,17 @@ describe('what the puller stores in etcd', () => {
     it('for nothing, when it exceeds the budget by itself', () => {
       assert.deepEqual(at(1000, [change('kip', 'holding', 2000)]).names, ['kip'])
     })
+  })
+
+  it('is nothing where the API server refuses it, and keeps nothing waiting afterwards', () => {
+    const nodes = Array.from({ length: 60 }, (_, index) => `n${index}`)
+    const driver = new Driver(new SimulatedCluster(nodes))
+    driver.wanted = want(...images(20))
+    driver.allow = () => false
+    driver.run(100)
+    driver.allow = () => true
+    driver.run(2)
+    assert.equal(driver.cluster.members('kip-fresh').length, 20)
   })
 
   it('asks sixty nodes for what is new at once, and holds it for good when etcd has forgotten', () => {
