@@ -2,6 +2,7 @@ import {
   describeImage,
   parseReference,
   type RegistryClient,
+  type ResolvedImage,
   resolveDigest,
 } from '@containers/image-copy'
 import type { Log } from '../kube/log.ts'
@@ -19,8 +20,10 @@ export function lookAt(registry: RegistryClient, log: Log): Look {
   return async (image, signal) => {
     const reference = parseReference(image.reference)
     const bounded = AbortSignal.any([signal, AbortSignal.timeout(lookTimeoutMs)])
+    let found: ResolvedImage | undefined
     try {
-      const { digest, mediaType } = await resolveDigest(registry, reference, { signal: bounded })
+      found = await resolveDigest(registry, reference, { signal: bounded })
+      const { digest, mediaType } = found
       const { source } = image
       if (source?.platforms !== undefined && source.digest === digest) {
         return { state: 'Available', digest, mediaType }
@@ -32,7 +35,14 @@ export function lookAt(registry: RegistryClient, log: Log): Look {
     } catch (error) {
       signal.throwIfAborted()
       log.debug({ image: image.reference, err: error }, 'source does not answer')
-      return outcomeOf(error, reference.registry)
+      const outcome = outcomeOf(error, reference.registry)
+      if (outcome.state !== 'Invalid' || !isManifest(found)) return outcome
+      return { ...outcome, digest: found.digest }
     }
   }
+}
+
+/** Whether a registry gave a manifest of whatever kind: what asks for a login by a page of its own gives none. */
+function isManifest(found: ResolvedImage | undefined): found is ResolvedImage {
+  return found?.mediaType.startsWith('application/vnd.') === true
 }

@@ -13,6 +13,8 @@ export type Outcome =
   | {
       readonly state: Exclude<Source['state'], 'Available'>
       readonly message: string
+      /** What anybody may read there, although kip cannot copy it. */
+      readonly digest?: string
       /** The registry asked to be left alone for so long. */
       readonly retryAfterMs?: number
     }
@@ -59,18 +61,17 @@ export function outcomeOf(error: unknown, host: string): Outcome {
 
 /**
  * The source stanza after a look. A source that failed keeps what was known of it, since the copy and the nodes may
- * still hold that. One that asked for credentials does so until somebody without any got the image: that it is away since
- * opens its copy to nobody.
+ * still hold that. One that asked for credentials does so until somebody without any got the image, be it one that kip cannot
+ * copy: that it is away since, or answers something else, opens its copy to nobody.
  *
  * @param now milliseconds since the epoch
  */
 export function nextSource(before: Source | undefined, outcome: Outcome, now: number): Source {
   const checkedAt = new Date(now).toISOString()
   if (outcome.state !== 'Available') {
-    const { state: _state, message: _message, ...known } = before ?? { state: outcome.state }
-    const isClosed = before?.state === 'NeedsCredentials' && outcome.state !== 'Invalid'
+    const isClosed = before?.state === 'NeedsCredentials' && outcome.digest === undefined
     const state = isClosed ? 'NeedsCredentials' : outcome.state
-    return { ...known, state, message: outcome.message, checkedAt }
+    return { ...knownAt(before, outcome.digest), state, message: outcome.message, checkedAt }
   }
   const { state, digest, mediaType, details } = outcome
   const same = before?.digest === digest
@@ -91,6 +92,21 @@ export function nextSource(before: Source | undefined, outcome: Outcome, now: nu
     checkedAt,
   }
 }
+
+/** What stays known of a source that failed, or that is something else by now which cannot be copied. */
+function knownAt(
+  before: Source | undefined,
+  digest: string | undefined,
+): Omit<Source, 'state' | 'message' | 'checkedAt'> {
+  if (digest !== undefined && digest !== before?.digest) {
+    const history = movedHistory(before)
+    return { digest, ...(history === undefined ? {} : { history }) }
+  }
+  const { state: _state, message: _message, checkedAt: _checkedAt, ...known } = before ?? unknown
+  return known
+}
+
+const unknown: Source = Object.freeze({ state: 'Unreachable', checkedAt: '' })
 
 function movedHistory(before: Source | undefined): Source['history'] {
   if (before?.digest === undefined) return before?.history

@@ -338,6 +338,13 @@ describe('decide: cache', () => {
       [source],
     ],
     [
+      'what anybody may read, although kip cannot copy it',
+      imageOf({ source: { ...unseen('Invalid').source, digest: moved } as Source }),
+      { settings: withSecrets },
+      'CacheSource',
+      [source],
+    ],
+    [
       'what stands in IMAGES, whatever the source says',
       {
         ...imageOf(unseen('Unreachable')),

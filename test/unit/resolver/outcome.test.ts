@@ -60,13 +60,25 @@ describe('outcome of a refusal', () => {
 describe('next source', () => {
   it('of one that asked for credentials stays closed while it is away, until anybody gets the image', () => {
     const closed = nextSource(undefined, { state: 'NeedsCredentials', message: 'm' }, now)
-    for (const state of ['Unreachable', 'Missing'] as const) {
+    for (const state of ['Unreachable', 'Missing', 'Invalid'] as const) {
       const away = nextSource(closed, { state, message: 'away' }, now)
       assert.equal(away.state, 'NeedsCredentials')
       assert.equal(away.message, 'away')
     }
     const found: Outcome = { state: 'Available', digest: digestOf('a'), mediaType: 'm' }
     assert.equal(nextSource(closed, found, now).state, 'Available')
+    const old: Outcome = { state: 'Invalid', digest: digestOf('a'), message: 'schema 1' }
+    assert.equal(nextSource(closed, old, now).state, 'Invalid')
+  })
+
+  it('of what kip cannot copy says what it is, and nothing of what it was', () => {
+    const first = nextSource(undefined, found('a'), now)
+    const outcome: Outcome = { state: 'Invalid', digest: digestOf('b'), message: 'schema 1' }
+    assert.deepEqual(nextSource(first, outcome, now + 1000), {
+      ...{ state: 'Invalid', digest: digestOf('b'), message: 'schema 1' },
+      history: [{ digest: digestOf('a'), seenAt: checkedAt }],
+      checkedAt: new Date(now + 1000).toISOString(),
+    })
   })
 
   const found = (digit: string, details = true): Outcome => ({
