@@ -1,5 +1,6 @@
 import type { KubeClient } from '../kube/client.ts'
 import type { Clock } from '../kube/clock.ts'
+import { Doubt } from '../kube/doubt.ts'
 import { isForbidden, isNotFound, KubeApiError, unlessForbidden } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
 import { type ResourcePath, resourceOf, resourcePath } from '../kube/resource.ts'
@@ -30,24 +31,38 @@ export interface LearnRightsOptions {
   readonly clock: Clock
 }
 
-/** Asks until the server answers; undefined when the signal aborts first. */
+/**
+ * Asks until the server answers; undefined when the signal aborts first. Without a right images are held in another way, and
+ * some not at all: no server that has just started is to have all shards made anew.
+ */
 export async function learnRights(
   options: LearnRightsOptions,
   signal: AbortSignal,
 ): Promise<Rights | undefined> {
-  const { client, namespace, openShift, log, clock } = options
-  const ask = async (): Promise<Rights> => {
-    const [patch, list, pods, nodes, assignsUsers] = await Promise.all([
-      mayPatch(client, namespace, signal),
-      mayList(client, resourceOf('daemonsets', namespace), signal),
-      mayList(client, resourceOf('pods', namespace), signal),
-      mayList(client, resourceOf('nodes'), signal),
-      openShift === 'auto' ? hasGroup(client, sccGroup, signal) : openShift === 'true',
-    ])
-    return { patch, list, pods, nodes, assignsUsers }
-  }
+  const { client, log, clock } = options
+  const doubt = new Doubt({ client, clock })
+  const ask = (): Promise<Rights> =>
+    doubt.finalAnswer({
+      ask: () => askRights(options, signal),
+      isDoubtful: ({ patch, list, pods, nodes }) => !(patch && list && pods && nodes),
+      signal,
+    })
   const complaint = 'what kip may do was not answered, trying again'
   return await untilAnswered(ask, { log, clock, complaint }, signal)
+}
+
+async function askRights(
+  { client, namespace, openShift }: LearnRightsOptions,
+  signal: AbortSignal,
+): Promise<Rights> {
+  const [patch, list, pods, nodes, assignsUsers] = await Promise.all([
+    mayPatch(client, namespace, signal),
+    mayList(client, resourceOf('daemonsets', namespace), signal),
+    mayList(client, resourceOf('pods', namespace), signal),
+    mayList(client, resourceOf('nodes'), signal),
+    openShift === 'auto' ? hasGroup(client, sccGroup, signal) : openShift === 'true',
+  ])
+  return { patch, list, pods, nodes, assignsUsers }
 }
 
 async function mayList(
