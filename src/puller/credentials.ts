@@ -65,20 +65,39 @@ function held(credential: Credential): readonly HeldCredential[] {
 
 /**
  * The docker configuration with which one pod pulls several images, each with its own credential: an entry an image's
- * repository, and nothing else that the secrets hold. Kubelets try the longest key that fits first.
+ * repository, and nothing else that the secrets hold. Kubelets try the longest key that fits first, and all that they find
+ * under one key, however it is written: a repository with several credentials has a key for each, nine at most.
  *
+ * @see https://kubernetes.io/docs/concepts/containers/images/#config-json
  * @returns the same text for the same images and credentials
  */
 export function dockerConfigFor(
   members: Iterable<{ readonly reference: string; readonly credential: HeldCredential }>,
 ): string {
-  const auths = new Map<string, { readonly username: string; readonly password: string }>()
+  const byRepository = new Map<string, Map<string, HeldCredential>>()
   for (const { reference, credential } of members) {
-    const { username, password } = credential
-    auths.set(repositoryOf(reference), { username, password })
+    const repository = repositoryOf(reference)
+    const known = byRepository.get(repository) ?? new Map<string, HeldCredential>()
+    byRepository.set(repository, known.set(credential.id, credential))
   }
-  const sorted = [...auths].sort(([a], [b]) => (a < b ? -1 : 1))
+  const auths = [...byRepository].flatMap(([repository, credentials]) => {
+    const keys = keysOf(repository)
+    return [...credentials.values()]
+      .slice(0, keys.length)
+      .map(({ username, password }, place) => [keys[place] ?? '', { username, password }] as const)
+  })
+  const sorted = auths.sort(([a], [b]) => (a < b ? -1 : 1))
   return JSON.stringify({ auths: Object.fromEntries(sorted) })
+}
+
+/** Ways to write one key: without scheme, or with one that is passed over, as is the path of an API. */
+function keysOf(repository: string): readonly string[] {
+  const slash = repository.indexOf('/')
+  return ['', 'https://', 'http://'].flatMap((scheme) =>
+    ['', '/v1', '/v2'].map(
+      (api) => `${scheme}${repository.slice(0, slash)}${api}${repository.slice(slash)}`,
+    ),
+  )
 }
 
 /** Registry and repository of a normalised reference. */

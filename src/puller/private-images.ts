@@ -219,7 +219,7 @@ export class PrivateImages {
     // Kubelets take the longest key that fits, and then the next: with all of kip's own secrets, a pod's wrong ones would do.
     const content = dockerConfigFor([
       ...members,
-      ...(own === undefined ? [] : [{ reference: settings.sleepImage, credential: own }]),
+      ...own.map((credential) => ({ reference: settings.sleepImage, credential })),
     ])
     const found =
       observed === undefined ? undefined : this.#copies.find(name, content, observed.uid)

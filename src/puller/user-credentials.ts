@@ -43,7 +43,7 @@ export class UserCredentials {
   /** Apart, so that what it reads is nobody's who uses that image too. */
   readonly #ownSource: CredentialSource
   #known: ReadonlyMap<string, ImageCredentials> | undefined
-  #own: HeldCredential | undefined
+  #own: readonly HeldCredential[] = []
   /** When users of an image were last seen, with what they pulled then. */
   readonly #seen = new Map<
     string,
@@ -69,8 +69,8 @@ export class UserCredentials {
     return this.#known
   }
 
-  /** That of the image that kip's own pods need, which is for no other; undefined: it needs none. */
-  get own(): HeldCredential | undefined {
+  /** Those of the image that kip's own pods need, which are for no other; none: it needs none. */
+  get own(): readonly HeldCredential[] {
     return this.#own
   }
 
@@ -111,7 +111,7 @@ export class UserCredentials {
       ])
       // Without it the shards would be made anew, and again when it is known.
       if (mine.isPartial && this.#known === undefined && this.#isEarly) return
-      if (!mine.isPartial) this.#own = mine.images.get(own.reference)?.credentials[0]
+      if (!mine.isPartial) this.#own = mine.images.get(own.reference)?.credentials ?? []
       this.#take(reading)
     } catch (error) {
       if (signal.aborted) return

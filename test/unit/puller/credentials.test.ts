@@ -79,4 +79,17 @@ describe('the copy of pull secrets', () => {
     const [again] = credentialsFor('r.test/b:2', [secret(JSON.parse(text).auths)])
     assert.equal(again?.id, members[0]?.credential.id)
   })
+
+  it('holds every credential of a repository that has several, each once', () => {
+    const credentials = ['a', 'b', 'c', 'a'].flatMap((password) =>
+      credentialsFor('r.test/x/y:1', [secret({ 'r.test': { username: 'u', password } })]),
+    )
+    const text = dockerConfigFor(
+      credentials.map((credential) => ({ reference: 'r.test/x/y:1', credential })),
+    )
+    const config = secret(JSON.parse(text).auths)
+    const found = credentialsFor('r.test/x/y:2', [config]).map(({ password }) => password)
+    assert.deepEqual(found.sort(), ['a', 'b', 'c'])
+    assert.deepEqual(credentialsFor('r.test/x:1', [config]), [])
+  })
 })

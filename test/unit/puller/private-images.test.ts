@@ -5,7 +5,7 @@ import type { PullIdentity } from '../../../src/discovery/discovery.ts'
 import { createMapping } from '../../../src/images/mapping.ts'
 import type { DaemonSet } from '../../../src/kube/types.ts'
 import { createMetrics } from '../../../src/metrics/metrics.ts'
-import type { Secret } from '../../../src/puller/credentials.ts'
+import { credentialsFor, readPullSecret, type Secret } from '../../../src/puller/credentials.ts'
 import { createPuller } from '../../../src/puller/puller.ts'
 import type { Nodes } from '../../../src/state/cached-image.ts'
 import { createMemoryStore } from '../../../src/state/memory-store.ts'
@@ -160,6 +160,19 @@ describe('images that need credentials', () => {
         'r.test/team/app': { username: 'u', password: 'first-password' },
       },
     })
+  })
+
+  it('come with all that kip itself may pull the sleep image with, be it that the first fits no more', async () => {
+    putSecret('kip', 'old', 'old-password', 'corp.test')
+    putSecret('kip', 'new', 'new-password', 'corp.test')
+    start({ IMAGE_PULL_SECRETS: 'old;new', KIP_IMAGE: 'corp.test/kip/sleep:1' })
+    await untilHeld()
+    const [shard] = shards()
+    const copy = copies().find(({ metadata }) => metadata?.name === pulledWith(shard))
+    const config = readPullSecret(copy ?? assert.fail('no copy'))
+    const fitting = credentialsFor('corp.test/kip/sleep:1', config === undefined ? [] : [config])
+    const passwords = fitting.map(({ password }) => password)
+    assert.deepEqual(passwords.sort(), ['new-password', 'old-password'])
   })
 
   it('get a new copy under a new name when the password changes, and the old one goes', async () => {

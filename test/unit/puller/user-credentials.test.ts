@@ -110,13 +110,13 @@ describe('the credentials of those who use an image', () => {
     putLogin('kip', 'mine', 'kip')
     kube.fault = ({ path }) => (path.endsWith('/mine') ? { status: 500 } : undefined)
     await read(mine)
-    assert.deepEqual([known(), credentials.own], [undefined, undefined])
+    assert.deepEqual([known(), credentials.own], [undefined, []])
     kube.fault = undefined
     await read(mine)
-    assert.deepEqual([known(), credentials.own?.username], [1, 'kip'])
+    assert.deepEqual([known(), credentials.own[0]?.username], [1, 'kip'])
     kube.fault = ({ path }) => (path.endsWith('/mine') ? { status: 500 } : undefined)
     await read(mine)
-    assert.equal(credentials.own?.username, 'kip')
+    assert.equal(credentials.own[0]?.username, 'kip')
   })
 
   it('are what they were while the API server gives none, and unknown when it never did', async () => {
