@@ -4,6 +4,7 @@ import type { Clock } from '../kube/clock.ts'
 import type { Log } from '../kube/log.ts'
 import type { DaemonSet } from '../kube/types.ts'
 import type { Nodes } from '../state/cached-image.ts'
+import { type Alterations, alteredInPods } from './altered-images.ts'
 import { containerName } from './container-names.ts'
 import { CredentialCopies } from './credential-copies.ts'
 import { dockerConfigFor } from './credentials.ts'
@@ -85,6 +86,8 @@ export interface PrivateRound {
   readonly isGathering: boolean
   /** Where each wanted image stands. */
   readonly nodes: ReadonlyMap<string, Nodes>
+  /** What pods do not name, since something else at the API server changes it. */
+  readonly altered: Alterations
   /** Shards that are there, or are to be. */
   readonly shards: number
   /** What etcd stores of their images. */
@@ -129,7 +132,7 @@ export class PrivateImages {
     const { known } = this.#users
     // Before the users were read nothing is taken from anybody.
     if (known === undefined && wanted.size > 0) {
-      const nodes = this.#nodes(scene, seen, undefined, now)
+      const nodes = this.#nodes(scene, seen, undefined, noAlterations, now)
       return { ...idle, nodes, shards: shards.length, nextMs: refreshMs }
     }
     const held = new Map(shards.map((shard) => [shard.index, this.#copies.heldBy(shard)]))
@@ -152,6 +155,7 @@ export class PrivateImages {
     )
     const all = this.#layers(scene, plan, seen)
     const kept = all.filter(isInPlace)
+    const altered = alteredInPods(kept.flatMap(asMeant), pods)
     // With an image that nothing pulls, no roll-out comes to its end.
     const isStuck = outcomes.some(({ failing, held }) => failing && !held)
     const isRolling = !isStuck && shards.some((shard) => !seen.isRolledOut(shard))
@@ -164,7 +168,8 @@ export class PrivateImages {
       changes: all.filter((one) => !kept.includes(one) && (waitMs <= 0 || !one.rolls)),
       kept,
       isGathering: waitMs > 0,
-      nodes: this.#nodes(scene, seen, plan, now),
+      nodes: this.#nodes(scene, seen, plan, altered, now),
+      altered,
       shards: indexesOf(scene, plan).length,
       storedBytes: storedBytes(scene, plan),
       nextMs: wanted.size === 0 ? Number.POSITIVE_INFINITY : waitMs > 0 ? waitMs : refreshMs,
@@ -255,6 +260,7 @@ export class PrivateImages {
     { wanted, allowed }: PrivateScene,
     seen: Survey,
     plan: PrivatePlan | undefined,
+    altered: Alterations,
     now: number,
   ): ReadonlyMap<string, Nodes> {
     const nodes = new Map<string, Nodes>()
@@ -270,9 +276,11 @@ export class PrivateImages {
           ? undefined
           : plan.waiting.has(reference)
             ? 'NoRoom'
-            : known.someWithout
-              ? 'NoCredentials'
-              : undefined
+            : altered.has(reference) && counts.cached < counts.desired
+              ? 'Altered'
+              : known.someWithout
+                ? 'NoCredentials'
+                : undefined
       const isPlaced = plan === undefined || isIn(plan, reference) || isBenched
       const stands = allowed && isPlaced ? counts : nowhere
       nodes.set(reference, reason === undefined ? stands : { ...stands, reason })
@@ -281,8 +289,11 @@ export class PrivateImages {
   }
 }
 
+const noAlterations: Alterations = new Map()
+
 /** A round in which there is nothing to do. */
 const idle = Object.freeze({
+  altered: noAlterations,
   ...{ changes: [], kept: [], isGathering: false, shards: 0, storedBytes: 0 },
   nextMs: Number.POSITIVE_INFINITY,
 })
@@ -331,6 +342,11 @@ function ending(shard: ObservedShard): PrivateChange {
 function isInPlace({ action, name, observed, build }: PrivateChange): boolean {
   const fingerprint = build(name).metadata?.annotations?.[fingerprintAnnotation]
   return action === 'apply' && fingerprint === observed?.fingerprint
+}
+
+/** A shard that is there, with what kip wrote into it, whatever was stored. */
+function asMeant({ observed, shard }: PrivateChange): readonly ObservedShard[] {
+  return observed === undefined ? [] : [{ ...observed, members: shard.members }]
 }
 
 /** What became of each image in each shard, by pods of its present template. */

@@ -7,7 +7,6 @@ import type { Log } from '../kube/log.ts'
 import type { OwnerReference } from '../kube/types.ts'
 import { untilAborted } from '../kube/until-aborted.ts'
 import type { Metrics } from '../metrics/metrics.ts'
-import type { Nodes } from '../state/cached-image.ts'
 import type { ImageStore } from '../state/store.ts'
 import { type Alterations, AlteredImages } from './altered-images.ts'
 import { firstRetryMs } from './attempts.ts'
@@ -262,7 +261,7 @@ export class Term {
       now,
     })
     this.#memory = next.memory
-    this.#tell(next, this.#wanted, { taken, out, altered: altered.all, beside: beside.nodes })
+    this.#tell(next, this.#wanted, { taken, out, altered: altered.all, beside })
     this.#lookMs = clock.now() - now
     let nextMs = Math.min(
       next.wakeAt - now,
@@ -373,8 +372,8 @@ export class Term {
       readonly taken: ReadonlySet<string>
       readonly out: ReadonlySet<string>
       readonly altered: Alterations
-      /** Where images that need credentials stand. */
-      readonly beside: ReadonlyMap<string, Nodes>
+      /** Images that need credentials. */
+      readonly beside: Pick<PrivateRound, 'nodes' | 'altered'>
     },
   ): void {
     const { store, pullerMetrics } = this.#options
@@ -388,10 +387,11 @@ export class Term {
       altered: new Set(altered.keys()),
       refused: new Set(refusals.keys()),
       maybePrivate: wanted.maybePrivate,
-      beside,
+      beside: beside.nodes,
     })
     for (const [image, nodes] of standing) this.#status.offer(image, nodes)
     pullerMetrics.observe(next.places, next.seen, waiting.union(next.beyond).union(out))
-    this.#reporter.report({ ...next, waiting }, { taken, out, altered, refusals })
+    const changed = new Map([...altered, ...beside.altered])
+    this.#reporter.report({ ...next, waiting }, { taken, out, altered: changed, refusals })
   }
 }

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test'
 import { loadSettings } from '../../../src/config/load.ts'
 import type { PullIdentity } from '../../../src/discovery/discovery.ts'
 import { createMapping } from '../../../src/images/mapping.ts'
+import type { KubeClient } from '../../../src/kube/client.ts'
 import type { DaemonSet } from '../../../src/kube/types.ts'
 import { createMetrics } from '../../../src/metrics/metrics.ts'
 import { credentialsFor, readPullSecret, type Secret } from '../../../src/puller/credentials.ts'
@@ -13,7 +14,7 @@ import type { ImageStore } from '../../../src/state/store.ts'
 import { type FakeKube, type FakeObject, startFakeKube } from '../../support/fake-kube.ts'
 import { silentLog } from '../../support/silent-log.ts'
 import { waitUntil } from '../../support/wait-until.ts'
-import { connect, daemonSets, fastClock, refuse } from './cluster-bridge.ts'
+import { connect, daemonSets, fastClock, mutated, refuse } from './cluster-bridge.ts'
 import { SimulatedCluster } from './simulated-cluster.ts'
 
 const nodes = { group: '', version: 'v1', plural: 'nodes' }
@@ -83,8 +84,10 @@ describe('images that need credentials', () => {
     await store.putSource(state, { state: 'NeedsCredentials', checkedAt: now }, signal)
   }
 
-  function start(env: Readonly<Record<string, string>> = {}): () => Promise<void> {
-    const client = kube.client()
+  function start(
+    env: Readonly<Record<string, string>> = {},
+    client = kube.client() as KubeClient,
+  ): () => Promise<void> {
     const controller = new AbortController()
     const { settings } = loadSettings({
       argv: [],
@@ -174,6 +177,28 @@ describe('images that need credentials', () => {
     const passwords = fitting.map(({ password }) => password)
     assert.deepEqual(passwords.sort(), ['new-password', 'old-password'])
   })
+
+  const alter = (json: string): string =>
+    json.replaceAll(`"image":"${image}"`, '"image":"copies.test/app:1"')
+  for (const where of ['DaemonSets', 'pods']) {
+    it(`are told of where another mutator changes their names in ${where}`, async () => {
+      if (where === 'pods') {
+        disconnect()
+        disconnect = connect(kube, cluster, alter)
+        start()
+      } else start({}, mutated(kube.client(), alter))
+      await waitUntil('the reason', () => nodesOf(image)?.reason === 'Altered', 10_000)
+      const writes = (): number => kube.requests.filter(({ method }) => method === 'PATCH').length
+      const before = writes()
+      await looks(3)
+      assert.equal(writes(), before)
+      const told = log.lines.filter(({ message }) => message.startsWith('images are not held'))
+      assert.deepEqual(
+        told.map(({ fields }) => fields),
+        [{ images: [image], count: 1, becomes: 'copies.test/app:1' }],
+      )
+    })
+  }
 
   it('get a new copy under a new name when the password changes, and the old one goes', async () => {
     start()
