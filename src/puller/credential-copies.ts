@@ -50,11 +50,9 @@ export class CredentialCopies {
   async read(shards: readonly ObservedShard[], signal: AbortSignal): Promise<void> {
     const { client } = this.#options
     const names = new Set([
-      ...shards.flatMap((shard) => [
-        ...shard.pullSecrets.slice(-1),
-        ...shard.formerSecrets,
-        nextName(shard),
-      ]),
+      ...shards.flatMap((shard) =>
+        [copyOf(shard) ?? [], shard.formerSecrets, nextName(shard)].flat(),
+      ),
       ...this.#copies.map(({ name }) => name),
     ])
     const copies: Copy[] = []
@@ -92,11 +90,12 @@ export class CredentialCopies {
   }
 
   /** Which credential a shard's new pods pull each image with: by reference, its id; '' where that is not known. */
-  heldBy({ members, pullSecrets }: ObservedShard): ReadonlyMap<string, string> {
-    const copy = this.#copies.find(({ name }) => name === pullSecrets.at(-1))
+  heldBy(shard: ObservedShard): ReadonlyMap<string, string> {
+    const named = copyOf(shard)
+    const copy = this.#copies.find(({ name }) => name === named)
     const config = copy === undefined ? undefined : readPullSecret(stored(copy.content))
     return new Map(
-      members.map(({ reference }) => [
+      shard.members.map(({ reference }) => [
         reference,
         credentialsFor(reference, config === undefined ? [] : [config])[0]?.id ?? '',
       ]),
@@ -111,7 +110,7 @@ export class CredentialCopies {
   newName(shard: string, observed: ObservedShard | undefined): string {
     const next = observed === undefined ? undefined : nextName(observed)
     return next === undefined || this.#copies.some(({ name }) => name === next)
-      ? `${shard}-${randomBytes(8).toString('hex')}`
+      ? `${shard}-${randomBytes(suffixDigits / 2).toString('hex')}`
       : next
   }
 
@@ -166,12 +165,32 @@ export class CredentialCopies {
   }
 }
 
+/** Hexadecimal digits at the end of a Secret's name. */
+const suffixDigits = 16
+
+/**
+ * Name of the Secret of kip's that a shard's new pods pull with; undefined: of none. Whatever else another mutator has them name
+ * is not kip's to remove, nor to go by.
+ */
+export function copyOf({
+  name,
+  pullSecrets,
+}: Pick<ObservedShard, 'name' | 'pullSecrets'>): string | undefined {
+  const suffix = (secret: string): string => secret.slice(name.length + 1)
+  return pullSecrets.findLast(
+    (secret) =>
+      secret.startsWith(`${name}-`) &&
+      suffix(secret).length === suffixDigits &&
+      /^[0-9a-f]+$/.test(suffix(secret)),
+  )
+}
+
 /**
  * Name of the Secret that is made first for a shard as it is: who begins to lead finds there what a leader made that ended
  * before it changed the DaemonSet.
  */
 function nextName({ name, uid, generation }: ObservedShard): string {
-  return `${name}-${shortHash(`${uid}/${generation}`, 16)}`
+  return `${name}-${shortHash(`${uid}/${generation}`, suffixDigits)}`
 }
 
 /** A docker configuration as a Secret has it. */

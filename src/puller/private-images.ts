@@ -6,7 +6,7 @@ import type { DaemonSet } from '../kube/types.ts'
 import type { Nodes } from '../state/cached-image.ts'
 import { type Alterations, alteredInPods } from './altered-images.ts'
 import { containerName } from './container-names.ts'
-import { CredentialCopies } from './credential-copies.ts'
+import { CredentialCopies, copyOf } from './credential-copies.ts'
 import { dockerConfigFor } from './credentials.ts'
 import { buildDaemonSet, fingerprintAnnotation, type ObservedShard } from './daemon-set.ts'
 import { capacityOf } from './etcd-budget.ts'
@@ -194,7 +194,7 @@ export class PrivateImages {
   ): Promise<void> {
     const seen = survey(shards, pods)
     for (const shard of shards) {
-      const current = shard.pullSecrets.at(-1)
+      const current = copyOf(shard)
       if (current === undefined || !seen.isRolledOut(shard)) continue
       await this.#copies.removeOthers(shard.name, current, signal)
     }
@@ -231,7 +231,7 @@ export class PrivateImages {
     const secret = found ?? this.#copies.newName(name, observed)
     // The note of what is removed by now stays until there is something else to write.
     const formerSecrets =
-      secret === observed?.pullSecrets.at(-1)
+      observed !== undefined && secret === copyOf(observed)
         ? observed.formerSecrets
         : this.#copies.others(name, secret)
     const shard: Shard = { kind: 'private', index, members: named(members) }

@@ -178,6 +178,21 @@ describe('images that need credentials', () => {
     assert.deepEqual(passwords.sort(), ['new-password', 'old-password'])
   })
 
+  it('keep their copy where another mutator has their pods name a Secret besides', async () => {
+    const append = (json: string): string =>
+      json.replace(/"imagePullSecrets":\[(\{[^}]*\})\]/, '"imagePullSecrets":[$1,{"name":"corp"}]')
+    start({}, mutated(kube.client(), append))
+    await untilHeld()
+    const names = (): string =>
+      copies()
+        .map(({ metadata }) => metadata?.name)
+        .join()
+    const before = names()
+    await looks(4)
+    assert.equal(names(), before)
+    assert.equal(shards()[0]?.metadata?.generation, 1)
+  })
+
   const alter = (json: string): string =>
     json.replaceAll(`"image":"${image}"`, '"image":"copies.test/app:1"')
   for (const where of ['DaemonSets', 'pods']) {
