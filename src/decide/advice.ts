@@ -47,7 +47,7 @@ export const advice: Readonly<Record<ReasonCode, string>> = Object.freeze({
   DigestDiffers:
     'The backup holds another image under the tag of this pin: somebody else wrote there. Delete that tag.',
   MaybePrivate:
-    'kip could not look at the source, which may ask for credentials: the condition `Resolved` says why. Let it (`registries.allow`, `registries.caFile`, the network), or name the image in `IMAGES`. Where no image of `IMAGES` needs `IMAGE_PULL_SECRETS`, leave that empty. At the host of the backup `mirror.pullSecret` counts as one of them. Where every kubelet is 1.35 or later nothing is held back.',
+    'kip could not look at the source, which may ask for credentials: the condition `Resolved` says why. An image that kip reads as anybody may, and cannot copy, is none of these. Let it (`registries.allow`, `registries.caFile`, the network), or name the image in `IMAGES`. Where no image of `IMAGES` needs `IMAGE_PULL_SECRETS`, leave that empty. At the host of the backup `mirror.pullSecret` counts as one of them. Where every kubelet is 1.35 or later nothing is held back.',
   NoDisk:
     'Raise `puller.diskPercent`, give the smallest node a larger disk, or want less: what is used most and costs most to pull is kept.',
   NotVerified:
