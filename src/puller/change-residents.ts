@@ -2,7 +2,7 @@ import { allocate } from './allocation.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import type { Draft } from './draft.ts'
 import { isChangeable, isFor, isMissing, isStuck, isThroughout, type Scene } from './placement.ts'
-import { isResident } from './shard.ts'
+import { isResident, type ResidentKind, type Where } from './shard.ts'
 import type { Wanted } from './wanted.ts'
 
 /**
@@ -27,13 +27,37 @@ export function changeResidents(draft: Draft, promoted: readonly Wanted[]): void
   }
   if (rolling.length > 0) return
   for (const { kind, where, items } of openings) {
-    if (!draft.hasRoom(kind, where)) {
+    if (!draft.hasRoom(kind, where) && !freesPod(draft, kind, where, items)) {
       for (const item of items) if (!isThere(scene, item)) draft.waiting.add(item.reference)
       continue
     }
     draft.create(kind, where, items)
     return
   }
+}
+
+/**
+ * Whether a shard that there is no room for may be made all the same, one pod too many for a while: with what it takes in gone
+ * from there, one fresh shard fewer has room for the rest, and none would ever go without.
+ */
+function freesPod(
+  draft: Draft,
+  kind: ResidentKind,
+  where: Where,
+  items: readonly Wanted[],
+): boolean {
+  const shards = draft.ofKind('fresh', where)
+  const last = shards.at(-1)
+  const onTheirWay = new Set(
+    shards
+      .flatMap(({ members }) =>
+        members.flatMap((one) => draft.scene.wanted.get(one.reference) ?? []),
+      )
+      .filter((item) => !draft.isPlace(item, 'resident')),
+  )
+  const room = draft.capacity('fresh', where) * (shards.length - 1)
+  if (last === undefined || onTheirWay.size <= room) return false
+  return onTheirWay.difference(new Set(items)).size <= room && draft.fits(kind, where, last)
 }
 
 /** Whether some shard has an image for all nodes where it is to be. */

@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { buildDaemonSet } from '../../../src/puller/daemon-set.ts'
+import { named } from '../../../src/puller/draft.ts'
+import type { ShardKind } from '../../../src/puller/shard.ts'
+import type { Wanted } from '../../../src/puller/wanted.ts'
+import { Driver, pullerSettings, want } from './driver.ts'
+import { SimulatedCluster } from './simulated-cluster.ts'
+
+const images = (count: number, prefix = 'r.test/image'): Wanted[] =>
+  Array.from({ length: count }, (_, index) => ({
+    reference: `${prefix}-${String(index).padStart(3, '0')}:1`,
+    bestEffort: false,
+  }))
+const original: Wanted = { reference: 'r.test/original:1', bestEffort: true }
+
+/** A cluster that has such shards already, and a puller that has just started and wants all that they hold. */
+function found(
+  ...shards: readonly (readonly [kind: ShardKind, index: number, items: readonly Wanted[]])[]
+): Driver {
+  const driver = new Driver(new SimulatedCluster(['n1', 'n2']))
+  driver.wanted = want(...shards.flatMap(([, , items]) => items))
+  const options = {
+    namespace: 'kip',
+    settings: pullerSettings,
+    strategy: driver.strategy,
+    owner: undefined,
+  }
+  for (const [kind, index, items] of shards) {
+    driver.cluster.apply(buildDaemonSet({ kind, index, members: named([], items) }, options))
+  }
+  return driver
+}
+
+describe('nodes that have all the pods they may', () => {
+  const first = images(50, 'r.test/first')
+  const second = images(50, 'r.test/second')
+
+  const bad: Wanted = { reference: 'r.test/bad:1', bestEffort: false }
+
+  it('get what two full fresh shards have proven to where it is to stay', () => {
+    const driver = found(['originals', 1, [original]], ['fresh', 1, first], ['fresh', 2, second])
+    const { cluster } = driver
+    driver.settle()
+    assert.deepEqual([...cluster.daemonSets.keys()].sort(), ['kip', 'kip-originals'])
+    assert.equal(cluster.members('kip').length, 100)
+    assert.deepEqual(cluster.losses, [])
+    assert.equal(driver.last?.waiting.size, 0)
+  })
+
+  it('also where these hold original names too, beside an image that fails', () => {
+    const tried = second.map((item, index) => ({ ...item, bestEffort: index % 2 === 0 }))
+    const driver = found(['apart', 1, [bad]], ['fresh', 1, first], ['fresh', 2, tried])
+    const { cluster } = driver
+    cluster.behave = (reference) => (reference === bad.reference ? 'missing' : 'good')
+    let most = 0
+    driver.run(1000, () => {
+      most = Math.max(most, cluster.shardsOn('n1'))
+    })
+    assert.equal(most, 4, 'one more than they may, for a while')
+    assert.deepEqual([...cluster.daemonSets.keys()].sort(), ['kip', 'kip-apart', 'kip-originals'])
+    assert.deepEqual(cluster.losses, [])
+  })
+
+  it('also where the one fresh shard stands beside original names and an image that fails', () => {
+    const driver = found(['originals', 1, [original]], ['apart', 1, [bad]], ['fresh', 1, first])
+    const { cluster } = driver
+    cluster.behave = (reference) => (reference === bad.reference ? 'missing' : 'good')
+    driver.settle()
+    assert.deepEqual([...cluster.daemonSets.keys()].sort(), ['kip', 'kip-apart', 'kip-originals'])
+    assert.deepEqual(cluster.losses, [])
+  })
+})
