@@ -1,10 +1,8 @@
 import type { ObservedShard } from './daemon-set.ts'
-import { capacityOf } from './etcd-budget.ts'
 import { effectiveWhere } from './ground.ts'
 import { type Place, residentKind, type Scene } from './placement.ts'
 import { isResident } from './shard.ts'
 import { shardsFor } from './spread.ts'
-import type { StrategyName } from './strategies/strategies.ts'
 import type { Wanted } from './wanted.ts'
 
 /** How full the shards that are left may be: what comes next must not open another one at once. */
@@ -27,7 +25,7 @@ export interface Compaction {
 export function compactions(
   scene: Scene,
   places: ReadonlyMap<string, Place>,
-  { strategy, podsPerNode }: { readonly strategy: StrategyName; readonly podsPerNode: number },
+  podsPerNode: number,
 ): readonly Compaction[] {
   const { shards, seen, ground, wanted } = scene
   const residents = shards.filter(({ kind }) => isResident(kind))
@@ -49,7 +47,7 @@ export function compactions(
     const last = group.at(-1)
     // Shards made when there were other architectures come in no order of their own.
     if (last === undefined || group.some(({ where }) => where !== last.where)) return []
-    const capacity = capacityOf(last.kind, strategy, scene.nodesAt(last.where ?? ''))
+    const capacity = scene.capacity(last.kind, last.where ?? '')
     const members = group.reduce((sum, shard) => sum + shard.members.length, 0)
     if (group.length <= shardsFor(members, scene.spread)) return []
     if (members > fillFactor * capacity * (group.length - 1)) return []

@@ -1,20 +1,28 @@
 import type { ObservedShard } from './daemon-set.ts'
 import { newestFirst } from './order.ts'
 import { isFor, isMissing, isReleased, type Place, residentKind, type Scene } from './placement.ts'
-import { isResident } from './shard.ts'
+import { isResident, type Where } from './shard.ts'
 import type { Wanted } from './wanted.ts'
+
+/** What shards have room for. */
+export interface Room {
+  isFull(shard: ObservedShard): boolean
+  /** Whether a shard can take in what no shard of a place has yet, or may be made for it. */
+  hasRoomForNew(where: Where): boolean
+}
 
 /** Which images may leave their shards. */
 export class Departures {
   readonly #scene: Scene
   readonly #places: ReadonlyMap<string, Place>
-  /** Repositories with images on their way, and with some that not all nodes have yet, once asked for. */
-  #arriving: ReadonlySet<string> | undefined
-  #lacking: ReadonlySet<string> | undefined
+  readonly #room: Room
+  /** Repositories with images at certain places that are waited for, once asked for. */
+  readonly #awaited = new Map<string, ReadonlySet<string>>()
 
-  constructor(scene: Scene, places: ReadonlyMap<string, Place>) {
+  constructor(scene: Scene, places: ReadonlyMap<string, Place>, room: Room) {
     this.#scene = scene
     this.#places = places
+    this.#room = room
   }
 
   /** References that may leave a shard now: held where they belong, or unwanted for long enough. */
@@ -23,7 +31,7 @@ export class Departures {
     return shard.members.flatMap(({ reference }) => {
       const item = scene.wanted.get(reference)
       if (item === undefined) {
-        const isDue = this.#isReplaced(reference)
+        const isDue = this.#isReplaced(shard, reference)
         return isDue && this.#isUnwantedFor(scene.pace.removeMs, reference) ? [reference] : []
       }
       if (this.#isInVain(shard, reference)) return [reference]
@@ -42,7 +50,7 @@ export class Departures {
     const unwanted = shard.members
       .map(({ reference }) => reference)
       .filter((reference) => !wanted.has(reference))
-      .filter((reference) => this.#isSucceeded(reference))
+      .filter((reference) => this.#isSucceeded(shard, reference))
       .filter((reference) => this.#isUnwantedFor(pace.removeAlongMs, reference))
     return new Set([...this.due(shard), ...unwanted])
   }
@@ -61,24 +69,37 @@ export class Departures {
   }
 
   /** An old version stays until the wanted ones of its repository are where they are to stay. */
-  #isReplaced(reference: string): boolean {
-    this.#arriving ??= this.#repositoriesAt(['fresh', 'proven'])
-    return this.#isLeft(reference, this.#arriving)
+  #isReplaced(shard: ObservedShard, reference: string): boolean {
+    return this.#isLeft(shard, reference, ['fresh', 'proven'])
   }
 
   /** Whether every node has the wanted ones of its repository. */
-  #isSucceeded(reference: string): boolean {
-    this.#lacking ??= this.#repositoriesAt(['fresh'])
-    return this.#isLeft(reference, this.#lacking)
+  #isSucceeded(shard: ObservedShard, reference: string): boolean {
+    return this.#isLeft(shard, reference, ['fresh'])
   }
 
-  #isLeft(reference: string, awaited: ReadonlySet<string>): boolean {
-    return this.#scene.displaced.has(reference) || !awaited.has(repositoryOf(reference))
+  /** Whether none of its repository that are at certain places is waited for. */
+  #isLeft(shard: ObservedShard, reference: string, places: readonly Place[]): boolean {
+    if (this.#scene.displaced.has(reference)) return true
+    // For what finds no room an old version that takes some would wait in vain.
+    const way = this.#room.isFull(shard) ? 'with room' : 'any'
+    const key = `${way} ${places.join(' ')}`
+    const awaited = this.#awaited.get(key) ?? this.#repositoriesAt(places, way)
+    this.#awaited.set(key, awaited)
+    return !awaited.has(repositoryOf(reference))
   }
 
-  #repositoriesAt(places: readonly Place[]): ReadonlySet<string> {
-    const there = [...this.#places].filter(([, place]) => places.includes(place))
-    return new Set(there.map(([reference]) => repositoryOf(reference)))
+  #repositoriesAt(places: readonly Place[], way: 'any' | 'with room'): ReadonlySet<string> {
+    const there = [...this.#places]
+      .filter(([, place]) => places.includes(place))
+      .map(([reference]) => reference)
+    const awaited = way === 'any' ? there : there.filter((reference) => this.#hasRoom(reference))
+    return new Set(awaited.map(repositoryOf))
+  }
+
+  #hasRoom(reference: string): boolean {
+    const { homes, wanted } = this.#scene
+    return homes.has(reference) || this.#room.hasRoomForNew(wanted.get(reference)?.where ?? '')
   }
 
   /** The shard where an image is to be, if one has it already. */

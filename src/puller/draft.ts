@@ -1,8 +1,15 @@
 import { containerName } from './container-names.ts'
 import type { ObservedShard } from './daemon-set.ts'
-import { Departures } from './departures.ts'
-import { capacityOf } from './etcd-budget.ts'
-import { effectiveWhere, includes, isMeant, kindsOf, type NodeKind, reaches } from './ground.ts'
+import { Departures, type Room } from './departures.ts'
+import {
+  effectiveWhere,
+  includes,
+  isMeant,
+  isWithin,
+  kindsOf,
+  type NodeKind,
+  reaches,
+} from './ground.ts'
 import { type Ejections, eject } from './memory.ts'
 import { asMoved, upToDate } from './moved-tags.ts'
 import { isMissing, type Place, residentKind, type Scene } from './placement.ts'
@@ -13,9 +20,9 @@ import {
   type ShardKind,
   shardName,
   sortMembers,
+  standsSideBySide,
   type Where,
 } from './shard.ts'
-import type { StrategyName } from './strategies/strategies.ts'
 import type { Wanted } from './wanted.ts'
 import { partsOf } from './where.ts'
 
@@ -41,7 +48,6 @@ export interface DraftInput {
   readonly taken: ReadonlySet<string>
   /** The puller's DaemonSet name. */
   readonly base: string
-  readonly strategy: StrategyName
   /** Puller pods that a node may have, the second one of a shard that rolls not counted; at least 2. */
   readonly podsPerNode: number
   /** Nodes that pull at the same time when a fresh shard is changed; default: all. */
@@ -53,7 +59,7 @@ export interface DraftInput {
 }
 
 /** The changes of one round, as they come together, and what all of its steps ask. */
-export class Draft {
+export class Draft implements Room {
   readonly scene: Scene
   readonly changes: Change[] = []
   readonly ejections: Map<string, Ejections>
@@ -69,7 +75,7 @@ export class Draft {
     this.#input = input
     this.scene = scene
     this.#places = places
-    this.departures = new Departures(scene, places)
+    this.departures = new Departures(scene, places, this)
     this.ejections = new Map(scene.memory.ejections)
   }
 
@@ -118,7 +124,33 @@ export class Draft {
 
   /** Images that a shard may have there. */
   capacity(kind: ShardKind, where: Where): number {
-    return capacityOf(kind, this.#input.strategy, this.scene.nodesAt(where))
+    return this.scene.capacity(kind, where)
+  }
+
+  /** Shards of a place in which images stand side by side; in those for all nodes what is for some finds room too. */
+  besideAt(where: Where): readonly ObservedShard[] {
+    const widens = where !== '' && isWithin(where, '', this.scene.ground)
+    return (widens ? [where, ''] : [where]).flatMap((place) => [
+      ...this.ofKind('fresh', place),
+      ...this.ofKind('apart', place),
+    ])
+  }
+
+  /** How many more such a shard may take: what fails in it has no container, and stands beside the others. */
+  roomIn({ where = '', members }: ObservedShard, gone: ReadonlySet<string> = new Set()): number {
+    const kept = members.filter(({ reference }) => !gone.has(reference))
+    const failing = kept.filter((member) => this.#fails(member))
+    const most = this.capacity('fresh', where) + failing.length
+    return Math.min(most, this.capacity('apart', where)) - kept.length
+  }
+
+  isFull(shard: ObservedShard): boolean {
+    if (standsSideBySide(shard.kind)) return this.roomIn(shard) <= 0
+    return shard.members.length >= this.capacity(shard.kind, shard.where ?? '')
+  }
+
+  hasRoomForNew(where: Where): boolean {
+    return this.fits('fresh', where) || this.besideAt(where).some((shard) => !this.isFull(shard))
   }
 
   isChanged({ name }: ObservedShard): boolean {
@@ -234,14 +266,16 @@ export class Draft {
    * keep the others waiting for what came with it.
    */
   hurry(shard: ObservedShard): void {
-    const { wanted, nodesAt } = this.scene
     const { nodesAtOnce = Number.POSITIVE_INFINITY } = this.#input
-    if (shard.unpaced === true || nodesAt(shard.where ?? '') <= nodesAtOnce) return
-    const fails = ({ reference }: Member): boolean => {
-      const item = wanted.get(reference)
-      return item !== undefined && this.isPlace(item, 'apart')
+    if (shard.unpaced === true || this.scene.nodesAt(shard.where ?? '') <= nodesAtOnce) return
+    if (shard.members.some((member) => this.#fails(member))) {
+      this.write({ ...shard, unpaced: true }, shard.members, shard)
     }
-    if (shard.members.some(fails)) this.write({ ...shard, unpaced: true }, shard.members, shard)
+  }
+
+  #fails({ reference }: Member): boolean {
+    const item = this.scene.wanted.get(reference)
+    return item !== undefined && this.isPlace(item, 'apart')
   }
 
   deleteWhenEmpty(shard: ObservedShard): void {

@@ -1,6 +1,5 @@
 import type { ObservedShard } from './daemon-set.ts'
 import type { Draft } from './draft.ts'
-import { isWithin } from './ground.ts'
 import { sorted } from './order.ts'
 import { isChangeable, isChangeableInNeed, type Scene } from './placement.ts'
 import type { Where } from './shard.ts'
@@ -24,7 +23,7 @@ export function letIn(draft: Draft, where: Where): void {
       continue
     }
     const gone = draft.departures.along(shard)
-    const room = roomIn(draft, shard, gone)
+    const room = draft.roomIn(shard, gone)
     const candidates = shard === shards[0] ? [...crowding, ...waiting] : waiting
     const entering = candidates.slice(0, Math.max(0, room))
     waiting = waiting.filter((item) => !entering.includes(item))
@@ -54,22 +53,6 @@ function gathered(draft: Draft, where: Where): readonly Wanted[] {
   return now < first + pace.gatherMs ? [] : sorted(fresh)
 }
 
-/** How many more a shard may take: what fails in it has no container, and stands beside the others. */
-function roomIn(
-  draft: Draft,
-  { where = '', members }: ObservedShard,
-  gone: ReadonlySet<string> = new Set(),
-): number {
-  const { wanted } = draft.scene
-  const kept = members.filter(({ reference }) => !gone.has(reference))
-  const failing = kept.filter(({ reference }) => {
-    const item = wanted.get(reference)
-    return item !== undefined && draft.isPlace(item, 'apart')
-  })
-  const most = draft.capacity('fresh', where) + failing.length
-  return Math.min(most, draft.capacity('apart', where)) - kept.length
-}
-
 /** What later fresh shards hold and the first does not: it makes room by moving there. */
 function crowdingOf(scene: Scene, [first, ...others]: readonly ObservedShard[]): readonly Wanted[] {
   const there = new Set(first?.members.map(({ reference }) => reference))
@@ -84,16 +67,10 @@ function crowdingOf(scene: Scene, [first, ...others]: readonly ObservedShard[]):
  * more nodes. All stand side by side there too. Gives those for which that is full, or cannot be changed now.
  */
 function letInElsewhere(draft: Draft, where: Where, waiting: readonly Wanted[]): readonly Wanted[] {
-  const widens = where !== '' && isWithin(where, '', draft.scene.ground)
-  const shards = [
-    ...draft.ofKind('fresh', where),
-    ...draft.ofKind('apart', where),
-    ...(widens ? [...draft.ofKind('fresh', ''), ...draft.ofKind('apart', '')] : []),
-  ]
   let rest = waiting
-  for (const shard of shards) {
+  for (const shard of draft.besideAt(where)) {
     if (draft.isChanged(shard) || !isChangeableInNeed(draft.scene, shard)) continue
-    const room = Math.max(0, roomIn(draft, shard))
+    const room = Math.max(0, draft.roomIn(shard))
     if (room > 0) draft.change(shard, rest.slice(0, room))
     rest = rest.slice(room)
   }

@@ -4,7 +4,7 @@ import type { Memory } from './memory.ts'
 import { nextEjection } from './memory.ts'
 import type { Pace } from './pace.ts'
 import type { PodView } from './pod-view.ts'
-import { isResident, type ResidentKind, type Shard, type Where } from './shard.ts'
+import { isResident, type ResidentKind, type Shard, type ShardKind, type Where } from './shard.ts'
 import type { Survey } from './survey.ts'
 import { holds, type Verdict } from './verdict.ts'
 import type { Wanted } from './wanted.ts'
@@ -29,6 +29,8 @@ export interface Scene {
   readonly spread: number
   /** How many nodes a place means. */
   readonly nodesAt: (where: Where) => number
+  /** Images that a shard may have there. */
+  readonly capacity: (kind: ShardKind, where: Where) => number
   /** Asks for another round at a time. */
   readonly wake: (at: number) => void
 }

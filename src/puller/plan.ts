@@ -2,7 +2,7 @@ import { changeResidents } from './change-residents.ts'
 import { type Compaction, compactions } from './compaction.ts'
 import type { ObservedShard } from './daemon-set.ts'
 import { type Change, Draft, type DraftInput } from './draft.ts'
-import { overEtcd } from './etcd-budget.ts'
+import { capacityOf, overEtcd } from './etcd-budget.ts'
 import {
   effectiveWhere,
   type Ground,
@@ -23,6 +23,7 @@ import { overRoom } from './room.ts'
 import { setApart } from './set-apart.ts'
 import { isResident, type ShardKind, type Where } from './shard.ts'
 import { spreadOf } from './spread.ts'
+import type { StrategyName } from './strategies/strategies.ts'
 import { type Survey, survey } from './survey.ts'
 import type { Wanted } from './wanted.ts'
 
@@ -34,6 +35,9 @@ export interface PlanInput extends DraftInput {
   /** References that are asked for nowhere anew, since something else at the API server changes them; default: none. */
   readonly altered?: ReadonlySet<string>
   readonly pods: Iterable<PodView>
+  readonly strategy: StrategyName
+  /** Images that a shard may have on so many nodes; default: {@link capacityOf}. */
+  readonly capacityOf?: typeof capacityOf
   /** What etcd stores of images that are planned by themselves; default: nothing. */
   readonly besideBytes?: number
   /** Shards that what is held for good is spread over at most, so that nodes pull side by side; default: 1. */
@@ -91,7 +95,9 @@ export function plan(input: PlanInput): Plan {
   const nodesAt = nodeCounts(ground, Math.max(0, ...input.shards.map(({ desired }) => desired)))
   const beyond = overEtcd(askable, held, strategy, nodesAt, input.besideBytes)
   const storable = new Map([...askable].filter(([reference]) => !beyond.has(reference)))
-  const roomless = overRoom({ wanted: storable, held, strategy, podsPerNode, nodesAt, ground })
+  const capacity = (kind: ShardKind, where: Where): number =>
+    (input.capacityOf ?? capacityOf)(kind, strategy, nodesAt(where))
+  const roomless = overRoom({ wanted: storable, held, podsPerNode, capacity, ground })
   const displaced = beyond.union(roomless)
   const wanted = new Map([...askable].filter(([reference]) => !displaced.has(reference)))
   const shards = input.shards
@@ -134,6 +140,7 @@ export function plan(input: PlanInput): Plan {
     ground,
     spread: spreadOf({ shards: input.spread ?? 1, podsPerNode, wanted: wanted.values(), ground }),
     nodesAt,
+    capacity,
     wake,
   }
 
@@ -142,7 +149,7 @@ export function plan(input: PlanInput): Plan {
   const proven = [...wanted.keys()].filter((reference) => places.get(reference) === 'proven')
   const provenSince = since(memory.provenSince, proven, now)
 
-  const idle = compactions(scene, places, { strategy, podsPerNode })
+  const idle = compactions(scene, places, podsPerNode)
   const names = idle.map(({ name }) => name)
   const idleSince = since(memory.idleSince, names, now)
 

@@ -1,8 +1,6 @@
-import { capacityOf } from './etcd-budget.ts'
 import { type Ground, includes, kindsOf } from './ground.ts'
 import { residentKind } from './placement.ts'
-import type { Where } from './shard.ts'
-import type { StrategyName } from './strategies/strategies.ts'
+import type { ShardKind, Where } from './shard.ts'
 import type { Wanted } from './wanted.ts'
 import { byWorth } from './worth.ts'
 
@@ -10,10 +8,9 @@ export interface RoomInput {
   readonly wanted: ReadonlyMap<string, Wanted>
   /** References that shards hold. */
   readonly held: ReadonlySet<string>
-  readonly strategy: StrategyName
   readonly podsPerNode: number
-  /** How many nodes a place means. */
-  readonly nodesAt: (where: Where) => number
+  /** Images that a shard may have there. */
+  readonly capacity: (kind: ShardKind, where: Where) => number
   readonly ground: Ground
 }
 
@@ -25,13 +22,13 @@ export interface RoomInput {
  * there is no more room for elsewhere.
  */
 export function overRoom(input: RoomInput): ReadonlySet<string> {
-  const { wanted, held, strategy, podsPerNode, nodesAt, ground } = input
+  const { wanted, held, podsPerNode, capacity, ground } = input
   const residents = podsPerNode - 1
   /** By kind and place: images that a shard takes. */
   const capacities = new Map<string, number>()
   const shardsOf = (key: string, count: number): number =>
     Math.ceil(count / (capacities.get(key) ?? 1))
-  const beside = capacityOf('fresh', strategy, nodesAt(''))
+  const beside = capacity('fresh', '')
   const out = new Set<string>()
   if (wanted.size <= beside) return out
   // Those that take few pods have what they have room for of what all others hold.
@@ -45,9 +42,7 @@ export function overRoom(input: RoomInput): ReadonlySet<string> {
   for (const item of byWorth(wanted, held)) {
     const { reference, where = '' } = item
     const key = `${residentKind(item)}/${where}`
-    if (!capacities.has(key)) {
-      capacities.set(key, capacityOf('holding', strategy, nodesAt(where)))
-    }
+    if (!capacities.has(key)) capacities.set(key, capacity('holding', where))
     const there = nodes.filter(({ kind }) => includes(where, kind))
     const fits = there.every(({ counts }) => {
       let shards = shardsOf(key, (counts.get(key) ?? 0) + 1)

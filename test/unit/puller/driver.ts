@@ -7,6 +7,7 @@ import {
   type ObservedShard,
   readDaemonSet,
 } from '../../../src/puller/daemon-set.ts'
+import { capacityOf } from '../../../src/puller/etcd-budget.ts'
 import { groundOf } from '../../../src/puller/ground.ts'
 import { blank, countWritten } from '../../../src/puller/memory.ts'
 import { defaultPace, type Pace } from '../../../src/puller/pace.ts'
@@ -88,6 +89,8 @@ export class Driver {
   pace: Pace = defaultPace
   /** Shards that what is held for good is spread over. */
   spread = 1
+  /** Images that a shard may have. */
+  capacityOf: typeof capacityOf = capacityOf
   last: Plan | undefined
   /** Called for every change before it is written; false loses the write and all after it of the round. */
   allow: (change: Change) => boolean = () => true
@@ -156,6 +159,7 @@ export class Driver {
       base: this.settings.daemonSetName,
       strategy: this.strategy,
       podsPerNode: this.settings.podsPerNode,
+      capacityOf: this.capacityOf,
       spread: this.spread,
       nodesAtOnce: this.settings.nodesAtOnce,
       firstOn: (reference) => this.before.get(reference) ?? [],

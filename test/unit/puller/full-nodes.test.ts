@@ -70,4 +70,21 @@ describe('nodes that have all the pods they may', () => {
     assert.deepEqual([...cluster.daemonSets.keys()].sort(), ['kip', 'kip-apart', 'kip-originals'])
     assert.deepEqual(cluster.losses, [])
   })
+
+  it('give new versions the room of the old ones where no shard has any left', () => {
+    const driver = new Driver(new SimulatedCluster(['n1']))
+    driver.settings = { ...pullerSettings, podsPerNode: 2 }
+    driver.capacityOf = () => 5
+    const versions = (updated: number): string[] =>
+      images(10).map(({ reference }, index) =>
+        index < updated ? reference.replace(/1$/, '2') : reference,
+      )
+    driver.wanted = want(...versions(0))
+    driver.run(100)
+    assert.equal(driver.last?.waiting.size, 0)
+    driver.wanted = want(...versions(7))
+    driver.run(400)
+    assert.deepEqual([...(driver.last?.waiting ?? [])], [])
+    for (const reference of versions(7)) assert.ok(driver.cluster.isHeld('n1', reference))
+  })
 })

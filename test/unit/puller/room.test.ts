@@ -43,11 +43,12 @@ const many = (count: number, more: Partial<Wanted> = {}, from = 0): readonly Wan
   Array.from({ length: count }, (_, index) => image(from + index, more))
 const set = (...items: readonly Wanted[]): ReadonlyMap<string, Wanted> =>
   new Map(items.map((item) => [item.reference, item]))
-/** How many find no room, under `sleep`: 50 a shard, of whatever kind. */
+const capacity = () => 50
+/** How many find no room, with 50 a shard, of whatever kind. */
 const over = (items: readonly Wanted[], podsPerNode = 3, ground = unknownGround) =>
   overRoom({
-    ...{ wanted: set(...items), held: nobody, strategy: 'sleep', podsPerNode, ground },
-    nodesAt: () => 3,
+    ...{ wanted: set(...items), held: nobody, podsPerNode, ground },
+    capacity,
   })
 
 describe('overRoom', () => {
@@ -94,9 +95,8 @@ describe('overRoom', () => {
           overRoom({
             wanted,
             held,
-            strategy: 'sleep',
             podsPerNode,
-            nodesAt: () => 3,
+            capacity,
             ground: mixed,
           })
         const out = look(nobody)
