@@ -145,8 +145,11 @@ export class Draft implements Room {
   }
 
   isFull(shard: ObservedShard): boolean {
-    if (standsSideBySide(shard.kind)) return this.roomIn(shard) <= 0
-    return shard.members.length >= this.capacity(shard.kind, shard.where ?? '')
+    const { kind, where = '', members } = shard
+    if (!standsSideBySide(kind)) return members.length >= this.capacity(kind, where)
+    // What has gone on leaves as soon as something else comes.
+    const gone = members.filter((member) => this.#places.get(member.reference) === 'resident')
+    return this.roomIn(shard, new Set(gone.map(({ reference }) => reference))) <= 0
   }
 
   hasRoomForNew(where: Where): boolean {

@@ -70,7 +70,7 @@ function letInElsewhere(draft: Draft, where: Where, waiting: readonly Wanted[]):
   let rest = waiting
   for (const shard of draft.besideAt(where)) {
     if (draft.isChanged(shard) || !isChangeableInNeed(draft.scene, shard)) continue
-    const room = Math.max(0, draft.roomIn(shard))
+    const room = Math.max(0, draft.roomIn(shard, draft.departures.along(shard)))
     if (room > 0) draft.change(shard, rest.slice(0, room))
     rest = rest.slice(room)
   }

@@ -87,4 +87,20 @@ describe('nodes that have all the pods they may', () => {
     assert.deepEqual([...(driver.last?.waiting ?? [])], [])
     for (const reference of versions(7)) assert.ok(driver.cluster.isHeld('n1', reference))
   })
+
+  it('take in what is for some of them as soon as what has gone on makes room beside the rest', () => {
+    const driver = new Driver(new SimulatedCluster(['n1']))
+    const { cluster } = driver
+    cluster.addNode('a1', 'arm64')
+    driver.settings = { ...pullerSettings, podsPerNode: 2 }
+    driver.capacityOf = () => 3
+    const [amd, arm] = ['r.test/amd:1', 'r.test/arm:1']
+    driver.platforms.set(amd, ['linux/amd64'])
+    driver.platforms.set(arm, ['linux/arm64'])
+    driver.wanted = want('r.test/a:1', 'r.test/b:1', amd, arm)
+    driver.run(200)
+    assert.ok(cluster.isHeld('n1', amd))
+    assert.ok(cluster.isHeld('a1', arm))
+    assert.equal(driver.last?.waiting.size, 0)
+  })
 })
