@@ -37,8 +37,8 @@ export function changeResidents(draft: Draft, promoted: readonly Wanted[]): void
 }
 
 /**
- * Whether a shard that there is no room for may be made all the same, one pod too many for a while: with what it takes in gone
- * from there, one fresh shard fewer has room for the rest, and none would ever go without.
+ * Whether a shard that there is no room for may be made all the same, one pod too many for a while: where all that is on its
+ * way is full, and one fresh shard fewer has room for what is left there. Else nothing would ever move again.
  */
 function freesPod(
   draft: Draft,
@@ -48,16 +48,11 @@ function freesPod(
 ): boolean {
   const shards = draft.ofKind('fresh', where)
   const last = shards.at(-1)
-  const onTheirWay = new Set(
-    shards
-      .flatMap(({ members }) =>
-        members.flatMap((one) => draft.scene.wanted.get(one.reference) ?? []),
-      )
-      .filter((item) => !draft.isPlace(item, 'resident')),
-  )
+  if (last === undefined || !shards.every((shard) => draft.isFull(shard))) return false
+  const left = new Set(shards.flatMap((shard) => draft.onTheirWay(shard)))
+  for (const item of items) left.delete(item)
   const room = draft.capacity('fresh', where) * (shards.length - 1)
-  if (last === undefined || onTheirWay.size <= room) return false
-  return onTheirWay.difference(new Set(items)).size <= room && draft.fits(kind, where, last)
+  return left.size <= room && draft.fits(kind, where, [last])
 }
 
 /** Whether some shard has an image for all nodes where it is to be. */

@@ -1,6 +1,15 @@
 import type { ObservedShard } from './daemon-set.ts'
+import { effectiveWhere } from './ground.ts'
 import { newestFirst } from './order.ts'
-import { isFor, isMissing, isReleased, type Place, residentKind, type Scene } from './placement.ts'
+import {
+  isFor,
+  isMissing,
+  isReleased,
+  isThroughout,
+  type Place,
+  residentKind,
+  type Scene,
+} from './placement.ts'
 import { isResident, type Where } from './shard.ts'
 import type { Wanted } from './wanted.ts'
 
@@ -113,14 +122,26 @@ export class Departures {
       case 'apart':
         return (
           homes.filter(({ kind }) => kind === 'apart').toSorted(newestFirst)[0] ??
-          homes.find(({ kind }) => kind === 'fresh')
+          this.#freshHome(item)
         )
       case 'fresh':
       case 'proven':
-        return homes.find(({ kind }) => kind === 'fresh')
+        return this.#freshHome(item)
       default:
         return undefined
     }
+  }
+
+  /** The fresh shard that it is beside others in: one for all nodes comes before one for its own, which it leaves for room. */
+  #freshHome(item: Wanted): ObservedShard | undefined {
+    const { homes, ground } = this.#scene
+    const fresh = (homes.get(item.reference) ?? []).filter(
+      (home) => home.kind === 'fresh' && !isMissing(home) && isThroughout(ground, home, item),
+    )
+    return (
+      fresh.find(({ where = '' }) => effectiveWhere(where, ground) === '') ??
+      fresh.find((home) => isFor(this.#scene, home, item))
+    )
   }
 }
 

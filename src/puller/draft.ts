@@ -96,7 +96,7 @@ export class Draft implements Room {
   /** Whether something that finds no room would have it without this shard. */
   isInTheWay(shard: ObservedShard): boolean {
     return this.#crowded.some(
-      ({ kind, where }) => !this.fits(kind, where) && this.fits(kind, where, shard),
+      ({ kind, where }) => !this.fits(kind, where) && this.fits(kind, where, [shard]),
     )
   }
 
@@ -152,6 +152,13 @@ export class Draft implements Room {
     return this.roomIn(shard, new Set(gone.map(({ reference }) => reference))) <= 0
   }
 
+  /** What a shard has that is wanted, and not where it is to stay. */
+  onTheirWay({ members }: ObservedShard): readonly Wanted[] {
+    return members
+      .flatMap(({ reference }) => this.scene.wanted.get(reference) ?? [])
+      .filter((item) => !this.isPlace(item, 'resident'))
+  }
+
   hasRoomForNew(where: Where): boolean {
     return this.fits('fresh', where) || this.besideAt(where).some((shard) => !this.isFull(shard))
   }
@@ -169,9 +176,9 @@ export class Draft implements Room {
    * its way takes the last one from the other: without both, no image could ever get where it is to stay. So a second shard
    * on the way is made only beside what is still to be made to hold for good; tags that moved make way by themselves.
    *
-   * @param without a shard that is not counted
+   * @param without shards that are not counted
    */
-  fits(kind: ShardKind, where: Where, without?: ObservedShard): boolean {
+  fits(kind: ShardKind, where: Where, without: readonly Shard[] = []): boolean {
     const { shards, ground } = this.scene
     const { podsPerNode } = this.#input
     const coming = this.changes.filter(({ action, observed }) => action === 'apply' && !observed)
@@ -185,7 +192,7 @@ export class Draft implements Room {
     // Nodes that take few pods have the first shard alone: where there are no others, a second one would be nowhere.
     if (reached.length === 0 && ground.cramped.alone) return false
     return reached.every((one) => {
-      const there = all.filter((shard) => shard !== without && reaches(shard, one, ground))
+      const there = all.filter((shard) => !without.includes(shard) && reaches(shard, one, ground))
       const alike = there.filter((shard) => isResident(shard.kind) === isResident(kind))
       const waits = !isResident(kind) && kind !== 'refresh'
       const taken = there.length + (waits ? this.#residentsToCome(one, there) : 0)

@@ -1,8 +1,9 @@
 import type { ObservedShard } from './daemon-set.ts'
 import type { Draft } from './draft.ts'
+import { isWithin } from './ground.ts'
 import { sorted } from './order.ts'
-import { isChangeable, isChangeableInNeed, type Scene } from './placement.ts'
-import type { Where } from './shard.ts'
+import { isChangeable, isChangeableInNeed, residentKind, type Scene } from './placement.ts'
+import { isResident, type Where } from './shard.ts'
 import type { Wanted } from './wanted.ts'
 
 /** Shards of images on their way: two, so that what comes while one is pulling need not wait for it. */
@@ -39,7 +40,9 @@ export function letIn(draft: Draft, where: Where): void {
     draft.create('fresh', where, entering, draft.firstOf(where, entering))
     return
   }
-  for (const { reference } of letInElsewhere(draft, where, waiting)) draft.waiting.add(reference)
+  const elsewhere = letInElsewhere(draft, where, waiting)
+  const rest = elsewhere.length === 0 ? [] : letInTogether(draft, where, elsewhere)
+  for (const { reference } of rest) draft.waiting.add(reference)
 }
 
 /** New images, once the first of them has waited for those that come with it. */
@@ -75,4 +78,37 @@ function letInElsewhere(draft: Draft, where: Where, waiting: readonly Wanted[]):
     rest = rest.slice(room)
   }
   return rest
+}
+
+/**
+ * Where the last pod is that of what only some nodes are to have, and which can be held for good nowhere: it goes on in one
+ * shard for all nodes, with what waits, and that is one pod too many till it has. Gives those for which that is full.
+ */
+function letInTogether(draft: Draft, where: Where, waiting: readonly Wanted[]): readonly Wanted[] {
+  const { shards, ground } = draft.scene
+  if (draft.ofKind('fresh', '').length > 0 || !isWithin(where, '', ground)) return waiting
+  const stranded = shards.filter((shard) => isStranded(draft, shard))
+  if (stranded.length === 0 || !draft.fits('fresh', '', stranded)) return waiting
+  const moving = stranded.flatMap((shard) => draft.onTheirWay(shard))
+  const entering = [...moving, ...waiting].slice(0, draft.capacity('fresh', ''))
+  if (entering.length > moving.length) draft.create('fresh', '', entering)
+  return waiting.filter((item) => !entering.includes(item))
+}
+
+/** Whether a shard of some nodes has what will stay there, since all that nodes may hold for good is taken. */
+function isStranded(draft: Draft, shard: ObservedShard): boolean {
+  const { shards, ground } = draft.scene
+  const { kind, where = '' } = shard
+  if (kind !== 'fresh' || where === '' || !isWithin(where, '', ground)) return false
+  const others = shards.filter((one) => !isResident(one.kind))
+  return draft.onTheirWay(shard).every((item) => {
+    if (draft.isPlace(item, 'apart')) return true
+    const home = residentKind(item)
+    const place = item.where ?? ''
+    return (
+      draft.isPlace(item, 'proven') &&
+      draft.ofKind(home, place).every((one) => draft.isFull(one)) &&
+      !draft.fits(home, place, others)
+    )
+  })
 }

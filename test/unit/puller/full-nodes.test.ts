@@ -54,11 +54,12 @@ describe('nodes that have all the pods they may', () => {
     const { cluster } = driver
     cluster.behave = (reference) => (reference === bad.reference ? 'missing' : 'good')
     let most = 0
-    driver.run(1000, () => {
+    driver.run(500, () => {
       most = Math.max(most, cluster.shardsOn('n1'))
     })
     assert.equal(most, 4, 'one more than they may, for a while')
-    assert.deepEqual([...cluster.daemonSets.keys()].sort(), ['kip', 'kip-apart', 'kip-originals'])
+    assert.deepEqual([...cluster.daemonSets.keys()].sort(), ['kip', 'kip-apart', 'kip-fresh'])
+    assert.equal(cluster.members('kip').length, 75)
     assert.deepEqual(cluster.losses, [])
   })
 
@@ -103,4 +104,27 @@ describe('nodes that have all the pods they may', () => {
     assert.ok(cluster.isHeld('a1', arm))
     assert.equal(driver.last?.waiting.size, 0)
   })
+
+  for (const behaviour of ['good', 'missing'] as const) {
+    it(`keep nobody waiting for an image of one architecture that is ${behaviour} and has the last pod`, () => {
+      const driver = new Driver(new SimulatedCluster(['n1', 'n2']))
+      const { cluster } = driver
+      cluster.addNode('a1', 'arm64')
+      const [amd, late] = ['r.test/amd:1', 'r.test/late:1']
+      driver.platforms.set(amd, ['linux/amd64'])
+      cluster.behave = (reference, node) =>
+        reference !== amd ? 'good' : node === 'a1' ? 'missing' : behaviour
+      driver.wanted = want('r.test/a:1', original)
+      driver.settle()
+      driver.wanted = want('r.test/a:1', original, amd)
+      driver.settle()
+      driver.wanted = want('r.test/a:1', original, amd, late)
+      driver.settle()
+      for (const node of cluster.nodes.keys()) assert.ok(cluster.isHeld(node, late), node)
+      assert.equal(cluster.isHeld('n1', amd), behaviour === 'good')
+      assert.ok(cluster.shardsOn('n1') <= 3)
+      assert.equal(driver.last?.waiting.size, 0)
+      assert.deepEqual(cluster.losses, [])
+    })
+  }
 })
