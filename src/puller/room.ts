@@ -19,7 +19,7 @@ export interface RoomInput {
  * stay: those worth least. One that is held is among them when something else is worth more, and makes way for it. Pure.
  *
  * On a node all pods but one hold for good, each images of one kind and place; that one has what is on its way, and what
- * there is no more room for elsewhere.
+ * there is no more room for elsewhere. The latter leaves one place to the former, or nothing new would ever come to a node.
  */
 export function overRoom(input: RoomInput): ReadonlySet<string> {
   const { wanted, held, podsPerNode, capacity, ground } = input
@@ -28,7 +28,7 @@ export function overRoom(input: RoomInput): ReadonlySet<string> {
   const capacities = new Map<string, number>()
   const shardsOf = (key: string, count: number): number =>
     Math.ceil(count / (capacities.get(key) ?? 1))
-  const beside = capacity('fresh', '')
+  const beside = capacity('fresh', '') - 1
   const out = new Set<string>()
   if (wanted.size <= beside) return out
   // Those that take few pods have what they have room for of what all others hold.

@@ -77,9 +77,7 @@ describe('nodes that have all the pods they may', () => {
     driver.settings = { ...pullerSettings, podsPerNode: 2 }
     driver.capacityOf = () => 5
     const versions = (updated: number): string[] =>
-      images(10).map(({ reference }, index) =>
-        index < updated ? reference.replace(/1$/, '2') : reference,
-      )
+      Array.from({ length: 9 }, (_, index) => `r.test/one:${index}.${index < updated ? 2 : 1}`)
     driver.wanted = want(...versions(0))
     driver.run(100)
     assert.equal(driver.last?.waiting.size, 0)
@@ -87,6 +85,19 @@ describe('nodes that have all the pods they may', () => {
     driver.run(400)
     assert.deepEqual([...(driver.last?.waiting ?? [])], [])
     for (const reference of versions(7)) assert.ok(driver.cluster.isHeld('n1', reference))
+  })
+
+  it('take in what is new though all else on its way has nowhere to go', () => {
+    const driver = new Driver(new SimulatedCluster(['n1']))
+    driver.settings = { ...pullerSettings, podsPerNode: 2 }
+    driver.capacityOf = () => 3
+    const originals = images(3).map((item) => ({ ...item, bestEffort: true }))
+    driver.wanted = want('r.test/a:1', ...originals)
+    driver.run(200)
+    driver.wanted = want('r.test/a:1', ...originals, 'r.test/new:1')
+    driver.run(200)
+    assert.ok(driver.cluster.isHeld('n1', 'r.test/new:1'))
+    assert.deepEqual([...(driver.last?.waiting ?? [])], [originals[2]?.reference])
   })
 
   it('take in what is for some of them as soon as what has gone on makes room beside the rest', () => {
