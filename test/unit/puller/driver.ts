@@ -92,6 +92,8 @@ export class Driver {
   /** Images that a shard may have. */
   capacityOf: typeof capacityOf = capacityOf
   last: Plan | undefined
+  /** What was wanted in the last round, with where it is to be. */
+  placed: ReadonlyMap<string, Wanted> = new Map()
   /** Called for every change before it is written; false loses the write and all after it of the round. */
   allow: (change: Change) => boolean = () => true
   seconds = 0
@@ -178,6 +180,7 @@ export class Driver {
       this.#memory = countWritten(this.#memory, next.bytes.get(change) ?? 0, this.seconds * 1000)
     }
     this.last = next
+    this.placed = wanted
     this.cluster.tick()
     this.seconds += 1
     return next
