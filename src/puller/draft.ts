@@ -174,7 +174,8 @@ export class Draft implements Room {
   /**
    * Whether one more shard may be made there. Nodes may have so many pods, and neither what holds for good nor what is on
    * its way takes the last one from the other: without both, no image could ever get where it is to stay. So a second shard
-   * on the way is made only beside what is still to be made to hold for good; tags that moved make way by themselves.
+   * on the way is made only beside what is still to be made to hold for good, unless all that is new goes on to what is made;
+   * tags that moved make way by themselves.
    *
    * @param without shards that are not counted
    */
@@ -191,12 +192,24 @@ export class Draft implements Room {
     const reached = kindsOf(ground).filter((one) => reaches(made, one, ground))
     // Nodes that take few pods have the first shard alone: where there are no others, a second one would be nowhere.
     if (reached.length === 0 && ground.cramped.alone) return false
+    const passes = kind === 'fresh' && this.#goesOn(where)
     return reached.every((one) => {
       const there = all.filter((shard) => !without.includes(shard) && reaches(shard, one, ground))
       const alike = there.filter((shard) => isResident(shard.kind) === isResident(kind))
-      const waits = !isResident(kind) && kind !== 'refresh'
+      const waits = !isResident(kind) && kind !== 'refresh' && !passes
       const taken = there.length + (waits ? this.#residentsToCome(one, there) : 0)
       return taken < podsPerNode && alike.length < podsPerNode - 1
+    })
+  }
+
+  /** Whether all that is new there has room in shards that hold for good already. */
+  #goesOn(where: Where): boolean {
+    const { newSince } = this.scene.memory
+    const wanted = this.wantedAt(where)
+    const coming = wanted.filter(({ reference }) => newSince.has(reference)).map(residentKind)
+    return [...new Set(coming)].every((kind) => {
+      const alike = wanted.filter((item) => residentKind(item) === kind)
+      return alike.length <= this.capacity(kind, where) * this.ofKind(kind, where).length
     })
   }
 

@@ -66,6 +66,30 @@ describe('the way of an image', () => {
     assert.deepEqual(driver.cluster.writes, ['kip-fresh', 'kip-fresh-2'])
   })
 
+  for (const bestEffort of [true, false]) {
+    const which = bestEffort ? 'the first original name' : 'the first image of one architecture'
+    it(`asks at once for what goes to a shard that is there, while ${which} is slow to pull`, () => {
+      const slow = { reference: 'r.test/slow:1', bestEffort }
+      const driver = start(2, 'r.test/a:1')
+      driver.cluster.addNode('a1', 'arm64')
+      driver.cluster.pullTicks = (reference) => (reference === slow.reference ? 100 : 1)
+      if (!bestEffort) driver.platforms.set(slow.reference, ['linux/amd64'])
+      driver.settle()
+      driver.wanted = want('r.test/a:1', slow)
+      driver.run(10)
+      driver.wanted = want('r.test/a:1', slow, 'r.test/quick:1')
+      driver.run(10)
+      assert.ok(heldEverywhere(driver, 'r.test/quick:1'))
+      assert.ok(!driver.cluster.isHeld('n1', slow.reference))
+      driver.run(400, ({ seen }) => assert.ok(seen.shards.length <= 3))
+      assert.ok(driver.cluster.isHeld('n1', slow.reference))
+      assert.deepEqual([...driver.cluster.daemonSets.keys()].sort(), [
+        'kip',
+        bestEffort ? 'kip-originals' : 'kip-amd64',
+      ])
+    })
+  }
+
   describe('with two nodes that may pull at once', () => {
     const pulling = (driver: Driver, reference: string): number =>
       driver.cluster
