@@ -38,21 +38,30 @@ export class WantedInTargets {
   }
 
   /** Takes in what became of an image, or of a selection that gave none. */
-  outcome({ source, target }: CopyPair, { status }: Outcome): void {
+  outcome(pair: CopyPair, { status }: Outcome): void {
+    const { source, target } = pair
+    const failed = status === 'failed' || status === 'stopped'
+    const isImage = source.tag !== undefined || source.digest !== undefined
+    if (failed && !isImage) this.#unknown(pair)
     // What is copied on from there is wanted there.
     if (source.tag !== undefined) this.#all.get(this.#key(source))?.tags.add(source.tag)
     const wanted = this.#all.get(this.#key(target))
     if (wanted === undefined) return
-    const failed = status === 'failed' || status === 'stopped'
     if (failed) wanted.arrived = false
     if (target.tag !== undefined) wanted.tags.add(target.tag)
-    else if (failed) wanted.known = false
   }
 
   /** Takes in that of a selection by age. */
-  dated({ target }: CopyPair, { selected }: Dated): void {
-    const wanted = this.#all.get(this.#key(target))
-    if (wanted !== undefined && selected === 0) wanted.known = false
+  dated(pair: CopyPair, { selected }: Dated): void {
+    if (selected === 0) this.#unknown(pair)
+  }
+
+  /** What a selection would have brought from one to the other may be wanted in both. */
+  #unknown({ source, target }: CopyPair): void {
+    for (const place of [source, target]) {
+      const wanted = this.#all.get(this.#key(place))
+      if (wanted !== undefined) wanted.known = false
+    }
   }
 
   #key({ registry, repository }: ImageReference): string {

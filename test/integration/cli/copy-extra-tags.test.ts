@@ -240,6 +240,36 @@ describe('extra tags', { timeout: 120_000 }, () => {
     assert.deepEqual(await it.tags(), ['old', 'v1'])
   })
 
+  const notSelected = {
+    'could not be listed': 'tags=*',
+    'are none of those that are asked for': 'tags=none*',
+    'are none of them new enough': 'tags=* created-since=2w',
+  }
+  for (const [why, words] of Object.entries(notSelected))
+    test(`stay where the tags to be copied on from there ${why}`, async () => {
+      await using it = await world()
+      const old = sampleImage({ layers: [noise('x', 10)], created: '2020-01-01T00:00:00Z' })
+      await it.target.client.push(old, 'app', 'old')
+      await it.source.client.push(old, 'app', 'v1')
+      it.target.repository('app').tags.set('v1', old.digest)
+      let lists = 0
+      it.target.interceptor = ({ url = '' }, response) => {
+        if (words !== 'tags=*' || !url.includes('/tags/list')) return false
+        lists += 1
+        if (lists > 1) return false
+        fail(response, 403, 'DENIED')
+        return true
+      }
+      const on = `${it.to} ${it.target.host}/next ${words}`
+      const run = await it.deleting(`${it.from} ${it.to} tags=v1`, on)
+      const told = objects(run).filter(({ type }) => type === 'extra-tag')
+      assert.match(
+        String(told.find(({ target }) => target === it.to)?.message),
+        /not known which tags are wanted/,
+      )
+      assert.ok((await it.tags()).includes('old'))
+    })
+
   test('stay when the run is stopped before', async () => {
     await using it = await world()
     const asked = Promise.withResolvers<void>()
