@@ -243,6 +243,18 @@ describe('a second run', () => {
     assert.ok(denied.length <= 64, `${denied.length} of ${others.length} blobs were asked for`)
   })
 
+  test('sends what the target fails to mount, though it fails each time', async () => {
+    await run('first')
+    target.interceptor = ({ url = '' }, response) => {
+      if (!url.includes('from=first')) return false
+      fail(response, 500, 'UNKNOWN')
+      return true
+    }
+    const { blobs } = await run('second')
+    requireWhole('second')
+    assert.equal(blobs, 3)
+  })
+
   test('into a repository that has the blobs asks that one', async () => {
     await run('first')
     await run('second')

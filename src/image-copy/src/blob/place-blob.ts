@@ -86,7 +86,7 @@ async function bring(parts: PlaceBlobParts): Promise<BlobOutcome> {
   const hint = holder === undefined ? known.hintFor(target.name) : undefined
   const from = holder ?? hint
   if (from !== undefined && endpoint.learned.mount !== 'broken') {
-    const session = await mount(target, blob, from, context)
+    const session = await mount(target, blob, { from, isHint: hint !== undefined }, context)
     if (session === undefined) return 'mounted'
     if (hint !== undefined) known.missed(hint, session === 'failed')
     if (session !== 'failed') {
@@ -149,7 +149,7 @@ async function inSlots<T>(
 async function mount(
   target: Repository,
   blob: Descriptor,
-  from: string,
+  { from, isHint }: { readonly from: string; readonly isHint: boolean },
   context: Context,
 ): Promise<UploadSession | undefined | 'failed'> {
   const { learned } = target.write.endpoint
@@ -158,7 +158,11 @@ async function mount(
     if (session === undefined) learned.mount = 'works'
     return session
   } catch (error) {
-    if (context.signal.aborted || !isAnswer(error)) throw error
+    if (context.signal.aborted) throw error
+    // Some registries break over a repository that is gone, and no later run would be told better.
+    if (isHint && error instanceof RegistryError && error.status !== undefined && error.retryable)
+      return 'failed'
+    if (!isAnswer(error)) throw error
     // Without leave to read there, or a repository to mount into, the mount is refused as a whole; that says nothing about
     // other repositories.
     if (!ofRepository.has(error.status)) learned.mount = 'broken'
