@@ -1,4 +1,12 @@
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  fsyncSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname } from 'node:path'
 
 /**
@@ -6,9 +14,13 @@ import { dirname } from 'node:path'
  *
  * @param path its name; a link of that name is replaced, and not followed
  * @param mode permissions, less those that the umask takes away
- * @throws Error of the system's call that failed; then the file is as it was
+ * @throws Error of the system's call that failed, or when the name is a device's or a pipe's; then the file is as it was
  */
 export function replaceFile(path: string, text: string, mode: number): void {
+  // In place of /dev/null, root would leave a file.
+  const there = statSync(path, { throwIfNoEntry: false })
+  if (there !== undefined && !there.isFile() && !there.isDirectory())
+    throw new Error(`${path} is a device or a pipe: give a file`)
   // In a container each process may have the same number. No reader of a directory takes this ending for its own.
   const beside = `${path}.${process.pid}-${Date.now()}.tmp`
   const file = openSync(beside, 'wx', mode)
