@@ -75,6 +75,7 @@ async function copyAll(args: CopyArguments, invocation: Invocation): Promise<num
       ...run,
       platforms: args.platforms,
       onFailure: tell,
+      onSelected: (entry, tags) => extraTags?.wanted.selected(entry, tags),
       onDated: (pair, dated) => {
         extraTags?.wanted.dated(pair, dated)
         reporter.dated(pair, dated)

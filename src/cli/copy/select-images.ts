@@ -16,6 +16,8 @@ export interface SelectImagesOptions extends DatingOptions {
   readonly concurrency: number
   /** Told of each repository of which nothing is copied for want of its tags, and of each image. */
   readonly onFailure: (pair: CopyPair, outcome: Outcome) => void
+  /** Told of the tags that an entry selects, those too that are left to another. */
+  readonly onSelected: (entry: CopyEntry, tags: readonly string[]) => void
 }
 
 /** Images to copy. */
@@ -45,7 +47,9 @@ export async function selectImages(
   let images = entries.length - selecting.length
   for (const entry of selecting) {
     const others = taken.get(targetOf(entry))
-    const tags = (found.get(entry) ?? []).filter((tag) => !others?.has(tag))
+    const selected = found.get(entry) ?? []
+    options.onSelected(entry, selected)
+    const tags = selected.filter((tag) => !others?.has(tag))
     for (const tag of tags) others?.add(tag)
     found.set(entry, tags)
     images += tags.length

@@ -37,6 +37,15 @@ export class WantedInTargets {
     return [...this.#all.values()]
   }
 
+  /** Takes in what an entry selects. */
+  selected({ source, target }: CopyPair, tags: readonly string[]): void {
+    // What is copied on from there is wanted there, also where another entry brings its like to the target.
+    for (const place of [source, target]) {
+      const wanted = this.#all.get(this.#key(place))
+      if (wanted !== undefined) for (const tag of tags) wanted.tags.add(tag)
+    }
+  }
+
   /** Takes in what became of an image, or of a selection that gave none. */
   outcome(pair: CopyPair, { status }: Outcome): void {
     const { source, target } = pair

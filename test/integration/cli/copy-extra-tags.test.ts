@@ -240,6 +240,19 @@ describe('extra tags', { timeout: 120_000 }, () => {
     assert.deepEqual(await it.tags(), ['old', 'v1'])
   })
 
+  test('are none that are to be copied on from there, though another line brings their like', async () => {
+    await using it = await world()
+    const next = `${it.target.host}/next`
+    const run = await it.deleting(
+      `${it.from} ${it.to} tags=v*`,
+      `${it.to} ${next} tags=*`,
+      `${it.from}:v1 ${next}:old`,
+    )
+    assert.equal(run.code, 0, run.stderr)
+    assert.deepEqual(extras(run), [])
+    assert.deepEqual(await it.tags(), ['old', 'v1', 'v2'])
+  })
+
   const notSelected = {
     'could not be listed': 'tags=*',
     'are none of those that are asked for': 'tags=none*',
