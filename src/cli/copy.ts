@@ -1,6 +1,7 @@
 import {
   type CopyEvent,
   type CopyOptions,
+  type Counters,
   copyImage,
   createRegistryClient,
   openMetrics,
@@ -90,7 +91,7 @@ async function copyAll(args: CopyArguments, invocation: Invocation): Promise<num
     // The client is not closed: its idle connections keep no process alive, and the process's end closes them at once.
     reporter.end()
     known?.save()
-    isWritten = writeMetrics(client, args, invocation)
+    isWritten = writeMetrics({ ...client.counters(), images: tally.images() }, args, invocation)
   }
   const extra = extraTags?.summary()
   const images = tally.summary(process.uptime() - started)
@@ -100,14 +101,14 @@ async function copyAll(args: CopyArguments, invocation: Invocation): Promise<num
 
 /** @returns whether all that was asked for is written; else it was told why not */
 function writeMetrics(
-  client: RegistryClient,
+  counters: Counters,
   { metricsFile }: CopyArguments,
   { complain }: Invocation,
 ): boolean {
   if (metricsFile === undefined) return true
   try {
     // For whoever collects them, who is another user.
-    replaceFile(metricsFile, openMetrics(client.counters(), 'kip_copy'), 0o666)
+    replaceFile(metricsFile, openMetrics(counters, 'kip_copy'), 0o666)
     return true
   } catch (error) {
     complain(`kip copy: --metrics-file ${metricsFile}: ${(error as Error).message}`)

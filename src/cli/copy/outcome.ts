@@ -1,4 +1,4 @@
-import { formatReference } from '@containers/image-copy'
+import { type Counters, formatReference } from '@containers/image-copy'
 import type { ExtraSummary } from './extra-outcome.ts'
 import type { Failure } from './failure.ts'
 import type { CopyPair } from './items.ts'
@@ -43,6 +43,12 @@ export class Tally {
   add(outcome: Outcome): void {
     this.#counts[outcome.status] += 1
     if ('bytes' in outcome) this.#bytes += outcome.bytes
+  }
+
+  /** The same for metrics, where a plan is no copy. A client knows of no selection that failed, nor of what was not begun. */
+  images(): Counters['images'] {
+    const { copied, present, failed, stopped } = this.#counts
+    return { done: copied + present, failed, stopped }
   }
 
   summary(seconds: number): Summary {

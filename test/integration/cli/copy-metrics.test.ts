@@ -72,6 +72,15 @@ describe('kip copy --metrics-file', { timeout: 120_000 }, () => {
     assert.equal((await stat(file)).mode & 0o777, 0o666 & ~process.umask())
   })
 
+  test('tells of a selection that came to nothing as of an image that failed', async () => {
+    const list = ['a/b', 'absent'].map((it) => `${source.host}/${it} ${target.host}/${it} tags=*\n`)
+    const run = await kip(['--from-file', '-'], list.join(''))
+    assert.equal(run.code, 1)
+    const told = await samples()
+    assert.equal(told.get('kip_copy_images_total{result="done"}'), 1)
+    assert.equal(told.get('kip_copy_images_total{result="failed"}'), 1)
+  })
+
   test('replaces what stood there and leaves nothing beside it', async () => {
     const other = join(folder, 'other')
     await writeFile(other, 'untouched')
