@@ -243,17 +243,19 @@ describe('a second run', () => {
     assert.ok(denied.length <= 64, `${denied.length} of ${others.length} blobs were asked for`)
   })
 
-  test('sends what the target fails to mount, though it fails each time', async () => {
-    await run('first')
-    target.interceptor = ({ url = '' }, response) => {
-      if (!url.includes('from=first')) return false
-      fail(response, 500, 'UNKNOWN')
-      return true
-    }
-    const { blobs } = await run('second')
-    requireWhole('second')
-    assert.equal(blobs, 3)
-  })
+  for (const how of ['fails', 'takes too long'])
+    test(`sends what the target ${how} to mount, at each try`, async () => {
+      await run('first')
+      target.interceptor = ({ url = '' }, response) => {
+        if (!url.includes('from=first')) return false
+        if (how === 'fails') fail(response, 500, 'UNKNOWN')
+        return true
+      }
+      const retry = { attempts: 2, baseMs: 1, maxMs: 2 }
+      const { blobs } = await run('second', { retry, timeouts: { requestMs: 1000 } })
+      requireWhole('second')
+      assert.equal(blobs, 3)
+    })
 
   test('into a repository that has the blobs asks that one', async () => {
     await run('first')

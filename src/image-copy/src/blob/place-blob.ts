@@ -159,15 +159,19 @@ async function mount(
     return session
   } catch (error) {
     if (context.signal.aborted) throw error
-    // Some registries break over a repository that is gone, and no later run would be told better.
-    if (isHint && error instanceof RegistryError && error.status !== undefined && error.retryable)
-      return 'failed'
+    // Some registries break over a repository that is gone, or take too long, and no later run would be told better.
+    if (isHint && isPassing(error)) return 'failed'
     if (!isAnswer(error)) throw error
     // Without leave to read there, or a repository to mount into, the mount is refused as a whole; that says nothing about
     // other repositories.
     if (!ofRepository.has(error.status)) learned.mount = 'broken'
     return 'failed'
   }
+}
+
+/** Whether a registry that can be reached failed in a way that may pass, and did not. */
+function isPassing(error: unknown): boolean {
+  return error instanceof RegistryError && error.retryable && error.code !== 'COPY_UNREACHABLE'
 }
 
 /** Whether a failure is what the registry says to what it was asked: what passes, or that it is not reached, is not. */
