@@ -153,6 +153,8 @@ export function parseCopyArguments(argv: readonly string[]): CopyArguments {
   }
   const knownFile = writtenFile(values, 'known', faults)
   const metricsFile = writtenFile(values, 'metrics-file', faults)
+  if (knownFile !== undefined && knownFile === metricsFile)
+    faults.push('--known and --metrics-file: give each a file of its own')
   const hosts = parseHostArguments(values, faults)
   for (const host of values['foreign-layers'] ?? []) {
     if (isRegistryHost(host)) continue

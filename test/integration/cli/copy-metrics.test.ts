@@ -100,6 +100,13 @@ describe('kip copy --metrics-file', { timeout: 120_000 }, () => {
     assert.deepEqual(await readdir(folder), ['kip_copy.prom'])
   })
 
+  test('wants a file that does not have to remember layers too', async () => {
+    const run = await kip(['--known', file, ...pair()])
+    assert.equal(run.code, 2)
+    assert.match(run.stderr, /--known and --metrics-file: give each a file of its own/)
+    assert.deepEqual(await readdir(folder), [])
+  })
+
   for (const wrong of ['', '-'])
     test(`wants a file and not ${JSON.stringify(wrong)}`, async () => {
       const run = await kipCopy(['--metrics-file', wrong, ...pair()])
