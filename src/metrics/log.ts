@@ -70,5 +70,6 @@ export function standardOutput(onFault: (error: Error) => void = () => {}): Dest
     if (!isTold) onFault(error)
     isTold = true
   })
-  return output
+  // A flush, which comes with a fatal line, would wait for room for ever; what can be written has been.
+  return { write: (line) => output.write(line) }
 }

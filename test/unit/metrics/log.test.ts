@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { type StdioOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
 import { describe, it } from 'node:test'
@@ -98,25 +98,42 @@ describe('createLog', () => {
   })
 })
 
+/** Runs a program whose standard output is on a full disk; gives what it says on standard error, and its exit code. */
+async function runOnFullDisk(program: string): Promise<readonly [string, number | null]> {
+  const module = new URL('../../../src/metrics/log.ts', import.meta.url).href
+  const imports = `import { createLog, standardOutput } from ${JSON.stringify(module)}\n`
+  const flags = ['--input-type=module-typescript', '-e', imports + program]
+  const full = openSync('/dev/full', 'w')
+  const stdio: StdioOptions = ['ignore', full, 'pipe']
+  // One that never ends has no exit code.
+  const child = spawn(process.execPath, flags, { stdio, timeout: 60_000, killSignal: 'SIGKILL' })
+  let said = ''
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    said += text
+  })
+  const [code] = await once(child, 'close')
+  closeSync(full)
+  return [said, code]
+}
+
 describe('standard output', () => {
   it('that is on a full disk ends no program, and is told of once', async () => {
-    const module = new URL('../../../src/metrics/log.ts', import.meta.url).href
-    const program = `
-      import { createLog, standardOutput } from ${JSON.stringify(module)}
+    const ended = await runOnFullDisk(`
       const log = createLog({ level: 'info' }, standardOutput(({ code }) => console.error(code)))
       for (let line = 0; line < 20_000; line++) log.info({ line, text: 'x'.repeat(1_000) }, 'said')
       const { rss } = process.memoryUsage()
       console.error(rss < 400e6 ? 'goes on' : rss)
-    `
-    const flags = ['--input-type=module-typescript', '-e', program]
-    const full = openSync('/dev/full', 'w')
-    const child = spawn(process.execPath, flags, { stdio: ['ignore', full, 'pipe'] })
-    let said = ''
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      said += text
-    })
-    const [code] = await once(child, 'close')
-    closeSync(full)
-    assert.deepEqual([said, code], ['ENOSPC\ngoes on\n', 0])
+    `)
+    assert.deepEqual(ended, ['ENOSPC\ngoes on\n', 0])
+  })
+
+  it('that is on a full disk does not keep a program that crashes from its end', async () => {
+    const ended = await runOnFullDisk(`
+      const log = createLog({ level: 'info' }, standardOutput())
+      log.info({}, 'begins')
+      log.fatal({}, 'ends')
+      process.exit(1)
+    `)
+    assert.deepEqual(ended, ['', 1])
   })
 })
