@@ -98,7 +98,8 @@ export function isExcluded(
   return excludedByName(settings).has(namespace) || standingOf(metadata, requirements) !== 'open'
 }
 
-function excludedByName({
+/** Names that are left out whatever their namespaces bear. */
+export function excludedByName({
   namespace,
   discovery,
 }: ExclusionsOptions['settings']): ReadonlySet<string> {

@@ -84,7 +84,8 @@ function aboveOf(
   return scheduled === undefined ? undefined : { kind: 'CronJob', name: scheduled }
 }
 
-function groupOf({ apiVersion }: OwnerReference): string {
+/** API group of an owner; empty: the core group. */
+export function groupOf({ apiVersion }: OwnerReference): string {
   const slash = apiVersion.indexOf('/')
   return slash < 0 ? '' : apiVersion.slice(0, slash)
 }

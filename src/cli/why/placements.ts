@@ -1,25 +1,17 @@
 import type { Settings } from '../../config/settings.ts'
 import type { Placement } from '../../decide/rewrite.ts'
-import type { KubeClient } from '../../kube/client.ts'
+import { allWorkloadKinds } from '../../images/templates.ts'
+import type { KubeClient, KubeRequest } from '../../kube/client.ts'
 import { isNotFound, KubeApiError } from '../../kube/errors.ts'
 import { type ResourcePath, resourcePath } from '../../kube/resource.ts'
-import type { KubeObject, ObjectMeta, OwnerReference, Pod } from '../../kube/types.ts'
-import { isExcluded } from '../../state/exclusions.ts'
+import type { KubeList, KubeObject, ObjectMeta, OwnerReference, Pod } from '../../kube/types.ts'
+import { excludedByName, isExcluded } from '../../state/exclusions.ts'
+import { groupOf } from '../../state/flagged-workloads.ts'
 import { ignoreFlag, isIgnored } from '../../state/flags.ts'
 import { readOwners, objectName as stoppedOwners } from '../../state/stopped-owners.ts'
 
 /** The API server's mark of a mirror pod, its picture of a static pod. */
 const mirrorPodAnnotation = 'kubernetes.io/config.mirror'
-
-/** Kinds that bear the flag for the pods of what they own, or for their own. */
-const workloads: Readonly<Record<string, Omit<ResourcePath, 'namespace'>>> = {
-  ReplicaSet: { group: 'apps', version: 'v1', plural: 'replicasets' },
-  Deployment: { group: 'apps', version: 'v1', plural: 'deployments' },
-  StatefulSet: { group: 'apps', version: 'v1', plural: 'statefulsets' },
-  DaemonSet: { group: 'apps', version: 'v1', plural: 'daemonsets' },
-  Job: { group: 'batch', version: 'v1', plural: 'jobs' },
-  CronJob: { group: 'batch', version: 'v1', plural: 'cronjobs' },
-}
 
 export interface PlacementsOptions {
   readonly client: KubeClient
@@ -63,6 +55,7 @@ export class Placements {
 
   async #read(namespace: string): Promise<Placement> {
     const { settings } = this.#options
+    if (excludedByName(settings).has(namespace)) return { namespace, excluded: true }
     const namespaces = { group: '', version: 'v1', plural: 'namespaces' }
     const found = await this.#get(namespaces, namespace)
     const excluded = found !== 'refused' && isExcluded(namespace, found?.metadata, settings)
@@ -73,15 +66,27 @@ export class Placements {
     const { pullSecret } = this.#options.settings.mirror
     if (pullSecret === '') return false
     const secrets = { group: '', version: 'v1', plural: 'secrets', namespace }
-    const found = await this.#get(secrets, pullSecret, metadataOnly)
+    // As kip itself asks, whose rights are to list what has this one name.
+    const found = await this.#ask<KubeList<KubeObject>>(
+      {
+        ...{ path: resourcePath(secrets), accept: metadataOnly },
+        query: { fieldSelector: `metadata.name=${pullSecret}` },
+      },
+      `secrets ${pullSecret} in ${namespace}`,
+    )
     // One that is being deleted goes before the pod's image is pulled.
-    return found === undefined || (found !== 'refused' && isLeaving(found))
+    return found !== 'refused' && found?.items?.some((secret) => !isLeaving(secret)) !== true
   }
 
   async #isFlagged(owner: OwnerReference | undefined, namespace: string): Promise<boolean> {
-    const kind = owner && workloads[owner.kind]
-    if (owner === undefined || kind === undefined) return false
-    const found = await this.#get({ ...kind, namespace }, owner.name)
+    if (owner === undefined) return false
+    const group = groupOf(owner)
+    const kind = allWorkloadKinds(this.#options.settings.discovery.templates).find(
+      (one) => one.kind === owner.kind && one.group === group,
+    )
+    if (kind === undefined) return false
+    const { version, plural } = kind
+    const found = await this.#get({ group, version, plural, namespace }, owner.name)
     if (found === 'refused' || found === undefined) return false
     if (found.metadata?.labels?.[ignoreFlag] === 'true') return true
     return await this.#isFlagged(controllerOf(found.metadata), namespace)
@@ -98,30 +103,31 @@ export class Placements {
     return stopped !== undefined && stopped.untilMs > now
   }
 
-  async #get(
-    resource: ResourcePath,
-    name: string,
-    accept?: string,
-  ): Promise<KubeObject | 'refused' | undefined> {
+  async #get(resource: ResourcePath, name: string): Promise<KubeObject | 'refused' | undefined> {
+    const { plural, namespace = '' } = resource
+    const where = namespace === '' ? '' : ` in ${namespace}`
+    return await this.#ask({ path: resourcePath(resource, name) }, `${plural} ${name}${where}`)
+  }
+
+  /** @param what is asked for, as it is told where that is refused */
+  async #ask<T extends object = KubeObject>(
+    request: Pick<KubeRequest, 'path' | 'query' | 'accept'>,
+    what: string,
+  ): Promise<T | 'refused' | undefined> {
     const { client, signal } = this.#options
     try {
-      const path = resourcePath(resource, name)
-      return await client.request({ method: 'GET', path, signal, ...(accept && { accept }) })
+      return await client.request<T>({ method: 'GET', ...request, signal })
     } catch (error) {
       if (isNotFound(error)) return undefined
       if (!(error instanceof KubeApiError && error.status === 403)) throw error
-      const { plural, namespace = '' } = resource
-      const where = namespace === '' ? '' : ` in ${namespace}`
-      this.#notes.add(
-        `you may not read ${plural} ${name}${where}, which is taken to hinder nothing`,
-      )
+      this.#notes.add(`you may not read ${what}, which is taken to hinder nothing`)
       return 'refused'
     }
   }
 }
 
 /** A Secret's content is nobody's business here. */
-const metadataOnly = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1'
+const metadataOnly = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1'
 
 const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 

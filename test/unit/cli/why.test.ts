@@ -212,9 +212,23 @@ describe('kip why IMAGE', () => {
     const secret = { name: 'opens', namespace: 'shop' }
     put(core('secrets', 'shop'), { metadata: secret })
     assert.deepEqual((await report(nginx)).images[0]?.lacks, [])
-    const asked = kube.requests.filter(({ path }) => path.endsWith('/secrets/opens'))
+    const asked = kube.requests.filter(({ path }) => path.includes('/secrets'))
     assert.equal(asked.length, 2)
-    for (const { headers } of asked) assert.match(headers.accept ?? '', /as=PartialObjectMetadata/)
+    for (const { headers } of asked) {
+      assert.match(headers.accept ?? '', /as=PartialObjectMetadataList/)
+    }
+  })
+
+  test("misses no pull secret by kip's own rights, which are to list that one name", async () => {
+    deploy({ KIP_MIRROR_REGISTRY: 'backup.test', KIP_MIRROR_PULL_SECRET: 'opens' })
+    know()
+    put(core('secrets', 'shop'), { metadata: { name: 'other', namespace: 'shop' } })
+    kube.fault = ({ path, query }) =>
+      path.includes('/secrets') && query.fieldSelector !== 'metadata.name=opens'
+        ? { status: 403, reason: 'Forbidden' }
+        : undefined
+    const { images, notes } = await report(nginx)
+    assert.deepEqual([images[0]?.lacks, notes], [['NoPullSecret'], []])
   })
 
   test('says what the caller may not read', async () => {
@@ -224,6 +238,16 @@ describe('kip why IMAGE', () => {
     const { code, text } = await ask(nginx)
     assert.equal(code, 0, text)
     assert.match(text, /^note: you may not read namespaces shop/m)
+  })
+
+  test('knows kube-system to be excluded without reading it', async () => {
+    const owners = [{ kind: 'DaemonSet', namespace: 'kube-system', name: 'proxy' }]
+    const counts = { pods: 2, workloads: 1, namespaces: 1 }
+    know({ usage: { wanted: ['Listed'], ...counts, owners, firstSeen: '2027-01-01T00:00:00Z' } })
+    kube.fault = ({ path }) =>
+      path.endsWith('/namespaces/kube-system') ? { status: 403, reason: 'Forbidden' } : undefined
+    const { images, notes } = await report(nginx)
+    assert.deepEqual([images[0]?.newPods[0]?.code, notes], ['NamespaceExcluded', []])
   })
 })
 
@@ -258,6 +282,41 @@ describe('kip why NAMESPACE/POD', () => {
     assert.equal(await codeOf(), 'OptedOut')
     put(core('namespaces'), { metadata: { name: 'shop', labels } })
     assert.equal(await codeOf(), 'NamespaceExcluded')
+  })
+
+  test('looks for the flag on every kind that kip knows, and on no namesake of another group', async () => {
+    const templates = [{ group: 'argoproj.io', version: 'v1', kind: 'Rollout', plural: 'rollouts' }]
+    deploy({
+      KIP_MIRROR_REGISTRY: 'backup.test',
+      KIP_DISCOVERY_TEMPLATES: JSON.stringify(templates),
+    })
+    know()
+    const labels = { 'images.kip/ignore': 'true' }
+    const flagged = { metadata: { name: 'web', namespace: 'shop', labels } }
+    put({ group: 'argoproj.io', version: 'v1', plural: 'rollouts', namespace: 'shop' }, flagged)
+    put({ group: 'batch', version: 'v1', plural: 'jobs', namespace: 'shop' }, flagged)
+    put(core('replicationcontrollers', 'shop'), flagged)
+    const codes = new Map<string, string | undefined>()
+    for (const [apiVersion, kind] of [
+      ['argoproj.io/v1', 'Rollout'],
+      ['v1', 'ReplicationController'],
+      ['batch/v1', 'Job'],
+      ['batch.volcano.sh/v1alpha1', 'Job'],
+    ] as const) {
+      const ownerReferences = [{ apiVersion, kind, name: 'web', uid: 'web', controller: true }]
+      put(core('pods', 'shop'), {
+        metadata: { name: 'web-1-x', namespace: 'shop', ownerReferences },
+        spec: { containers: [{ name: 'web', image: 'nginx:1' }] },
+      })
+      const { images } = await report('shop/web-1-x')
+      codes.set(`${apiVersion} ${kind}`, images[0]?.newPods[0]?.code)
+    }
+    assert.deepEqual(Object.fromEntries(codes), {
+      'argoproj.io/v1 Rollout': 'OptedOut',
+      'v1 ReplicationController': 'OptedOut',
+      'batch/v1 Job': 'OptedOut',
+      'batch.volcano.sh/v1alpha1 Job': 'Rewritten',
+    })
   })
 
   test('finds nothing lacking where kip is to know nothing', async () => {
