@@ -1,5 +1,7 @@
+import { isMultiCluster } from '../config/checks.ts'
 import { ConfigError } from '../config/errors.ts'
 import { loadSettings } from '../config/load.ts'
+import type { Settings } from '../config/settings.ts'
 import { connectCluster } from '../kube/connect.ts'
 import { KubeApiError, KubeConfigError } from '../kube/errors.ts'
 import { UsageError } from './errors.ts'
@@ -41,6 +43,7 @@ async function ask(args: WhyArguments, invocation: Invocation): Promise<WhyRepor
     const place = { namespace, deployment, config }
     const deployed = await deployedSettings({ client, ...place, readFile, signal })
     const name = `deployment ${namespace}/${deployment}`
+    refuseListAlone(deployed ?? own)
     return await reportOn({
       ...{ client, subject, now: Date.now(), signal },
       settings: deployed ?? own,
@@ -49,6 +52,15 @@ async function ask(args: WhyArguments, invocation: Invocation): Promise<WhyRepor
   } finally {
     await client.close()
   }
+}
+
+/** Where the static list is all that there is, nothing is decided, and CachedImages may be left from another time. */
+function refuseListAlone({ discovery, multiCluster }: Settings): void {
+  const why =
+    (isMultiCluster(multiCluster) && 'it runs in the multi-cluster mode') ||
+    (discovery.enabled === 'false' && 'discovery.enabled is false')
+  if (!why) return
+  throw new ConfigError([`kip holds the list IMAGES and does nothing else, since ${why}`])
 }
 
 /** @throws what is none of the reasons for which nothing can be told */

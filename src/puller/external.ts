@@ -1,4 +1,4 @@
-import type { Settings } from '../config/settings.ts'
+import { externalSettings } from '../decide/external-puller.ts'
 import { applyObject, getObject } from '../kube/apply.ts'
 import { type Clock, sleep, systemClock } from '../kube/clock.ts'
 import { KubeApiError } from '../kube/errors.ts'
@@ -105,7 +105,8 @@ class Term {
       return retryMs
     }
     const now = this.#now()
-    const set = wantedSet({ store, settings: pulledBy(map, settings), mapping, now })
+    const held = externalSettings(settings, map.data ?? {})
+    const set = wantedSet({ store, settings: held, mapping, now })
     const images = externalImages(set.references.values())
     this.#tellLeftOut(images)
     // KIP does not start without an image.
@@ -189,15 +190,5 @@ class Term {
         { count: leftOut.length, images: leftOut.slice(0, 10) },
         'more images than a variable holds; these are left out',
       )
-  }
-}
-
-/** The settings, with the pull secrets that KIP's pods have, which are none of kip's. */
-function pulledBy(map: ConfigMap, settings: Settings): Settings {
-  const imagePullSecrets = (map.data?.IMAGE_PULL_SECRETS ?? '').split(';').filter(Boolean)
-  return {
-    ...settings,
-    mirror: { ...settings.mirror, pullSecret: '' },
-    puller: { ...settings.puller, imagePullSecrets },
   }
 }

@@ -1,9 +1,11 @@
 import type { Settings } from '../../config/settings.ts'
 import { advice } from '../../decide/advice.ts'
+import type { CacheVerdict } from '../../decide/cache.ts'
 import type { ReasonCode, Verdict } from '../../decide/codes.ts'
 import { decide } from '../../decide/decide.ts'
+import { type ExternalData, externalSettings } from '../../decide/external-puller.ts'
 import type { Placement, RewriteVerdict } from '../../decide/rewrite.ts'
-import { createMapping } from '../../images/mapping.ts'
+import { createMapping, type Mapping } from '../../images/mapping.ts'
 import type { Condition, ImageState, NodeFailure, Usage } from '../../state/cached-image.ts'
 
 /** One answer, and what to do about it where it hinders something. */
@@ -44,6 +46,8 @@ export interface ExplainInput {
   readonly reference: string
   readonly image: ImageState | undefined
   readonly settings: Settings
+  /** Of the puller that holds images in kip's place; absent: kip does. */
+  readonly external?: ExternalData | undefined
   /** Where pods that name it stand; empty: anywhere. */
   readonly placements: readonly Placement[]
   /** Milliseconds since the epoch. */
@@ -67,15 +71,13 @@ const sourceReasons: Readonly<Record<string, ReasonCode>> = {
 export function explain(input: ExplainInput): Explanation {
   const { image, settings, now } = input
   const mapping = createMapping(settings.mirror)
-  // Whether kubelets check who uses what is known to the puller, whose word it is then.
-  const kubeletsCheck = image?.nodes?.reason !== 'MaybePrivate'
-  const asked = { reference: input.reference, image, mapping, settings, now, kubeletsCheck }
+  const asked = { reference: input.reference, image, mapping, settings, now }
   const verdicts = (input.placements.length === 0 ? [{}] : input.placements).map((placement) => ({
     namespace: placement.namespace,
     verdict: decide({ ...asked, placement }).rewrite,
   }))
-  const { mirror, cache } = decide(asked)
-  const holds = settings.puller.enabled
+  const { mirror } = decide(asked)
+  const cache = settings.puller.enabled ? cacheOf(input, mapping) : undefined
   return {
     reference: image?.reference ?? input.reference,
     ...(image && { object: image.name }),
@@ -83,12 +85,24 @@ export function explain(input: ExplainInput): Explanation {
     conditions: (image?.conditions ?? []).map(toldCondition),
     failures: image?.nodes?.failures ?? [],
     mirror: told(mirror),
-    ...(holds && {
+    ...(cache && {
       cache: { ...told(cache), references: cache.references.map(({ reference }) => reference) },
     }),
     newPods: grouped(verdicts),
-    lacks: isOutside(input) ? [] : lacksOf({ image, verdicts, mirror, ...(holds && { cache }) }),
+    lacks: isOutside(input) ? [] : lacksOf(input, { verdicts, mirror, cache }),
   }
+}
+
+function cacheOf(input: ExplainInput, mapping: Mapping): CacheVerdict {
+  const { reference, image, settings, external, now } = input
+  const asked = { reference, image, mapping, now }
+  if (external === undefined) {
+    // Whether kubelets check who uses what is known to the puller, whose word it is then.
+    const kubeletsCheck = image?.nodes?.reason !== 'MaybePrivate'
+    return decide({ ...asked, settings, kubeletsCheck }).cache
+  }
+  const { cache } = decide({ ...asked, settings: externalSettings(settings, external) })
+  return { ...cache, references: cache.references.filter(({ bestEffort }) => !bestEffort) }
 }
 
 /** Whether kip is to know nothing of it: all that name it are left out. */
@@ -127,19 +141,25 @@ function grouped(verdicts: readonly Placed[]): readonly NewPods[] {
   })
 }
 
-function lacksOf({
-  image,
-  verdicts,
-  mirror,
-  cache,
-}: {
-  readonly image: ImageState | undefined
+interface Verdicts {
   readonly verdicts: readonly Placed[]
   readonly mirror: Verdict
-  readonly cache?: Verdict
-}): readonly string[] {
-  const known = new Set<string>(image?.conditions.map(({ type }) => type))
-  const wrong = (image?.conditions ?? []).flatMap(({ type, status, reason }) =>
+  readonly cache: Verdict | undefined
+}
+
+function lacksOf(
+  { image, settings, external }: ExplainInput,
+  { verdicts, mirror, cache }: Verdicts,
+): readonly string[] {
+  // Nobody takes back what a part said that has been turned off since, and another puller says nothing.
+  const tellsCached = cache !== undefined && external === undefined
+  const told = (image?.conditions ?? []).filter(
+    ({ type }) =>
+      (type !== 'Cached' || tellsCached) &&
+      (type !== 'Mirrored' || settings.mirror.registry !== ''),
+  )
+  const known = new Set<string>(told.map(({ type }) => type))
+  const wrong = told.flatMap(({ type, status, reason }) =>
     (status === 'True') === (type === 'Duplicate') ? `${type}: ${reason}` : [],
   )
   const pods = verdicts.flatMap(({ verdict: { act, code } }) =>
@@ -150,7 +170,7 @@ function lacksOf({
       ...(image === undefined ? ['UnknownImage'] : []),
       ...wrong,
       ...(mirror.act && !known.has('Mirrored') ? ['Mirrored: NotMirrored'] : []),
-      ...(cache?.act && !known.has('Cached') ? ['Cached: not told yet'] : []),
+      ...(tellsCached && cache.act && !known.has('Cached') ? ['Cached: not told yet'] : []),
       ...pods,
     ]),
   ]

@@ -1,5 +1,6 @@
 import { formatReference, parseReference } from '@containers/image-copy'
 import type { Settings } from '../../config/settings.ts'
+import type { ExternalData } from '../../decide/external-puller.ts'
 import { createMapping } from '../../images/mapping.ts'
 import { isCopyOf, originalKey, originalsAnnotation } from '../../images/originals.ts'
 import { imagesOf } from '../../images/walker.ts'
@@ -7,7 +8,7 @@ import { readTexts } from '../../kube/annotations.ts'
 import { getObject } from '../../kube/apply.ts'
 import type { KubeClient } from '../../kube/client.ts'
 import { KubeApiError } from '../../kube/errors.ts'
-import type { Pod } from '../../kube/types.ts'
+import type { KubeObject, Pod } from '../../kube/types.ts'
 import { UsageError } from '../errors.ts'
 import { type Explanation, explain } from './explain.ts'
 import { KnownImages } from './known-images.ts'
@@ -40,6 +41,10 @@ export interface ReportOptions {
   readonly signal: AbortSignal
 }
 
+type ConfigMap = KubeObject & { readonly data?: ExternalData | null }
+
+type Asked = ReportOptions & { readonly external: ExternalData | undefined }
+
 /**
  * Tells of an image, or of each image of a pod.
  *
@@ -49,14 +54,30 @@ export async function reportOn(options: ReportOptions): Promise<WhyReport> {
   const { settingsOf, subject } = options
   const placements = new Placements(options)
   const pod = await findPod(options)
+  const { external, notes } = await otherPuller(options)
+  const asked = { ...options, external }
   const images =
     pod === undefined
-      ? [await imageReport(options, placements)]
-      : await podReport(pod, options, placements)
+      ? [await imageReport(asked, placements)]
+      : await podReport(pod, asked, placements)
   return {
     ...(pod && { pod: subject }),
-    ...{ settingsOf, images, notes: placements.notes },
+    ...{ settingsOf, images, notes: [...placements.notes, ...notes] },
   }
+}
+
+/** What the puller goes by that holds images in kip's place, where one does. */
+async function otherPuller({ client, settings, signal }: ReportOptions): Promise<{
+  readonly external: ExternalData | undefined
+  readonly notes: readonly string[]
+}> {
+  const { enabled, mode, externalNamespace, externalConfigMap: name } = settings.puller
+  if (!enabled || mode !== 'external') return { external: undefined, notes: [] }
+  const namespace = externalNamespace || settings.namespace
+  const maps = { group: '', version: 'v1', plural: 'configmaps', namespace }
+  const map = await getObject<ConfigMap>(client, maps, name, { signal })
+  const missing = `there is no ConfigMap ${namespace}/${name}, by which the puller there is told what to hold`
+  return { external: map?.data ?? {}, notes: map === undefined ? [missing] : [] }
 }
 
 /** Only names of namespace and pod, which a reference with a tag, a digest or a registry's host never is. */
@@ -76,7 +97,7 @@ async function findPod({ client, subject, signal }: ReportOptions): Promise<Pod 
 }
 
 async function imageReport(
-  { client, settings, subject, now, signal }: ReportOptions,
+  { client, settings, external, subject, now, signal }: Asked,
   placements: Placements,
 ): Promise<Explanation> {
   const reference = normalised(subject)
@@ -87,14 +108,14 @@ async function imageReport(
   const namespaces = new Set(image?.usage?.owners.map(({ namespace }) => namespace))
   return explain({
     // A copy is told of as what it is a copy of.
-    ...{ reference: image?.reference ?? reference, image, settings, now },
+    ...{ reference: image?.reference ?? reference, image, settings, external, now },
     placements: await Promise.all([...namespaces].map((namespace) => placements.of(namespace))),
   })
 }
 
 async function podReport(
   pod: Pod,
-  { client, settings, subject, now, signal }: ReportOptions,
+  { client, settings, external, subject, now, signal }: Asked,
   placements: Placements,
 ): Promise<WhyReport['images']> {
   const namespace = pod.metadata?.namespace ?? subject.split('/', 1)[0] ?? ''
@@ -118,7 +139,7 @@ async function podReport(
       return {
         container: originalKey(use),
         now: isCopy ? ('copy' as const) : ('own' as const),
-        ...explain({ reference, image, settings, now, placements: [placed] }),
+        ...explain({ reference, image, settings, external, now, placements: [placed] }),
       }
     }),
   )

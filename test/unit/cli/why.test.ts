@@ -240,6 +240,39 @@ describe('kip why IMAGE', () => {
     assert.match(text, /^note: you may not read namespaces shop/m)
   })
 
+  test('of what another puller holds tells by its pull secrets and its list, and misses no word of nodes', async () => {
+    deploy({ KIP_MIRROR_REGISTRY: 'backup.test', PULLER: 'external', KIP_MIRROR_PULL_SECRET: 'x' })
+    put(core('secrets', 'shop'), { metadata: { name: 'x', namespace: 'shop' } })
+    const theirs = { name: 'k8s-image-puller', namespace }
+    put(core('configmaps', namespace), { metadata: theirs, data: { IMAGES: 'a=a:1' } })
+    const stale = condition('Cached', 'False', 'ErrImagePull')
+    know({ nodes: undefined, conditions: [condition('Mirrored', 'True', 'Verified'), stale] })
+    const { code, images } = await report(nginx)
+    assert.deepEqual([code, images[0]?.lacks], [0, []])
+    // Best-effort names are left out of its list.
+    assert.deepEqual(images[0]?.cache?.references, [`${copy}@${digest}`])
+
+    const source = { state: 'Unreachable', checkedAt: '2027-01-01T00:00:00Z' }
+    know({ nodes: undefined, source, mirrors: [], conditions: [] })
+    const codeOf = async () => (await report(nginx)).images[0]?.cache?.code
+    assert.equal(await codeOf(), 'CacheSource')
+    put(core('configmaps', namespace), { metadata: theirs, data: { IMAGE_PULL_SECRETS: 'corp' } })
+    assert.equal(await codeOf(), 'MaybePrivate')
+  })
+
+  test('says that nobody tells another puller where its ConfigMap is not there', async () => {
+    deploy({ PULLER: 'external' })
+    know()
+    assert.match((await ask(nginx)).text, /^note: there is no ConfigMap k8s-image-puller\/k8s-im/m)
+  })
+
+  test('takes no old word of a part that is off for a lack', async () => {
+    deploy({ KIP_PULLER_ENABLED: 'false' })
+    const old = [condition('Mirrored', 'False', 'Denied'), condition('Cached', 'False', 'NoRoom')]
+    know({ conditions: old })
+    assert.deepEqual((await report(nginx)).images[0]?.lacks, [])
+  })
+
   test('knows kube-system to be excluded without reading it', async () => {
     const owners = [{ kind: 'DaemonSet', namespace: 'kube-system', name: 'proxy' }]
     const counts = { pods: 2, workloads: 1, namespaces: 1 }
@@ -354,6 +387,21 @@ describe('kip why', () => {
     await kube.stop()
     assert.equal((await ask(nginx)).code, 2)
     await kube.start()
+  })
+
+  test('says that it cannot tell where kip holds a list of images alone', async () => {
+    know()
+    const oidc = { OIDC_PROVIDER: 'https://o.test', IMPERSONATE_USERS: 'a' }
+    for (const [data, reason] of [
+      [{ KIP_DISCOVERY_ENABLED: 'false', IMAGES: 'a=nginx:1' }, /discovery\.enabled is false/],
+      [{ ...oidc, OPENSHIFT_PROXY_URL: 'https://p.test' }, /multi-cluster mode/],
+    ] as const) {
+      deploy(data)
+      const { code, text, complaints } = await ask(nginx)
+      assert.deepEqual([code, text], [2, ''])
+      assert.match(complaints, reason)
+      assert.match(complaints, /\bIMAGES\b/)
+    }
   })
 
   test('arguments that do not fit are told, all at once', async () => {
