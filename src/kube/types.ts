@@ -86,6 +86,9 @@ export interface ResourceRequirements {
 export interface EnvVar {
   readonly name: string
   readonly value?: string
+  readonly valueFrom?: {
+    readonly configMapKeyRef?: { readonly name?: string; readonly key: string }
+  }
 }
 
 export interface VolumeMount {

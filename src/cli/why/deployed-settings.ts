@@ -3,7 +3,7 @@ import { loadSettings } from '../../config/load.ts'
 import type { Settings } from '../../config/settings.ts'
 import { getObject } from '../../kube/apply.ts'
 import type { KubeClient } from '../../kube/client.ts'
-import type { KubeObject, PodSpec, PodTemplateSpec } from '../../kube/types.ts'
+import type { EnvVar, KubeObject, PodSpec, PodTemplateSpec } from '../../kube/types.ts'
 import { sourcesOf } from '../../state/env-sources.ts'
 
 type Deployment = KubeObject & { readonly spec?: { readonly template?: PodTemplateSpec } }
@@ -34,13 +34,19 @@ export async function deployedSettings(
   const found = await getObject<Deployment>(client, deployments, deployment, { signal })
   if (found === undefined) return undefined
   const spec = found.spec?.template?.spec ?? {}
-  const env: Record<string, string> = {}
   const maps = { group: '', version: 'v1', plural: 'configmaps', namespace }
+  const dataOf = async (name: string): Promise<Readonly<Record<string, string>>> =>
+    (await getObject<ConfigMap>(client, maps, name, { signal }))?.data ?? {}
+  const env: Record<string, string | undefined> = {}
   for (const { name, prefix } of sourcesOf(spec).maps) {
-    const map = await getObject<ConfigMap>(client, maps, name, { signal })
-    for (const [key, value] of Object.entries(map?.data ?? {})) env[prefix + key] = value
+    for (const [key, value] of Object.entries(await dataOf(name))) env[prefix + key] = value
   }
-  Object.assign(env, ownVariables(spec), { NAMESPACE: namespace })
+  for (const { name, value, valueFrom } of ownVariables(spec)) {
+    const { name: map, key } = valueFrom?.configMapKeyRef ?? {}
+    // Also where it comes from elsewhere: it wins over what the ConfigMaps say.
+    env[name] = map === undefined || key === undefined ? value : (await dataOf(map))[key]
+  }
+  env.NAMESPACE = namespace
   const flags = flagsOf(spec)
   const named = flags.config ?? env.KIP_CONFIG
   if (named !== undefined && config === undefined) {
@@ -50,11 +56,8 @@ export async function deployedSettings(
   return loadSettings({ argv, env, readFile, areElsewhere: true }).settings
 }
 
-function ownVariables({ containers = [] }: PodSpec): Readonly<Record<string, string>> {
-  const own = containers.flatMap(({ env = [] }) => env)
-  return Object.fromEntries(
-    own.flatMap(({ name, value }) => (value === undefined ? [] : [[name, value]])),
-  )
+function ownVariables({ containers = [] }: PodSpec): readonly EnvVar[] {
+  return containers.flatMap(({ env = [] }) => env)
 }
 
 /** What is behind the names of program and command, and of it the file that it names. */

@@ -231,6 +231,27 @@ describe('kip why IMAGE', () => {
     assert.deepEqual([images[0]?.lacks, notes], [['NoPullSecret'], []])
   })
 
+  test('reads single variables out of ConfigMaps, and takes none of those that others win over', async () => {
+    const from = (name: string, source: object) => ({ name, valueFrom: source })
+    const keyRef = { name: 'more', key: 'backup' }
+    put(core('configmaps', namespace), {
+      metadata: { name: 'more', namespace },
+      data: { backup: 'backup.test' },
+    })
+    deploy(
+      { KIP_MIRROR_REGISTRY: 'old.test', KIP_MIRROR_PULL_SECRET: 'old' },
+      {
+        env: [
+          from('KIP_MIRROR_REGISTRY', { configMapKeyRef: keyRef }),
+          from('KIP_MIRROR_PULL_SECRET', { secretKeyRef: keyRef }),
+        ],
+      },
+    )
+    know()
+    const { images } = await report(nginx)
+    assert.equal(images[0]?.newPods[0]?.copy, `${copy}@${digest}`)
+  })
+
   test('says what the caller may not read', async () => {
     know()
     kube.fault = ({ path }) =>
