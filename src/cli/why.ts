@@ -24,7 +24,7 @@ export async function why(invocation: Invocation): Promise<number> {
     print(args.output === 'json' ? JSON.stringify(report) : whyText(report))
     return report.images.every(({ lacks }) => lacks.length === 0) ? 0 : 1
   } catch (error) {
-    for (const fault of faultsOf(error)) complain(`kip why: ${fault}`)
+    for (const fault of faultsOf(error, invocation.signal)) complain(`kip why: ${fault}`)
     if (error instanceof UsageError) complain('See kip why --help.')
     return 2
   }
@@ -64,7 +64,8 @@ function refuseListAlone({ discovery, multiCluster }: Settings): void {
 }
 
 /** @throws what is none of the reasons for which nothing can be told */
-function faultsOf(error: unknown): readonly string[] {
+function faultsOf(error: unknown, signal: AbortSignal): readonly string[] {
+  if (signal.aborted && signal.reason instanceof Error) return [signal.reason.message]
   if (error instanceof UsageError || error instanceof ConfigError) return error.faults
   if (error instanceof KubeApiError && error.status === 404) {
     return [`${error.message}; without CachedImages kip knows of no image by itself`]

@@ -99,6 +99,10 @@ function run(image: string, annotations: Readonly<Record<string, string>> = {}):
 }
 
 async function ask(...argv: readonly string[]) {
+  return await askUntil(new AbortController().signal, ...argv)
+}
+
+async function askUntil(signal: AbortSignal, ...argv: readonly string[]) {
   const printed: string[] = []
   const complaints: string[] = []
   const code = await why({
@@ -111,7 +115,7 @@ async function ask(...argv: readonly string[]) {
     program: '',
     version: '1',
     onCrash: () => assert.fail('nothing is left uncaught'),
-    signal: new AbortController().signal,
+    signal,
   })
   return { code, text: printed.join('\n'), complaints: complaints.join('\n') }
 }
@@ -408,6 +412,17 @@ describe('kip why', () => {
     await kube.stop()
     assert.equal((await ask(nginx)).code, 2)
     await kube.start()
+  })
+
+  test('takes no end before the answer for one that something lacks', async () => {
+    know()
+    const stop = new AbortController()
+    kube.fault = () => {
+      stop.abort(new Error('stopped by SIGINT'))
+      return { status: 503, reason: 'ServiceUnavailable' }
+    }
+    const { code, complaints } = await askUntil(stop.signal, nginx)
+    assert.deepEqual([code, complaints], [2, 'kip why: stopped by SIGINT'])
   })
 
   test('says that it cannot tell where kip holds a list of images alone', async () => {
