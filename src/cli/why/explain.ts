@@ -71,15 +71,17 @@ const sourceReasons: Readonly<Record<string, ReasonCode>> = {
 export function explain(input: ExplainInput): Explanation {
   const { image, settings, now } = input
   const mapping = createMapping(settings.mirror)
-  const asked = { reference: input.reference, image, mapping, settings, now }
+  // A copy is copied and held as what it is a copy of, and pods that name it are left alone.
+  const reference = image?.reference ?? input.reference
+  const asked = { image, mapping, settings, now }
   const verdicts = (input.placements.length === 0 ? [{}] : input.placements).map((placement) => ({
     namespace: placement.namespace,
-    verdict: decide({ ...asked, placement }).rewrite,
+    verdict: decide({ ...asked, reference: input.reference, placement }).rewrite,
   }))
-  const { mirror } = decide(asked)
-  const cache = settings.puller.enabled ? cacheOf(input, mapping) : undefined
+  const { mirror } = decide({ ...asked, reference })
+  const cache = settings.puller.enabled ? cacheOf({ ...input, reference }, mapping) : undefined
   return {
-    reference: image?.reference ?? input.reference,
+    reference,
     ...(image && { object: image.name }),
     ...(image?.usage && { usage: image.usage }),
     conditions: (image?.conditions ?? []).map(toldCondition),
@@ -167,7 +169,7 @@ function lacksOf(
   )
   return [
     ...new Set([
-      ...(image === undefined ? ['UnknownImage'] : []),
+      ...(image === undefined && mirror.code !== 'InvalidReference' ? ['UnknownImage'] : []),
       ...wrong,
       ...(mirror.act && !known.has('Mirrored') ? ['Mirrored: NotMirrored'] : []),
       ...(tellsCached && cache.act && !known.has('Cached') ? ['Cached: not told yet'] : []),

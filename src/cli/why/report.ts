@@ -55,6 +55,7 @@ export async function reportOn(options: ReportOptions): Promise<WhyReport> {
   const placements = new Placements(options)
   const pod = await findPod(options)
   const { external, notes } = await otherPuller(options)
+  const lost = pod === undefined && podName.test(subject)
   const asked = { ...options, external }
   const images =
     pod === undefined
@@ -62,7 +63,15 @@ export async function reportOn(options: ReportOptions): Promise<WhyReport> {
       : await podReport(pod, asked, placements)
   return {
     ...(pod && { pod: subject }),
-    ...{ settingsOf, images, notes: [...placements.notes, ...notes] },
+    ...{
+      settingsOf,
+      images,
+      notes: [
+        ...(lost ? [`there is no pod ${subject}: it is taken for an image`] : []),
+        ...placements.notes,
+        ...notes,
+      ],
+    },
   }
 }
 
@@ -132,17 +141,28 @@ async function podReport(
         named !== undefined &&
         isCopyOf(parseReference(named), original, mapping)
       const written = isCopy ? original : use.reference
-      const reference = normalised(written) ?? written
-      const image = await images.find(reference)
+      const reference = normalised(written)
+      const image = reference === undefined ? undefined : await images.find(reference)
       const pullPolicy = use.pullPolicy === undefined ? {} : { pullPolicy: use.pullPolicy }
       const placed = { ...placement, ...pullPolicy }
       return {
         container: originalKey(use),
-        now: isCopy ? ('copy' as const) : ('own' as const),
-        ...explain({ reference, image, settings, external, now, placements: [placed] }),
+        now: names(isCopy || (image !== undefined && image.reference !== reference)),
+        ...explain({
+          reference: reference ?? written,
+          image,
+          settings,
+          external,
+          now,
+          placements: [placed],
+        }),
       }
     }),
   )
+}
+
+function names(copy: boolean): 'copy' | 'own' {
+  return copy ? 'copy' : 'own'
 }
 
 function normalised(written: string): string | undefined {

@@ -9,7 +9,17 @@ export function whyText({ pod, settingsOf, images, notes }: WhyReport): string {
     ...images.flatMap((image) => ['', ...imageLines(image)]),
     ...(images.length === 0 ? ['', 'it names no image'] : []),
     ...notes.map((note) => `note: ${note}`),
-  ].join('\n')
+  ]
+    .map(printable)
+    .join('\n')
+}
+
+/** Whoever creates a pod chooses its images: none of them, and no message, steers the terminal of who reads it. */
+function printable(line: string): string {
+  return line.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (char) => {
+    const code = char.codePointAt(0) ?? 0
+    return char === '\n' ? ' ' : `\\u${code.toString(16).padStart(4, '0')}`
+  })
 }
 
 function imageLines(image: WhyReport['images'][number]): readonly string[] {

@@ -386,9 +386,38 @@ describe('kip why NAMESPACE/POD', () => {
     assert.deepEqual([code, images[0]?.reference], [0, nginx])
   })
 
-  test('takes for an image what is no pod', async () => {
-    const { images, pod } = await report('library/nginx')
+  test('takes for an image what is no pod, and says so', async () => {
+    const { images, pod, notes } = await report('library/nginx')
     assert.deepEqual([images[0]?.reference, pod], ['docker.io/library/nginx:latest', undefined])
+    assert.deepEqual(notes, ['there is no pod library/nginx: it is taken for an image'])
+  })
+
+  test('of a pod that names the copy by itself tells what becomes of the image, and of the pod', async () => {
+    know()
+    run(`${copy}@${digest}`)
+    const { code, images } = await report('shop/web-1-x')
+    const [image] = images
+    assert.deepEqual([code, image?.reference, image?.now], [0, nginx, 'copy'])
+    assert.deepEqual(
+      [image?.mirror.code, image?.cache?.code, image?.newPods[0]?.code],
+      ['Mirror', 'CacheBackup', 'IsBackup'],
+    )
+  })
+
+  test('tells of every image of a pod of which one is no reference', async () => {
+    know()
+    run('NGINX:1')
+    const { code, images } = await report('shop/web-1-x')
+    const [image] = images
+    assert.deepEqual([code, image?.reference], [1, 'NGINX:1'])
+    assert.deepEqual(image?.lacks, ['InvalidReference'])
+  })
+
+  test('lets no text of a pod move the cursor of who reads it', async () => {
+    run('evil\u001b[2J\u202eegami:1')
+    const { text } = await ask('shop/web-1-x')
+    assert.match(text, /evil\\u001b\[2J\\u202eegami:1/)
+    assert.ok(!text.includes('\u001b') && !text.includes('\u202e'), text)
   })
 })
 
