@@ -1,4 +1,4 @@
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { mkdir, open, readFile, rename, rm, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { CertificateError } from '../../../certs/errors.ts'
 import type { Authority } from '../../../certs/identity.ts'
@@ -114,7 +114,9 @@ async function write(folder: string, files: readonly File[]): Promise<void> {
     for (const { name, text, mode } of files) {
       const path = `${join(folder, name)}.new`
       await changing(join(folder, name), async () => {
-        const file = await open(path, 'w', mode)
+        // What lies there may be open to more, or be a link.
+        await remove(path)
+        const file = await open(path, 'wx', mode)
         written.push(path)
         await file.writeFile(`${text.trim()}\n`).finally(() => file.close())
       })
@@ -126,6 +128,12 @@ async function write(folder: string, files: readonly File[]): Promise<void> {
   } finally {
     for (const path of written) await rm(path, { force: true })
   }
+}
+
+async function remove(path: string): Promise<void> {
+  await unlink(path).catch((error: unknown) => {
+    if (codeOf(error) !== 'ENOENT') throw error
+  })
 }
 
 async function changing(path: string, change: () => Promise<unknown>): Promise<void> {

@@ -96,6 +96,13 @@ describe('kip certs issue', () => {
     assert.deepEqual((await readdir(folder)).sort(), ['ca.crt', 'ca.key', 'tls.crt', 'tls.key'])
   })
 
+  test('what lies where a key is written first opens the key to nobody', async (t) => {
+    const folder = await folderOf(t)
+    await writeFile(join(folder, 'tls.key.new'), '', { mode: 0o644 })
+    assert.equal((await call('issue', '--out', folder)).code, 0)
+    assert.equal((await stat(join(folder, 'tls.key'))).mode & 0o777, 0o600)
+  })
+
   test('a folder is made with those above it', async (t) => {
     const folder = join(await folderOf(t), 'made', 'on', 'the', 'way')
     assert.equal((await call('issue', '--out', folder)).code, 0)
