@@ -5,6 +5,7 @@ import type { ReasonCode, Verdict } from '../../decide/codes.ts'
 import { decide } from '../../decide/decide.ts'
 import { type ExternalData, externalSettings } from '../../decide/external-puller.ts'
 import type { Placement, RewriteVerdict } from '../../decide/rewrite.ts'
+import { createImageFilter } from '../../images/filter.ts'
 import { createMapping, type Mapping } from '../../images/mapping.ts'
 import type { Condition, ImageState, NodeFailure, Usage } from '../../state/cached-image.ts'
 
@@ -107,11 +108,13 @@ function cacheOf(input: ExplainInput, mapping: Mapping): CacheVerdict {
   return { ...cache, references: cache.references.filter(({ bestEffort }) => !bestEffort) }
 }
 
-/** Whether kip is to know nothing of it: all that name it are left out. */
-function isOutside({ image, placements }: ExplainInput): boolean {
+/** Whether kip is to know nothing of it: discovery leaves it out, or all that name it are left out. */
+function isOutside({ image, reference, settings, placements }: ExplainInput): boolean {
+  if (image !== undefined) return false
   const isLeftOut = ({ excluded, optedOut }: Placement): boolean =>
     excluded === true || optedOut === true
-  return image === undefined && placements.length > 0 && placements.every(isLeftOut)
+  const isFound = createImageFilter(settings.discovery)
+  return !isFound(reference) || (placements.length > 0 && placements.every(isLeftOut))
 }
 
 function told({ act, code, text }: Verdict): Told {

@@ -185,6 +185,13 @@ describe('kip why IMAGE', () => {
     assert.match(text, /-> .*`discovery\.exclude`/)
   })
 
+  test('misses nothing of an image that discovery is told to leave out', async () => {
+    deploy({ KIP_MIRROR_REGISTRY: 'backup.test', KIP_DISCOVERY_EXCLUDE: '["docker.io/**"]' })
+    const { code, images } = await report('nginx:1')
+    assert.deepEqual([code, images[0]?.lacks, images[0]?.object], [0, [], undefined])
+    assert.equal((await report('quay.test/nginx:1')).code, 1)
+  })
+
   test('goes by the rules for the namespaces of its users, as the webhook does', async () => {
     const rules = [{ namespaces: ['shop'], rewrite: 'never' }]
     const secretRef = { valueFrom: { secretKeyRef: { name: 'x', key: 'y' } } }
