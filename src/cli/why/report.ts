@@ -129,6 +129,9 @@ async function podReport(
 ): Promise<WhyReport['images']> {
   const namespace = pod.metadata?.namespace ?? subject.split('/', 1)[0] ?? ''
   const placement = await placements.ofPod(pod, namespace)
+  const { pullSecret } = settings.mirror
+  const namesSecret =
+    pullSecret === '' || pod.spec?.imagePullSecrets?.some(({ name }) => name === pullSecret)
   const mapping = createMapping(settings.mirror)
   const images = new KnownImages({ client, signal })
   const originals = readTexts(pod.metadata?.annotations?.[originalsAnnotation])
@@ -144,7 +147,10 @@ async function podReport(
       const reference = normalised(written)
       const image = reference === undefined ? undefined : await images.find(reference)
       const pullPolicy = use.pullPolicy === undefined ? {} : { pullPolicy: use.pullPolicy }
-      const placed = { ...placement, ...pullPolicy }
+      // A pod that runs takes no new secret.
+      const lacksPullSecret =
+        placement.lacksPullSecret === true || (use.place === 'ephemeral' && !namesSecret)
+      const placed = { ...placement, lacksPullSecret, ...pullPolicy }
       return {
         container: originalKey(use),
         now: names(isCopy || (image !== undefined && image.reference !== reference)),

@@ -420,6 +420,23 @@ describe('kip why NAMESPACE/POD', () => {
     assert.deepEqual(image?.lacks, ['InvalidReference'])
   })
 
+  test('counts for an ephemeral container the pull secrets that its pod names already', async () => {
+    deploy({ KIP_MIRROR_REGISTRY: 'backup.test', KIP_MIRROR_PULL_SECRET: 'opens' })
+    put(core('secrets', 'shop'), { metadata: { name: 'opens', namespace: 'shop' } })
+    know()
+    const codesOf = async (imagePullSecrets: readonly object[]) => {
+      const ephemeralContainers = [{ name: 'debug', image: 'nginx:1' }]
+      const containers = [{ name: 'web', image: 'nginx:1' }]
+      put(core('pods', 'shop'), {
+        metadata: { name: 'web', namespace: 'shop' },
+        spec: { containers, ephemeralContainers, imagePullSecrets },
+      })
+      return (await report('shop/web')).images.map(({ newPods }) => newPods[0]?.code)
+    }
+    assert.deepEqual(await codesOf([]), ['Rewritten', 'NoPullSecret'])
+    assert.deepEqual(await codesOf([{ name: 'opens' }]), ['Rewritten', 'Rewritten'])
+  })
+
   test('lets no text of a pod move the cursor of who reads it', async () => {
     run('evil\u001b[2J\u202eegami:1')
     const { text } = await ask('shop/web-1-x')
