@@ -3,6 +3,7 @@ import { loadSettings } from '../../config/load.ts'
 import type { Settings } from '../../config/settings.ts'
 import { getObject } from '../../kube/apply.ts'
 import type { KubeClient } from '../../kube/client.ts'
+import { resourceOf } from '../../kube/resource.ts'
 import type { EnvVar, KubeObject, PodSpec, PodTemplateSpec } from '../../kube/types.ts'
 import { sourcesOf } from '../../state/env-sources.ts'
 
@@ -34,7 +35,7 @@ export async function deployedSettings(
   const found = await getObject<Deployment>(client, deployments, deployment, { signal })
   if (found === undefined) return undefined
   const spec = found.spec?.template?.spec ?? {}
-  const maps = { group: '', version: 'v1', plural: 'configmaps', namespace }
+  const maps = resourceOf('configmaps', namespace)
   const dataOf = async (name: string): Promise<Readonly<Record<string, string>>> =>
     (await getObject<ConfigMap>(client, maps, name, { signal }))?.data ?? {}
   const env: Record<string, string | undefined> = {}

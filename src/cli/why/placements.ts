@@ -3,7 +3,7 @@ import type { Placement } from '../../decide/rewrite.ts'
 import { allWorkloadKinds } from '../../images/templates.ts'
 import type { KubeClient, KubeRequest } from '../../kube/client.ts'
 import { isNotFound, KubeApiError } from '../../kube/errors.ts'
-import { type ResourcePath, resourcePath } from '../../kube/resource.ts'
+import { type ResourcePath, resourceOf, resourcePath } from '../../kube/resource.ts'
 import type { KubeList, KubeObject, ObjectMeta, OwnerReference, Pod } from '../../kube/types.ts'
 import { excludedByName, isExcluded } from '../../state/exclusions.ts'
 import { groupOf } from '../../state/flagged-workloads.ts'
@@ -56,7 +56,7 @@ export class Placements {
   async #read(namespace: string): Promise<Placement> {
     const { settings } = this.#options
     if (excludedByName(settings).has(namespace)) return { namespace, excluded: true }
-    const namespaces = { group: '', version: 'v1', plural: 'namespaces' }
+    const namespaces = resourceOf('namespaces')
     const found = await this.#get(namespaces, namespace)
     const excluded = found !== 'refused' && isExcluded(namespace, found?.metadata, settings)
     return { namespace, excluded, lacksPullSecret: await this.#lacksPullSecret(namespace) }
@@ -65,7 +65,7 @@ export class Placements {
   async #lacksPullSecret(namespace: string): Promise<boolean> {
     const { pullSecret } = this.#options.settings.mirror
     if (pullSecret === '') return false
-    const secrets = { group: '', version: 'v1', plural: 'secrets', namespace }
+    const secrets = resourceOf('secrets', namespace)
     // As kip itself asks, whose rights are to list what has this one name.
     const found = await this.#ask<KubeList<KubeObject>>(
       {
@@ -96,7 +96,7 @@ export class Placements {
     const { settings, now } = this.#options
     if (!settings.admission.loopBreaker) return false
     const { namespace } = settings
-    const maps = { group: '', version: 'v1', plural: 'configmaps', namespace }
+    const maps = resourceOf('configmaps', namespace)
     const found = await this.#get(maps, stoppedOwners)
     if (found === 'refused' || found === undefined) return false
     const stopped = readOwners(found, silent).get(uid)

@@ -8,6 +8,7 @@ import { readTexts } from '../../kube/annotations.ts'
 import { getObject } from '../../kube/apply.ts'
 import type { KubeClient } from '../../kube/client.ts'
 import { KubeApiError } from '../../kube/errors.ts'
+import { resourceOf } from '../../kube/resource.ts'
 import type { KubeObject, Pod } from '../../kube/types.ts'
 import { UsageError } from '../errors.ts'
 import { type Explanation, explain } from './explain.ts'
@@ -83,7 +84,7 @@ async function otherPuller({ client, settings, signal }: ReportOptions): Promise
   const { enabled, mode, externalNamespace, externalConfigMap: name } = settings.puller
   if (!enabled || mode !== 'external') return { external: undefined, notes: [] }
   const namespace = externalNamespace || settings.namespace
-  const maps = { group: '', version: 'v1', plural: 'configmaps', namespace }
+  const maps = resourceOf('configmaps', namespace)
   const map = await getObject<ConfigMap>(client, maps, name, { signal })
   const missing = `there is no ConfigMap ${namespace}/${name}, by which the puller there is told what to hold`
   return { external: map?.data ?? {}, notes: map === undefined ? [missing] : [] }
@@ -95,7 +96,7 @@ const podName = /^([a-z0-9](?:[-a-z0-9]*[a-z0-9])?)\/([a-z0-9](?:[-.a-z0-9]*[a-z
 async function findPod({ client, subject, signal }: ReportOptions): Promise<Pod | undefined> {
   const [, namespace, name] = podName.exec(subject) ?? []
   if (namespace === undefined || name === undefined) return undefined
-  const pods = { group: '', version: 'v1', plural: 'pods', namespace }
+  const pods = resourceOf('pods', namespace)
   try {
     return await getObject<Pod>(client, pods, name, { signal })
   } catch (error) {
