@@ -62,6 +62,6 @@ function cannotDelete(answer: RegistryAnswer): RegistryError {
   const { status, resource } = answer
   const { message } = failureOfAnswer('DELETE', resource, answer)
   const advice =
-    'the registry deletes no tags; distribution does from version 3 on, others where deletion is enabled: delete it there, or by its own rules of retention'
+    'the registry deletes no tags; distribution does from version 3 on, where deletion is enabled, as do others: delete it there, or by its own rules of retention'
   return new RegistryError('COPY_REFUSED', `${message}; ${advice}`, { ...resource.party, status })
 }
