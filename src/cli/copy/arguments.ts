@@ -91,7 +91,8 @@ docker.io/library/nginx:latest, a target user/app is docker.io/user/app:latest.
   --dest-authfile FILE    the same for the target only
   -h, --help              print this
 
-The exit code is 0 when every image arrived, 1 when one did not, 2 when the arguments or a file named there are wrong.`
+The exit code is 0 when all that was asked for was done, 1 when something was not, be it one image, 2 when the arguments or
+a file named there are wrong.`
 
 const OPTIONS = {
   help: { type: 'boolean', short: 'h', default: false },

@@ -31,7 +31,8 @@ The exit code is 0 if all is as it should be, 1 if something lacks, 2 if nothing
   --namespace NAME    where kip lives; default k8s-image-puller
   --deployment NAME   kip's Deployment; default kubernetes-image-puller. Where there is none, your environment counts
   --config FILE       a copy of kip.yaml, where kip has one
-  --output text|json  default text`
+  --output text|json  default text
+  -h, --help          print this`
 
 const OPTIONS = {
   help: { type: 'boolean', short: 'h', default: false },
