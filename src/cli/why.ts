@@ -3,7 +3,7 @@ import { ConfigError } from '../config/errors.ts'
 import { loadSettings } from '../config/load.ts'
 import type { Settings } from '../config/settings.ts'
 import { connectCluster } from '../kube/connect.ts'
-import { KubeApiError, KubeConfigError } from '../kube/errors.ts'
+import { isNotFound, KubeApiError, KubeConfigError } from '../kube/errors.ts'
 import { UsageError } from './errors.ts'
 import type { Invocation } from './invocation.ts'
 import { parseWhyArguments, type WhyArguments, whyUsage } from './why/arguments.ts'
@@ -67,7 +67,7 @@ function refuseListAlone({ discovery, multiCluster }: Settings): void {
 function faultsOf(error: unknown, signal: AbortSignal): readonly string[] {
   if (signal.aborted && signal.reason instanceof Error) return [signal.reason.message]
   if (error instanceof UsageError || error instanceof ConfigError) return error.faults
-  if (error instanceof KubeApiError && error.status === 404) {
+  if (isNotFound(error)) {
     return [`${error.message}; without CachedImages kip knows of no image by itself`]
   }
   if (error instanceof KubeApiError || error instanceof KubeConfigError) return [error.message]

@@ -1,5 +1,5 @@
+import { getObject } from '../../kube/apply.ts'
 import type { KubeClient } from '../../kube/client.ts'
-import { isNotFound } from '../../kube/errors.ts'
 import { resourcePath } from '../../kube/resource.ts'
 import type { KubeList, KubeObject } from '../../kube/types.ts'
 import type { ImageState } from '../../state/cached-image.ts'
@@ -27,7 +27,9 @@ export class KnownImages {
    * @throws KubeApiError, 404 where the cluster has no CachedImages
    */
   async find(reference: string): Promise<ImageState | undefined> {
-    const byName = await getImage(this.#client, objectName(reference), this.#signal)
+    const name = objectName(reference)
+    const found = await getObject(this.#client, resource, name, { signal: this.#signal })
+    const byName = found && readObject(found).image
     if (byName?.reference === reference && !isDuplicate(byName)) return byName
     this.#all ??= listImages(this.#client, this.#signal)
     const all = (await this.#all).filter((image) => !isDuplicate(image))
@@ -48,20 +50,6 @@ function isCopy(
   reference: string,
 ): boolean {
   return copy.reference === reference || `${copy.reference}@${copy.digest}` === reference
-}
-
-async function getImage(
-  client: KubeClient,
-  name: string,
-  signal: AbortSignal,
-): Promise<ImageState | undefined> {
-  try {
-    const path = resourcePath(resource, name)
-    return readObject(await client.request<KubeObject>({ method: 'GET', path, signal })).image
-  } catch (error) {
-    if (isNotFound(error)) return undefined
-    throw error
-  }
 }
 
 async function listImages(client: KubeClient, signal: AbortSignal): Promise<ImageState[]> {

@@ -7,7 +7,7 @@ import { imagesOf } from '../../images/walker.ts'
 import { readTexts } from '../../kube/annotations.ts'
 import { getObject } from '../../kube/apply.ts'
 import type { KubeClient } from '../../kube/client.ts'
-import { KubeApiError } from '../../kube/errors.ts'
+import { isForbidden } from '../../kube/errors.ts'
 import { resourceOf } from '../../kube/resource.ts'
 import type { KubeObject, Pod } from '../../kube/types.ts'
 import { UsageError } from '../errors.ts'
@@ -100,7 +100,7 @@ async function findPod({ client, subject, signal }: ReportOptions): Promise<Pod 
   try {
     return await getObject<Pod>(client, pods, name, { signal })
   } catch (error) {
-    if (!(error instanceof KubeApiError && error.status === 403)) throw error
+    if (!isForbidden(error)) throw error
     const fault = `${subject}: you may not read pods in ${namespace}; write an image with its tag`
     throw new UsageError([fault])
   }
