@@ -1,5 +1,6 @@
 import { originalsAnnotation } from '../images/originals.ts'
 import { workloadKinds } from '../images/templates.ts'
+import { controllerOf } from '../kube/owner-references.ts'
 import type { OwnerReference, Pod } from '../kube/types.ts'
 
 /** Who makes pods: the controller that they name, with its namespace. */
@@ -48,7 +49,7 @@ export function lostPodOf({ metadata = {}, status }: Pod): LostPod | undefined {
   if (deletionTimestamp === undefined) return undefined
   if (metadata.annotations?.[originalsAnnotation] === undefined) return undefined
   if (status?.phase === 'Succeeded' || status?.phase === 'Failed') return undefined
-  const owner = metadata.ownerReferences?.find(({ controller }) => controller === true)
+  const owner = controllerOf(metadata)
   if (owner === undefined) return undefined
   const { apiVersion, kind, name } = owner
   // The time stamp is when the grace period ends.

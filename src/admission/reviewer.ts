@@ -8,8 +8,9 @@ import type { Mapping } from '../images/mapping.ts'
 import { originalKey, originalsAnnotation } from '../images/originals.ts'
 import type { ImageUse } from '../images/walker.ts'
 import { readTexts } from '../kube/annotations.ts'
-import type { ObjectMeta, OwnerReference, Pod } from '../kube/types.ts'
-import { ignoreFlag, isIgnored } from '../state/flags.ts'
+import { controllerOf } from '../kube/owner-references.ts'
+import type { ObjectMeta, Pod } from '../kube/types.ts'
+import { ignoreFlag, isIgnored, mirrorPodAnnotation } from '../state/flags.ts'
 import type { ImageStore } from '../state/store.ts'
 import type { Outcome } from './admission-metrics.ts'
 import { auditText } from './audit.ts'
@@ -51,9 +52,6 @@ export interface Verdict extends Answer {
 
 /** Decides on a pod, from memory and without side effects. */
 export type Reviewer = (change: PodChange, namespace: string) => Verdict
-
-/** The API server's mark of a mirror pod, its picture of a static pod. */
-const mirrorPodAnnotation = 'kubernetes.io/config.mirror'
 
 const awaitedCodes: ReadonlySet<string> = new Set(['UnknownImage', 'NotMirrored', 'CopyOutdated'])
 
@@ -153,10 +151,6 @@ function wasPutBack({ metadata }: Pod, images: readonly ImageOutcome[]): boolean
     ({ use, code }) =>
       code === 'IsBackup' && use.pullPolicy === 'Always' && originals.has(originalKey(use)),
   )
-}
-
-function controllerOf(metadata: ObjectMeta | undefined): OwnerReference | undefined {
-  return metadata?.ownerReferences?.find(({ controller }) => controller === true)
 }
 
 /** A flag with any other value than the two that mean something is a mistake that nothing else would tell of. */

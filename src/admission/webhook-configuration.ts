@@ -8,7 +8,7 @@ import type {
   MutatingWebhookConfiguration,
   OwnerReference,
 } from '../kube/types.ts'
-import { ignoreFlag } from '../state/flags.ts'
+import { ignoreFlag, mirrorPodAnnotation } from '../state/flags.ts'
 
 /** Where reviews are posted to, unless the URL that is set names another path. */
 const defaultPath = '/mutate'
@@ -85,7 +85,7 @@ export function buildConfiguration(options: ConfigurationOptions): MutatingWebho
     matchConditions: [
       {
         name: 'no-static-pod',
-        expression: withoutAnnotation('kubernetes.io/config.mirror'),
+        expression: withoutAnnotation(mirrorPodAnnotation),
       },
       {
         name: 'not-opted-out',

@@ -6,6 +6,7 @@ import { isCopyOf, originalKey, originalsAnnotation, placeOf } from '../images/o
 import { podTemplateOf, type WorkloadKind, workloadKinds } from '../images/templates.ts'
 import { type ImageUse, imagesOf } from '../images/walker.ts'
 import { readTexts } from '../kube/annotations.ts'
+import { controllerOf, groupOf } from '../kube/owner-references.ts'
 import type { ControllerRevision, KubeObject, PodSpec, Workload } from '../kube/types.ts'
 import { ignoreFlag, isIgnoredWorkload } from '../state/flags.ts'
 
@@ -161,7 +162,7 @@ export function createReader(options: ReaderOptions): Reader {
   return (kind, raw) => {
     const { metadata = {} } = raw
     const { namespace = '' } = metadata
-    const controller = metadata.ownerReferences?.find((owner) => owner.controller === true)
+    const controller = controllerOf(metadata)
     const template = podTemplateOf(kind, raw)
     const uses = template === undefined ? [] : imagesOf(template.spec)
     const revision = revisionOf(kind.kind, raw)
@@ -169,7 +170,7 @@ export function createReader(options: ReaderOptions): Reader {
       owner:
         controller === undefined
           ? ''
-          : ownerKey(controller.kind, groupOf(controller.apiVersion), namespace, controller.name),
+          : ownerKey(controller.kind, groupOf(controller), namespace, controller.name),
       ignored: isIgnoredWorkload(metadata, template?.metadata),
       ...readImages(uses, metadata.annotations?.[originalsAnnotation]),
       ...(revision && { revision }),
@@ -199,8 +200,8 @@ function revisionOf(kind: string, raw: KubeObject): Revision | undefined {
     return { number: revision, atRest: true }
   }
   if (kind !== 'ReplicaSet' && kind !== 'ReplicationController') return undefined
-  const { metadata, spec, status } = raw as Workload
-  if (!metadata?.ownerReferences?.some((owner) => owner.controller === true)) return undefined
+  const { metadata = {}, spec, status } = raw as Workload
+  if (controllerOf(metadata) === undefined) return undefined
   const key = revisionAnnotations.find((name) => metadata.annotations?.[name] !== undefined) ?? ''
   return {
     number: Number.parseInt(metadata.annotations?.[key] ?? '', 10) || 0,
@@ -223,9 +224,4 @@ function tryParse(text: string): ImageReference | undefined {
   } catch {
     return undefined
   }
-}
-
-function groupOf(apiVersion: string): string {
-  const slash = apiVersion.indexOf('/')
-  return slash < 0 ? '' : apiVersion.slice(0, slash)
 }

@@ -1,5 +1,6 @@
 import type { KubeClient } from '../kube/client.ts'
 import type { Log } from '../kube/log.ts'
+import { controllerOf, groupOf } from '../kube/owner-references.ts'
 import { Reflector } from '../kube/reflector.ts'
 import type { ResourcePath } from '../kube/resource.ts'
 import type { ObjectMeta, OwnerReference } from '../kube/types.ts'
@@ -61,7 +62,7 @@ export function createFlaggedWorkloads({
     },
     synced: Promise.all([...reflectors.values()].map(({ synced }) => synced)).then(() => undefined),
     ownsPod(pod, namespace) {
-      const owner = pod?.ownerReferences?.find(({ controller }) => controller === true)
+      const owner = controllerOf(pod)
       if (owner === undefined) return false
       const group = groupOf(owner)
       if (isFlagged(owner.kind, group, namespace, owner.name)) return true
@@ -82,10 +83,4 @@ function aboveOf(
   }
   const scheduled = kind === 'Job' ? /^(.+)-\d+$/.exec(name)?.[1] : undefined
   return scheduled === undefined ? undefined : { kind: 'CronJob', name: scheduled }
-}
-
-/** API group of an owner; empty: the core group. */
-export function groupOf({ apiVersion }: OwnerReference): string {
-  const slash = apiVersion.indexOf('/')
-  return slash < 0 ? '' : apiVersion.slice(0, slash)
 }

@@ -1,6 +1,9 @@
 /** Label and annotation that keeps kip away from a namespace, a workload or a pod, with the value `true`. */
 export const ignoreFlag = 'images.kip/ignore'
 
+/** The API server's mark of a mirror pod, its picture of a static pod. */
+export const mirrorPodAnnotation = 'kubernetes.io/config.mirror'
+
 /** What of an object's or template's metadata can bear the flag. */
 export interface FlagBearer {
   readonly labels?: Readonly<Record<string, string>> | undefined

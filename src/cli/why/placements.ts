@@ -2,16 +2,13 @@ import type { Settings } from '../../config/settings.ts'
 import type { Placement } from '../../decide/rewrite.ts'
 import { allWorkloadKinds } from '../../images/templates.ts'
 import type { KubeClient, KubeRequest } from '../../kube/client.ts'
-import { isNotFound, KubeApiError } from '../../kube/errors.ts'
+import { isForbidden, isNotFound } from '../../kube/errors.ts'
+import { controllerOf, groupOf } from '../../kube/owner-references.ts'
 import { type ResourcePath, resourceOf, resourcePath } from '../../kube/resource.ts'
-import type { KubeList, KubeObject, ObjectMeta, OwnerReference, Pod } from '../../kube/types.ts'
+import type { KubeList, KubeObject, OwnerReference, Pod } from '../../kube/types.ts'
 import { excludedByName, isExcluded } from '../../state/exclusions.ts'
-import { groupOf } from '../../state/flagged-workloads.ts'
-import { ignoreFlag, isIgnored } from '../../state/flags.ts'
+import { ignoreFlag, isIgnored, mirrorPodAnnotation } from '../../state/flags.ts'
 import { readOwners, objectName as stoppedOwners } from '../../state/stopped-owners.ts'
-
-/** The API server's mark of a mirror pod, its picture of a static pod. */
-const mirrorPodAnnotation = 'kubernetes.io/config.mirror'
 
 export interface PlacementsOptions {
   readonly client: KubeClient
@@ -119,7 +116,7 @@ export class Placements {
       return await client.request<T>({ method: 'GET', ...request, signal })
     } catch (error) {
       if (isNotFound(error)) return undefined
-      if (!(error instanceof KubeApiError && error.status === 403)) throw error
+      if (!isForbidden(error)) throw error
       this.#notes.add(`you may not read ${what}, which is taken to hinder nothing`)
       return 'refused'
     }
@@ -133,8 +130,4 @@ const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {
 
 function isLeaving({ metadata }: KubeObject): boolean {
   return metadata?.deletionTimestamp !== undefined
-}
-
-function controllerOf(metadata: ObjectMeta | undefined): OwnerReference | undefined {
-  return metadata?.ownerReferences?.find(({ controller }) => controller === true)
 }
