@@ -9,7 +9,7 @@ import type { Doubt } from './kube/doubt.ts'
 import { Listeners } from './kube/listeners.ts'
 import { ObjectWatch } from './kube/object-watch.ts'
 import { resourceOf } from './kube/resource.ts'
-import type { KubeObject, PodTemplateSpec } from './kube/types.ts'
+import type { ConfigMap, Workload } from './kube/types.ts'
 import { untilAborted } from './kube/until-aborted.ts'
 import { untilAnswered } from './kube/until-answered.ts'
 import type { Part } from './lifecycle.ts'
@@ -31,9 +31,6 @@ export interface LiveSettingsOptions {
 interface FollowedMap extends MapSource {
   readonly watch: ObjectWatch<ConfigMap>
 }
-
-type Deployment = KubeObject & { readonly spec?: { readonly template?: PodTemplateSpec } }
-type ConfigMap = KubeObject & { readonly data?: Readonly<Record<string, string>> | null }
 
 /**
  * For how long the first read is waited for: a question that nobody answers, and another. What a replica started with was the
@@ -185,7 +182,7 @@ export class LiveSettings {
     const { client, settings } = this.#options
     const { namespace } = settings
     const deployments = resourceOf('deployments', namespace)
-    const found = await getObject<Deployment>(client, deployments, deploymentName, { signal })
+    const found = await getObject<Workload>(client, deployments, deploymentName, { signal })
     const sources = sourcesOf(found?.spec?.template?.spec ?? {})
     const maps = resourceOf('configmaps', namespace)
     for (const { name, prefix } of sources.maps) {

@@ -280,6 +280,10 @@ export interface Node extends KubeObject {
   }
 }
 
+export interface ConfigMap extends KubeObject {
+  readonly data?: Readonly<Record<string, string>> | null
+}
+
 export interface Secret extends KubeObject {
   readonly type?: string
   /** Base64. */

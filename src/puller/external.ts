@@ -4,15 +4,12 @@ import { type Clock, sleep, systemClock } from '../kube/clock.ts'
 import { KubeApiError } from '../kube/errors.ts'
 import { ObjectWatch } from '../kube/object-watch.ts'
 import { resourceOf } from '../kube/resource.ts'
-import type { KubeObject, PodTemplateSpec } from '../kube/types.ts'
+import type { ConfigMap, KubeObject, Workload } from '../kube/types.ts'
 import { untilAborted } from '../kube/until-aborted.ts'
 import { type ExternalImages, externalImages, referencesIn } from './external-images.ts'
 import type { Puller, PullerOptions } from './puller.ts'
 import { shortHash } from './short-hash.ts'
 import { wantedSet } from './wanted.ts'
-
-type ConfigMap = KubeObject & { readonly data?: Readonly<Record<string, string>> | null }
-type Deployment = KubeObject & { readonly spec?: { readonly template?: PodTemplateSpec } }
 
 const fieldManager = 'kip-external-puller'
 
@@ -158,7 +155,7 @@ class Term {
     if (due === '') return Number.POSITIVE_INFINITY
     const name = settings.puller.externalDeployment
     const resource = resourceOf('deployments', this.#namespace)
-    const found = await getObject<Deployment>(client, resource, name, { signal })
+    const found = await getObject<Workload>(client, resource, name, { signal })
     if (found === undefined) {
       log.warn({ deployment: `${this.#namespace}/${name}` }, 'there is no such Deployment of KIP')
       return retryMs

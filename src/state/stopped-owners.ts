@@ -4,7 +4,7 @@ import { KubeApiError } from '../kube/errors.ts'
 import type { Log } from '../kube/log.ts'
 import { Reflector } from '../kube/reflector.ts'
 import { resourceOf, resourcePath } from '../kube/resource.ts'
-import type { KubeObject } from '../kube/types.ts'
+import type { ConfigMap } from '../kube/types.ts'
 
 /** `Recreated`: its pods were deleted soon after each rewrite; `Refused`: a policy does not let rewritten ones be. */
 export type StopReason = 'Recreated' | 'Refused'
@@ -55,10 +55,6 @@ export interface StoppedOwners {
   count(): number
   /** Puts one in, beside those that others put in meanwhile. */
   put(owner: StoppedOwner, signal: AbortSignal): Promise<void>
-}
-
-interface ConfigMap extends KubeObject {
-  readonly data?: Readonly<Record<string, string>>
 }
 
 type Known = ReadonlyMap<string, StoppedOwner & { readonly untilMs: number }>

@@ -4,11 +4,8 @@ import type { Settings } from '../../config/settings.ts'
 import { getObject } from '../../kube/apply.ts'
 import type { KubeClient } from '../../kube/client.ts'
 import { resourceOf } from '../../kube/resource.ts'
-import type { EnvVar, KubeObject, PodSpec, PodTemplateSpec } from '../../kube/types.ts'
+import type { ConfigMap, EnvVar, PodSpec, Workload } from '../../kube/types.ts'
 import { sourcesOf } from '../../state/env-sources.ts'
-
-type Deployment = KubeObject & { readonly spec?: { readonly template?: PodTemplateSpec } }
-type ConfigMap = KubeObject & { readonly data?: Readonly<Record<string, string>> | null }
 
 export interface DeployedSettingsOptions {
   readonly client: KubeClient
@@ -31,8 +28,8 @@ export async function deployedSettings(
   options: DeployedSettingsOptions,
 ): Promise<Settings | undefined> {
   const { client, namespace, deployment, config, readFile, signal } = options
-  const deployments = { group: 'apps', version: 'v1', plural: 'deployments', namespace }
-  const found = await getObject<Deployment>(client, deployments, deployment, { signal })
+  const deployments = resourceOf('deployments', namespace)
+  const found = await getObject<Workload>(client, deployments, deployment, { signal })
   if (found === undefined) return undefined
   const spec = found.spec?.template?.spec ?? {}
   const maps = resourceOf('configmaps', namespace)

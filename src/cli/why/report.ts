@@ -9,7 +9,7 @@ import { getObject } from '../../kube/apply.ts'
 import type { KubeClient } from '../../kube/client.ts'
 import { isForbidden } from '../../kube/errors.ts'
 import { resourceOf } from '../../kube/resource.ts'
-import type { KubeObject, Pod } from '../../kube/types.ts'
+import type { ConfigMap, Pod } from '../../kube/types.ts'
 import { UsageError } from '../errors.ts'
 import { type Explanation, explain } from './explain.ts'
 import { KnownImages } from './known-images.ts'
@@ -41,8 +41,6 @@ export interface ReportOptions {
   readonly now: number
   readonly signal: AbortSignal
 }
-
-type ConfigMap = KubeObject & { readonly data?: ExternalData | null }
 
 type Asked = ReportOptions & { readonly external: ExternalData | undefined }
 
