@@ -5,8 +5,9 @@ import type { KubeClient } from '../kube/client.ts'
 import type { Clock } from '../kube/clock.ts'
 import { isForbidden } from '../kube/errors.ts'
 import { resourceOf } from '../kube/resource.ts'
+import type { Secret } from '../kube/types.ts'
 import { fairShare } from '../state/fair-share.ts'
-import { credentialsFor, type HeldCredential, readPullSecret, type Secret } from './credentials.ts'
+import { credentialsFor, type HeldCredential, readPullSecret } from './credentials.ts'
 
 /** What the users of one image pull it with. */
 export interface ImageCredentials {

@@ -6,7 +6,7 @@ import {
   parseDockerConfig,
   parseReference,
 } from '@containers/image-copy'
-import type { KubeObject } from '../kube/types.ts'
+import type { Secret } from '../kube/types.ts'
 
 /** A name and a password for one image. Never to be logged or put into a status. */
 export interface HeldCredential {
@@ -14,11 +14,6 @@ export interface HeldCredential {
   readonly id: string
   readonly username: string
   readonly password: string
-}
-
-export type Secret = KubeObject & {
-  readonly type?: string
-  readonly data?: Readonly<Record<string, string>> | null
 }
 
 const contentKeys: Readonly<Record<string, string>> = {
