@@ -37,8 +37,7 @@ export async function createdAt(
   reference: ImageReference,
   options: CreatedAtOptions = {},
 ): Promise<Date | undefined> {
-  const quiet = quietContext(options.signal, formatReference(reference))
-  const context = { ...quiet, emit: options.onEvent ?? quiet.emit }
+  const context = quietContext(options.signal, formatReference(reference), options.onEvent)
   const repository = repositoryOf(internalsOf(client), reference, 'pull')
   const platforms = (options.platforms ?? []).map(parsePlatform)
   const wanted = reference.digest ?? reference.tag ?? 'latest'

@@ -38,8 +38,7 @@ export async function deleteTag(
   const name = formatReference(reference)
   if (tag === undefined || digest !== undefined || !isTag(tag))
     throw new TypeError(`${name} names no tag alone`)
-  const quiet = quietContext(options.signal, name)
-  const context = { ...quiet, emit: options.onEvent ?? quiet.emit }
+  const context = quietContext(options.signal, name, options.onEvent)
   // Some registries know no right to delete, and then it comes with that to push.
   const repository = repositoryOf(internalsOf(client), reference, 'pull,push,delete')
   const { endpoint, path, scopes } = repository.write

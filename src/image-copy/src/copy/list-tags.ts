@@ -25,7 +25,7 @@ export async function* listTags(
   options: ListTagsOptions = {},
 ): AsyncGenerator<string, void> {
   const { registry, repository: name } = repository
-  const context = quietContext(options.signal, formatReference({ registry, repository: name }))
-  const emit = options.onEvent ?? context.emit
-  yield* readTags(repositoryOf(internalsOf(client), repository, 'pull'), { ...context, emit })
+  const image = formatReference({ registry, repository: name })
+  const context = quietContext(options.signal, image, options.onEvent)
+  yield* readTags(repositoryOf(internalsOf(client), repository, 'pull'), context)
 }

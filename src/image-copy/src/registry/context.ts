@@ -13,7 +13,11 @@ export interface Context {
 
 const never = new Stop()
 
-/** A context for calls that copy nothing and report no progress. */
-export function quietContext(signal: AbortSignal | undefined, image: string): Context {
-  return { signal: signal ?? never, image, emit: () => {} }
+/** A context for calls that copy nothing and report no progress: by default they tell nobody of retries either. */
+export function quietContext(
+  signal: AbortSignal | undefined,
+  image: string,
+  emit: Context['emit'] = () => {},
+): Context {
+  return { signal: signal ?? never, image, emit }
 }
