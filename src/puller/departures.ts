@@ -27,6 +27,8 @@ export class Departures {
   readonly #room: Room
   /** Repositories with images at certain places that are waited for, once asked for. */
   readonly #awaited = new Map<string, ReadonlySet<string>>()
+  /** Whether there is room for what is new, by place, once asked for: thousands of images ask. */
+  readonly #roomAt = new Map<Where, boolean>()
 
   constructor(scene: Scene, places: ReadonlyMap<string, Place>, room: Room) {
     this.#scene = scene
@@ -108,7 +110,11 @@ export class Departures {
 
   #hasRoom(reference: string): boolean {
     const { homes, wanted } = this.#scene
-    return homes.has(reference) || this.#room.hasRoomForNew(wanted.get(reference)?.where ?? '')
+    if (homes.has(reference)) return true
+    const where = wanted.get(reference)?.where ?? ''
+    const hasRoom = this.#roomAt.get(where) ?? this.#room.hasRoomForNew(where)
+    this.#roomAt.set(where, hasRoom)
+    return hasRoom
   }
 
   /** The shard where an image is to be, if one has it already. */

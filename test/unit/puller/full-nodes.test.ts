@@ -87,6 +87,26 @@ describe('nodes that have all the pods they may', () => {
     for (const reference of versions(7)) assert.ok(driver.cluster.isHeld('n1', reference))
   })
 
+  it('are looked at no oftener where a full shard has an old version and many images are new', () => {
+    const looks = (count: number): number => {
+      const driver = new Driver(new SimulatedCluster(['n1']))
+      driver.settings = { ...pullerSettings, podsPerNode: 200 }
+      let asked = 0
+      driver.capacityOf = () => {
+        asked += 1
+        return 5
+      }
+      const first = images(5, 'r.test/first')
+      driver.wanted = want(...first)
+      driver.settle()
+      driver.wanted = want(...first.slice(1), 'r.test/first-000:2', ...images(count))
+      asked = 0
+      driver.run(3)
+      return asked
+    }
+    assert.equal(looks(400), looks(40))
+  })
+
   it('take in what is new though all else on its way has nowhere to go', () => {
     const driver = new Driver(new SimulatedCluster(['n1']))
     driver.settings = { ...pullerSettings, podsPerNode: 2 }
