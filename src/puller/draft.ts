@@ -286,10 +286,12 @@ export class Draft implements Room {
 
   /**
    * Has a shard ask all nodes at once when an image in it fails: the nodes that lack that never get ready, and are not to
-   * keep the others waiting for what came with it.
+   * keep the others waiting for what came with it. When all are asked nobody waits, and the write, of other settings meanwhile,
+   * could only end pods that are not ready.
    */
   hurry(shard: ObservedShard): void {
     const { nodesAtOnce = Number.POSITIVE_INFINITY } = this.#input
+    if (this.scene.seen.isRolledOut(shard)) return
     if (shard.unpaced === true || this.scene.nodesAt(shard.where ?? '') <= nodesAtOnce) return
     if (shard.members.some((member) => this.#fails(member))) {
       this.write({ ...shard, unpaced: true }, shard.members, shard)

@@ -931,6 +931,21 @@ describe('changes', () => {
     )
   })
 
+  it('of settings take no image from nodes that stands beside one that fails', () => {
+    const driver = start(3, 'r.test/good:1', 'r.test/bad:1')
+    driver.cluster.behave = (reference) => (reference === 'r.test/bad:1' ? 'missing' : 'good')
+    driver.settings = { ...pullerSettings, nodesAtOnce: 1 }
+    driver.run(10)
+    assert.ok(heldEverywhere(driver, 'r.test/good:1'))
+    // What is on its way keeps the good one from going on at once.
+    driver.cluster.pullTicks = () => 60
+    driver.wanted = want('r.test/good:1', 'r.test/bad:1', 'r.test/slow:1')
+    driver.settings = { ...driver.settings, tolerations: [{ operator: 'Exists' }] }
+    driver.restart()
+    driver.settle()
+    assert.deepEqual(driver.cluster.losses, [])
+  })
+
   it('of settings do not take along at once what is not wanted at that moment', () => {
     const driver = start(2, 'r.test/a:1', 'r.test/b:1')
     driver.settle()
