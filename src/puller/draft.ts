@@ -194,11 +194,13 @@ export class Draft implements Room {
     if (reached.length === 0 && ground.cramped.alone) return false
     const passes = kind === 'fresh' && this.#goesOn(where)
     return reached.every((one) => {
-      const there = all.filter((shard) => !without.includes(shard) && reaches(shard, one, ground))
+      const now = all.filter((shard) => reaches(shard, one, ground))
+      const there = now.filter((shard) => !without.includes(shard))
       const alike = there.filter((shard) => isResident(shard.kind) === isResident(kind))
       const waits = !isResident(kind) && kind !== 'refresh' && !passes
       const taken = there.length + (waits ? this.#residentsToCome(one, there) : 0)
-      return taken < podsPerNode && alike.length < podsPerNode - 1
+      // What is still there counts too: there is never more than one too many.
+      return now.length <= podsPerNode && taken < podsPerNode && alike.length < podsPerNode - 1
     })
   }
 

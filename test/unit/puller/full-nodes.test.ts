@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { buildDaemonSet } from '../../../src/puller/daemon-set.ts'
 import { named } from '../../../src/puller/draft.ts'
+import { defaultPace } from '../../../src/puller/pace.ts'
 import type { ShardKind } from '../../../src/puller/shard.ts'
 import type { Wanted } from '../../../src/puller/wanted.ts'
 import { Driver, pullerSettings, want } from './driver.ts'
@@ -134,6 +135,43 @@ describe('nodes that have all the pods they may', () => {
     assert.ok(cluster.isHeld('n1', amd))
     assert.ok(cluster.isHeld('a1', arm))
     assert.equal(driver.last?.waiting.size, 0)
+  })
+
+  it('have one pod too many at most though something comes while what is on its way goes on', () => {
+    const held = images(3, 'r.test/held')
+    const proven = images(2, 'r.test/proven')
+    const old = images(3, 'r.test/old')
+    const late: Wanted = { reference: 'r.test/late:1', bestEffort: true }
+    const options = {
+      ...{ namespace: 'kip', settings: pullerSettings },
+      ...{ strategy: 'init' as const, owner: undefined },
+    }
+    for (let at = 10; at < 22; at++) {
+      const driver = new Driver(new SimulatedCluster(['n1']))
+      const { cluster } = driver
+      cluster.addNode('a1', 'arm64')
+      driver.capacityOf = () => 3
+      driver.pace = { ...defaultPace, removeAlongMs: defaultPace.removeMs }
+      for (const [kind, index, items] of [
+        ['holding', 1, held],
+        ['fresh', 1, [...proven, ...old.slice(0, 1)]],
+        ['fresh', 2, [original, ...old.slice(1)]],
+      ] as const) {
+        const shard = { kind, index, where: 'amd64', members: named([], items) }
+        cluster.apply(buildDaemonSet(shard, options))
+      }
+      const wanted = [...held, ...proven, original]
+      for (const { reference } of [...wanted, late]) {
+        driver.platforms.set(reference, ['linux/amd64'])
+      }
+      const each = (): void => assert.ok(cluster.shardsOn('n1') <= 4, `late at ${at}`)
+      driver.wanted = want(...wanted)
+      driver.run(at, each)
+      driver.wanted = want(...wanted, late)
+      driver.run(200, each)
+      assert.ok(cluster.isHeld('n1', late.reference))
+      assert.ok(cluster.shardsOn('n1') <= 3)
+    }
   })
 
   for (const behaviour of ['good', 'missing'] as const) {
