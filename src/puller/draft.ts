@@ -12,7 +12,7 @@ import {
 } from './ground.ts'
 import { type Ejections, eject } from './memory.ts'
 import { asMoved, upToDate } from './moved-tags.ts'
-import { isMissing, type Place, residentKind, type Scene } from './placement.ts'
+import { isBeyond, isMissing, type Place, residentKind, type Scene } from './placement.ts'
 import {
   isResident,
   type Member,
@@ -287,15 +287,17 @@ export class Draft implements Room {
   }
 
   /**
-   * Has a shard ask all nodes at once when an image in it fails: the nodes that lack that never get ready, and are not to
-   * keep the others waiting for what came with it. When all are asked nobody waits, and the write, of other settings meanwhile,
+   * Has a shard ask all nodes at once when an image in it fails, or is not for all of them: the nodes that lack that never get
+   * ready, and are not to keep the others waiting for what came with it. When all are asked nobody waits, and the write, of other settings meanwhile,
    * could only end pods that are not ready.
    */
   hurry(shard: ObservedShard): void {
     const { nodesAtOnce = Number.POSITIVE_INFINITY } = this.#input
     if (this.scene.seen.isRolledOut(shard)) return
     if (shard.unpaced === true || this.scene.nodesAt(shard.where ?? '') <= nodesAtOnce) return
-    if (shard.members.some((member) => this.#fails(member))) {
+    const isNotReady = (one: Member): boolean =>
+      this.#fails(one) || isBeyond(this.scene, shard, one.reference)
+    if (shard.members.some(isNotReady)) {
       this.write({ ...shard, unpaced: true }, shard.members, shard)
     }
   }

@@ -64,6 +64,12 @@ export function isThroughout(ground: Ground, shard: Shard, { where = '' }: Wante
   return isWithin(where, shard.where ?? '', ground)
 }
 
+/** Whether a shard is for more nodes than an image is to be on: on those it may never run. */
+export function isBeyond({ wanted, ground }: Scene, shard: Shard, reference: string): boolean {
+  const item = wanted.get(reference)
+  return item !== undefined && !isWithin(shard.where ?? '', item.where ?? '', ground)
+}
+
 /** Decides where one image belongs by what the nodes say of it. */
 export function placeOf(scene: Scene, wanted: Wanted): Place {
   const { reference } = wanted

@@ -174,6 +174,22 @@ describe('nodes that have all the pods they may', () => {
     }
   })
 
+  it('keep none waiting to be asked for others that cannot run an image in the same shard', () => {
+    const driver = new Driver(new SimulatedCluster(['n1', 'n2']))
+    const { cluster } = driver
+    for (const name of ['a1', 'a2', 'a3']) cluster.addNode(name, 'arm64')
+    driver.settings = { ...pullerSettings, podsPerNode: 2, nodesAtOnce: 1 }
+    const arm = 'r.test/arm:1'
+    driver.platforms.set(arm, ['linux/arm64'])
+    cluster.behave = (reference, node) =>
+      reference === arm && node.startsWith('n') ? 'missing' : 'good'
+    driver.wanted = want('r.test/a:1', original)
+    driver.settle()
+    driver.wanted = want('r.test/a:1', original, arm)
+    driver.run(60)
+    for (const node of ['a1', 'a2', 'a3']) assert.ok(cluster.isHeld(node, arm), node)
+  })
+
   for (const behaviour of ['good', 'missing'] as const) {
     it(`keep nobody waiting for an image of one architecture that is ${behaviour} and has the last pod`, () => {
       const driver = new Driver(new SimulatedCluster(['n1', 'n2']))
