@@ -288,8 +288,8 @@ export class Draft implements Room {
 
   /**
    * Has a shard ask all nodes at once when an image in it fails, or is not for all of them: the nodes that lack that never get
-   * ready, and are not to keep the others waiting for what came with it. When all are asked nobody waits, and the write, of other settings meanwhile,
-   * could only end pods that are not ready.
+   * ready, and are not to keep the others waiting for what came with it. When all are asked nobody waits, and the write, of
+   * other settings meanwhile, could only end pods that are not ready.
    */
   hurry(shard: ObservedShard): void {
     const { nodesAtOnce = Number.POSITIVE_INFINITY } = this.#input
