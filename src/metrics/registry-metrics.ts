@@ -5,10 +5,17 @@ import type { Metrics } from './metrics.ts'
 /** Takes what a client counted since it was made, each time it is told. */
 export type RegistryCounts = (counters: Counters) => void
 
-/** What is shown of all that clients count of a registry; what became of images and their blobs the mirror tells itself. */
-const names: ReadonlySet<string> = new Set([
-  ...['requests', 'received_bytes', 'failed_connections', 'retries', 'throttled_seconds'],
-  'pulls_left',
+/**
+ * What is shown of all that clients count of a registry, with its name here, in full so that it can be searched for. What
+ * became of images and their blobs the mirror tells itself.
+ */
+const names: ReadonlyMap<string, string> = new Map([
+  ['requests', 'kip_registry_requests_total'],
+  ['received_bytes', 'kip_registry_received_bytes_total'],
+  ['failed_connections', 'kip_registry_failed_connections_total'],
+  ['retries', 'kip_registry_retries_total'],
+  ['throttled_seconds', 'kip_registry_throttled_seconds_total'],
+  ['pulls_left', 'kip_registry_pulls_left'],
 ])
 
 /** As many as one client has, though with each term of leadership, and each process that copies, there is a new one. */
@@ -30,9 +37,9 @@ export function registryFamily(metrics: Metrics): () => RegistryCounts {
   const counters = new Map<string, Counter<string>>()
   const gauges = new Map<string, Gauge<string>>()
   for (const { name, type, help, labels } of familiesOf(nothing)) {
-    const full = `kip_registry_${name}`
+    const full = names.get(name) ?? name
     if (type === 'gauge') gauges.set(name, metrics.gauge(full, help, labels))
-    else counters.set(name, metrics.counter(`${full}_total`, help, labels))
+    else counters.set(name, metrics.counter(full, help, labels))
   }
   const shown = new Set<string>()
   const shownAs = (host = otherHosts): string => {
