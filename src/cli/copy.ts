@@ -21,7 +21,7 @@ import { type CopyEntry, type CopyPair, readCopyEntry, readCopyList } from './co
 import { KnownFile } from './copy/known-file.ts'
 import { readNamed, readNamedInput } from './copy/named-file.ts'
 import { type Outcome, Tally } from './copy/outcome.ts'
-import { replaceFile } from './copy/replace-file.ts'
+import { faultOfNewFile, replaceFile } from './copy/replace-file.ts'
 import { Reporter } from './copy/reporter.ts'
 import { selectImages } from './copy/select-images.ts'
 import { allUsable, UsageError } from './errors.ts'
@@ -50,6 +50,7 @@ async function copyAll(args: CopyArguments, invocation: Invocation): Promise<num
     readEntries(args, invocation),
     readHostOptions(args.hosts, readFile),
     copyCredentials({ ...args, env, uid, readFile, readInput, complain }),
+    requireFolder(args),
   ])
   const credentials = credentialsFor(entries)
   // A dry run asks for no mount.
@@ -97,6 +98,12 @@ async function copyAll(args: CopyArguments, invocation: Invocation): Promise<num
   const images = tally.summary(process.uptime() - started)
   reporter.summary({ ...images, ...(extra && { extraTags: extra }) })
   return images.failed + images.stopped + (extra?.failed ?? 0) === 0 && isWritten ? 0 : 1
+}
+
+/** @throws UsageError when the file of the metrics has nowhere to be */
+async function requireFolder({ metricsFile }: CopyArguments): Promise<void> {
+  const fault = metricsFile === undefined ? undefined : faultOfNewFile(metricsFile)
+  if (fault !== undefined) throw new UsageError([`--metrics-file ${metricsFile}: ${fault}`])
 }
 
 /** @returns whether all that was asked for is written; else it was told why not */

@@ -1,5 +1,6 @@
 import {
   closeSync,
+  existsSync,
   fsyncSync,
   openSync,
   renameSync,
@@ -37,6 +38,12 @@ export function replaceFile(path: string, text: string, mode: number): void {
     throw error
   }
   syncDirectory(dirname(path))
+}
+
+/** Why a file can never be written under a name, to tell it before the work that it is to be written after. */
+export function faultOfNewFile(path: string): string | undefined {
+  const folder = dirname(path)
+  return existsSync(folder) ? undefined : `there is no directory ${folder} that can be reached`
 }
 
 /** The new name is in the directory, which not every file system lets be opened. */

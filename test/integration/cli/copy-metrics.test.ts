@@ -107,6 +107,13 @@ describe('kip copy --metrics-file', { timeout: 120_000 }, () => {
     assert.deepEqual(await readdir(folder), [])
   })
 
+  test('tells before anything is copied that its directory is missing', async () => {
+    const run = await kipCopy(['--metrics-file', join(folder, 'gone', 'm.prom'), ...pair()])
+    assert.equal(run.code, 2)
+    assert.match(run.stderr, /^kip copy: --metrics-file .*m\.prom: there is no directory .*gone/m)
+    assert.equal(run.stdout, '')
+  })
+
   for (const wrong of ['', '-'])
     test(`wants a file and not ${JSON.stringify(wrong)}`, async () => {
       const run = await kipCopy(['--metrics-file', wrong, ...pair()])
